@@ -1,0 +1,135 @@
+"""Every error of Waystation's own, as one tree.
+
+    WaystationError
+    ├── ConfigError          the configuration cannot be used; carries every problem found
+    ├── UsageError           a command was given something it cannot use
+    ├── BindError            a listener cannot be bound
+    ├── SpoolError
+    │   ├── SpoolLocked      another live process owns the spool
+    │   ├── SpoolTooNew      the spool was written by a later release
+    │   ├── SpoolFull        admission: the quota is reached
+    │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
+    └── UpstreamError        an upstream cannot be used as configured
+
+Errors carry data and say what to do. They are caught at three places: a connection
+(the listener answers), an attempt (the lane waits), the process (one line, an exit code).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class WaystationError(Exception):
+    """Base of the tree; `str()` is one line that a person can act on."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong with a configuration.
+
+    Attributes:
+        file: the file's path, or `environment` for an environment variable.
+        line: 1-based, or None where there is none.
+        key: dotted, e.g. `upstream[0].url`; empty for the file as a whole.
+        found: what stands there, redacted where it may be a secret.
+        expected: what would be accepted.
+    """
+
+    file: str
+    line: int | None
+    key: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        place = self.file if self.line is None else f"{self.file}:{self.line}"
+        key = f"{self.key}: " if self.key else ""
+        return f"{place}: {key}found {self.found}, expected {self.expected}"
+
+
+class ConfigError(WaystationError):
+    """The configuration cannot be used."""
+
+    exit_code = 78  # EX_CONFIG of sysexits.h
+
+    def __init__(self, problems: tuple[Problem, ...]) -> None:
+        super().__init__("\n".join(str(problem) for problem in problems))
+        self.problems = problems
+
+
+class UsageError(WaystationError):
+    """A command was given something it cannot use."""
+
+    exit_code = 64  # EX_USAGE
+
+
+class BindError(WaystationError):
+    """A listener cannot be bound."""
+
+    exit_code = 71  # EX_OSERR
+
+    def __init__(self, *, address: str, reason: str) -> None:
+        super().__init__(f"cannot listen on {address}: {reason}")
+        self.address = address
+        self.reason = reason
+
+
+class SpoolError(WaystationError):
+    """Something about the spool."""
+
+    exit_code = 74  # EX_IOERR
+
+
+class SpoolLocked(SpoolError):
+    """Another live process owns the spool."""
+
+    exit_code = 75  # EX_TEMPFAIL
+
+    def __init__(self, *, path: str, owner: int | None) -> None:
+        who = "another process" if owner is None else f"process {owner}"
+        super().__init__(f"the spool {path} is in use by {who}; stop it first, or give another state_dir")
+        self.path = path
+        self.owner = owner
+
+
+class SpoolTooNew(SpoolError):
+    """The spool was written by a later release."""
+
+    def __init__(self, *, path: str, unknown: tuple[str, ...]) -> None:
+        super().__init__(
+            f"the spool {path} was written by a later release "
+            f"(it has the changes {', '.join(unknown)}); install that release, or give another state_dir"
+        )
+        self.path = path
+        self.unknown = unknown
+
+
+class SpoolFull(SpoolError):
+    """Admission refused a chunk: the quota is reached."""
+
+    def __init__(self, *, used: int, quota: int) -> None:
+        super().__init__(f"the spool is full: {used} of {quota} bytes are in use")
+        self.used = used
+        self.quota = quota
+
+
+class SpoolUnavailable(SpoolError):
+    """The disk refused a commit; nothing of it was kept."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"the spool cannot commit: {reason}")
+        self.reason = reason
+
+
+class UpstreamError(WaystationError):
+    """An upstream cannot be used as configured."""
+
+    exit_code = 78
+
+    def __init__(self, *, upstream: str, reason: str) -> None:
+        super().__init__(f"upstream {upstream}: {reason}")
+        self.upstream = upstream
+        self.reason = reason
