@@ -2,7 +2,10 @@
 
     WaystationError
     ├── ConfigError          the configuration cannot be used; carries every problem found
+    ├── SecretError          a secret is not there, or is open to others
     ├── UsageError           a command was given something it cannot use
+    ├── DaemonUnavailable    no daemon answers where a command looked for it
+    ├── EventsRefused        the daemon did not take what `send` gave it
     ├── BindError            a listener cannot be bound
     ├── SpoolError
     │   ├── SpoolLocked      another live process owns the spool
@@ -60,10 +63,36 @@ class ConfigError(WaystationError):
         self.problems = problems
 
 
+class SecretError(WaystationError):
+    """A secret is not there, or is open to others; its text never holds the secret.
+
+    Attributes:
+        found: what is in its place.
+        expected: what would be accepted.
+    """
+
+    exit_code = 78
+
+    def __init__(self, *, found: str, expected: str) -> None:
+        super().__init__(f"found {found}, expected {expected}")
+        self.found = found
+        self.expected = expected
+
+
 class UsageError(WaystationError):
     """A command was given something it cannot use."""
 
     exit_code = 64  # EX_USAGE
+
+
+class DaemonUnavailable(WaystationError):
+    """No daemon answers where a command looked for it."""
+
+    exit_code = 69  # EX_UNAVAILABLE
+
+
+class EventsRefused(WaystationError):
+    """The daemon did not take what `send` gave it; the text is the daemon's reason."""
 
 
 class BindError(WaystationError):

@@ -1,0 +1,70 @@
+"""The commands. Each is imported only when it is run: `send` must start at once."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+
+import click
+
+import collector
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A command that is not imported yet.
+
+    Attributes:
+        target: `module:attribute` of its `click.Command`.
+        summary: the first line of its help.
+    """
+
+    target: str
+    summary: str
+
+
+COMMANDS = {
+    "run": Entry("collector.cli.run:run", "Run the daemon in the foreground."),
+    "demo": Entry("collector.cli.demo:demo", "Show events going all the way through, on this machine."),
+    "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
+    "status": Entry("collector.cli.status:status", "Show what the daemon holds and where it stands."),
+    "config": Entry("collector.cli.config:config", "Check and show the configuration."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and summary until one is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """The names, in the order of `COMMANDS`."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command.
+
+        Raises:
+            TypeError: the table names something else.
+        """
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry.target.partition(":")
+        command: object = getattr(importlib.import_module(module), attribute)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{entry.target} is not a command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the commands without importing any."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(collector.__version__, prog_name="waystation", message="%(prog)s %(version)s")
+def waystation() -> None:
+    """Take events on this device, keep them on disk, and forward them upstream.
+
+    Exit codes are those of sysexits.h: 64 wrong usage, 69 no daemon, 70 a bug, 78 a
+    configuration that cannot be used. WAYSTATION_DEBUG=1 shows the traceback of a bug.
+    """

@@ -1,0 +1,183 @@
+"""The daemon's status, as the admin listener serves it and `waystation status` shows it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector import __version__
+from collector.core.http import Answer
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, overview
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from collector.forwarder.forwarder import Forwarder
+    from collector.listener.routes import Request
+    from collector.spool.spool import Spool
+
+
+class ListenerView(msgspec.Struct, frozen=True, kw_only=True):
+    """A listener.
+
+    Attributes:
+        address: what it is bound to.
+        connections: open now.
+        requests: answered since the start.
+    """
+
+    address: str
+    connections: int
+    requests: int
+
+
+class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
+    """The spool.
+
+    Attributes:
+        healthy: whether the last commit succeeded.
+        failed_commits: since the start.
+    """
+
+    path: str
+    used_bytes: int
+    max_bytes: int
+    healthy: bool
+    failed_commits: int
+
+
+class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream; `waiting` says why its lanes wait for a probe, empty where they do not."""
+
+    name: str
+    waiting: str
+
+
+class Status(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it.
+
+    Attributes:
+        running: whether a daemon answered; False where the spool was read without one.
+        healthy: whether commits succeed and no lane is retrying or blocked.
+        uptime: seconds.
+    """
+
+    version: str
+    running: bool
+    healthy: bool
+    device: str
+    epoch: str
+    uptime: float | None = None
+    pid: int | None = None
+    listeners: list[ListenerView] = []
+    spool: SpoolView
+    upstreams: list[UpstreamView] = []
+    lanes: list[LaneView]
+    ledger: list[LedgerRow]
+    received: list[IntakeRow]
+
+
+def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
+    """Whether no lane is kept from delivering."""
+    return all(lane.state in {"new", "healthy"} for lane in lanes)
+
+
+class StatusSource:
+    """Gathers the status of a running daemon.
+
+    Args:
+        listeners: how the listeners are now.
+        uptime: seconds since the start.
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        forwarder: Forwarder,
+        *,
+        listeners: Callable[[], list[ListenerView]],
+        uptime: Callable[[], float],
+        pid: int,
+    ) -> None:
+        self._spool = spool
+        self._forwarder = forwarder
+        self._listeners = listeners
+        self._uptime = uptime
+        self._pid = pid
+
+    async def status(self) -> Status:
+        """The status now."""
+        spool = self._spool
+        view = await spool.read(overview)
+        return Status(
+            version=__version__,
+            running=True,
+            healthy=spool.healthy and healthy_lanes(view.lanes),
+            device=spool.epoch.device,
+            epoch=spool.epoch.name,
+            uptime=round(self._uptime(), 3),
+            pid=self._pid,
+            listeners=self._listeners(),
+            spool=SpoolView(
+                path=str(spool.options.directory),
+                used_bytes=spool.used_bytes,
+                max_bytes=spool.options.max_bytes,
+                healthy=spool.healthy,
+                failed_commits=spool.counters.failed_commits,
+            ),
+            upstreams=[
+                UpstreamView(name=upstream.name, waiting=self._forwarder.breaker(upstream.name).reason)
+                for upstream in spool.options.upstreams
+            ],
+            lanes=view.lanes,
+            ledger=view.ledger,
+            received=view.received,
+        )
+
+
+class Asynchronous:
+    """An endpoint that answers from a coroutine function."""
+
+    def __init__(self, function: Callable[[], Awaitable[Answer]]) -> None:
+        self._function = function
+
+    def admit(self, head: Request) -> None:
+        """Let everything through; the admin listener's gate is who decides."""
+
+    def begin(self, request: Request) -> Asynchronous:
+        """Answer when the function has."""
+        return self
+
+    async def answer(self) -> Answer:
+        """The function's answer."""
+        return await self._function()
+
+
+def status_endpoint(source: StatusSource) -> Asynchronous:
+    """`GET /v1/status`."""
+
+    async def answer() -> Answer:
+        return Answer(200, msgspec.json.encode(await source.status()))
+
+    return Asynchronous(answer)
+
+
+def live_endpoint() -> Asynchronous:
+    """`GET /livez`: the loop turns."""
+
+    async def answer() -> Answer:
+        return Answer(200, b'{"status":"OK"}')
+
+    return Asynchronous(answer)
+
+
+def ready_endpoint(spool: Spool) -> Asynchronous:
+    """`GET /readyz`: commits succeed."""
+
+    async def answer() -> Answer:
+        if spool.healthy:
+            return Answer(200, b'{"status":"OK"}')
+        return Answer(503, b'{"status":"ERROR","message":"the spool cannot commit"}')
+
+    return Asynchronous(answer)

@@ -1,0 +1,155 @@
+"""An upstream as the configuration describes it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta, Struct
+
+from collector.config.fields import (
+    DAY,
+    HOUR,
+    KIB,
+    MIB,
+    CredentialName,
+    Dialect,
+    Duration,
+    FilePath,
+    KeyId,
+    SecretPath,
+    Share,
+    Signing,
+    Size,
+    Status,
+    UpstreamKind,
+    UpstreamName,
+    VariableName,
+)
+from collector.config.redact import redact_url
+from collector.config.secret import Secret, first_named
+
+
+class Backoff(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long a lane waits between attempts.
+
+    Attributes:
+        initial: bound of the first random delay; it doubles with each failure.
+        max: bound of every delay, and the interval at which a blocked lane probes.
+    """
+
+    initial: Annotated[Duration, Meta(gt=0, le=HOUR)] = 1.0
+    max: Annotated[Duration, Meta(gt=0, le=DAY)] = 60.0
+
+
+class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long an attempt may take.
+
+    Attributes:
+        connect: for a connection with its TLS handshake.
+        read: between two reads of the answer.
+        write: between two writes of the request.
+        pool: for a free connection.
+        total: for the whole attempt.
+    """
+
+    connect: Annotated[Duration, Meta(gt=0, le=HOUR)] = 10.0
+    read: Annotated[Duration, Meta(gt=0, le=HOUR)] = 30.0
+    write: Annotated[Duration, Meta(gt=0, le=HOUR)] = 30.0
+    pool: Annotated[Duration, Meta(gt=0, le=HOUR)] = 10.0
+    total: Annotated[Duration, Meta(gt=0, le=HOUR)] = 60.0
+
+
+class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where events go.
+
+    Attributes:
+        name: its identity; renaming it makes a new upstream.
+        kind: what is spoken to it.
+        url: the whole URL to post to.
+        signing: how batches are signed; kind `samsara` must say, kind `traintracks` is
+            always signed with the product's secret.
+        key_id: the `keyid` of its signatures.
+        key_file: file that holds an ed25519 private key in PEM.
+        key_env: environment variable that holds that key.
+        key_credential: name of that key in `$CREDENTIALS_DIRECTORY`.
+        secret_file: file that holds a shared secret (hmac-sha256).
+        secret_env: environment variable that holds that secret.
+        secret_credential: name of that secret in `$CREDENTIALS_DIRECTORY`.
+        allow_plaintext: whether `url` may be http:// to another machine.
+        ca_file: certificates trusted beyond the system's, in PEM.
+        start: where a new upstream begins: with what comes (`tail`), or with what is there.
+        dialects: what a `file` upstream takes.
+        directory: where a `file` upstream writes.
+        max_file_bytes: size at which a `file` upstream begins a new file.
+        max_files: how many files a `file` upstream keeps before it waits.
+        max_bytes: its own quota within the spool's.
+        max_events: most events in a batch.
+        max_batch_bytes: most bytes of a batch on the wire.
+        linger: how long a batch that is not full waits for more.
+        late_after: age at which a Traintracks event is sent as data from the past.
+        stamp_ids: whether Samsara events without an `id` are given one.
+        compress: whether bodies are sent as gzip; without it yes for `samsara` alone.
+        backoff: how long it waits between attempts.
+        timeouts: how long an attempt may take.
+        reject_limit: share of refused events at which the upstream is held to be at fault.
+        success: statuses that mean delivered.
+        retry: statuses that mean try again.
+        block: statuses that mean wait for a person.
+        reject: statuses that mean the events are at fault.
+    """
+
+    name: UpstreamName
+    kind: UpstreamKind
+    url: str | None = None
+    signing: Signing | None = None
+    key_id: KeyId | None = None
+    key_file: SecretPath | None = None
+    key_env: VariableName | None = None
+    key_credential: CredentialName | None = None
+    secret_file: SecretPath | None = None
+    secret_env: VariableName | None = None
+    secret_credential: CredentialName | None = None
+    allow_plaintext: bool = False
+    ca_file: FilePath | None = None
+    start: Literal["tail", "oldest"] = "tail"
+    dialects: tuple[Dialect, ...] = ("samsara", "traintracks")
+    directory: FilePath | None = None
+    max_file_bytes: Annotated[Size, Meta(ge=64 * KIB)] = 64 * MIB
+    max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
+    max_bytes: Annotated[Size, Meta(ge=MIB)] | None = None
+    max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
+    max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = MIB
+    linger: Annotated[Duration, Meta(ge=0, le=HOUR)] = 0.0
+    late_after: Annotated[Duration, Meta(gt=0, le=DAY)] = 60.0
+    stamp_ids: bool = False
+    compress: bool | None = None
+    backoff: Backoff = Backoff()
+    timeouts: Timeouts = Timeouts()
+    reject_limit: Share = 0.2
+    success: tuple[Status, ...] | None = None
+    retry: tuple[Status, ...] | None = None
+    block: tuple[Status, ...] | None = None
+    reject: tuple[Status, ...] | None = None
+
+    def __repr__(self) -> str:
+        return f"Upstream(name={self.name!r}, kind={self.kind!r}, url={redact_url(self.url or '')!r})"
+
+    @property
+    def takes(self) -> tuple[Dialect, ...]:
+        """The dialects it carries."""
+        return self.dialects if self.kind == "file" else (self.kind,)
+
+    @property
+    def compresses(self) -> bool:
+        """`compress`, or what stands for it with this kind."""
+        return self.kind == "samsara" if self.compress is None else self.compress
+
+    @property
+    def key(self) -> Secret | None:
+        """Where its ed25519 key is, if it has one."""
+        return first_named(self.key_file, self.key_env, self.key_credential)
+
+    @property
+    def secret(self) -> Secret | None:
+        """Where its hmac-sha256 secret is, if it has one."""
+        return first_named(self.secret_file, self.secret_env, self.secret_credential)

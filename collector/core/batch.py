@@ -1,0 +1,322 @@
+"""Batches: which events one holds, and its bytes.
+
+A lane's cursor is (chunk, index in that chunk). `choose` takes a run of events from
+there; `render` makes the body that is signed and sent. Both are functions of chunk and
+batch rows alone, so the same batch renders to the same bytes after a restart or an
+upgrade. What a batch looked like is kept with it: the renderer's version, its form and
+its options. A renderer that was ever released stays here, under its number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+from collector.core import jsontext
+from collector.core.dialects import samsara, traintracks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+RENDERER = 1
+"""The version that new batches are sealed with."""
+
+Form = Literal["array", "lines"]
+"""`array`: one JSON array, as both dialects send it. `lines`: NDJSON, for files."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """The events of one accepted request, as the spool holds them.
+
+    Attributes:
+        seq: its place in the spool, ascending.
+        first_position: the position of its first event in its stream.
+        events: how many events it holds.
+        day: UTC day of acceptance in days since 1970, 0 while the clock was not known good.
+        received_at: when it was accepted, ms since 1970.
+        published_at: what the app said of when it posted, ms since 1970.
+        remote_address: the client's IP literal as the app sent it; empty for Samsara.
+        stored_bytes: what its body takes in the spool.
+        body: the JSON text of its events, decompressed.
+    """
+
+    seq: int
+    first_position: int
+    events: int
+    day: int
+    received_at: int
+    published_at: int | None
+    remote_address: str
+    stored_bytes: int
+    body: bytes
+
+
+class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What was decided when a batch was sealed, beyond its range.
+
+    Attributes:
+        form: how its events are put together.
+        late_before: events accepted before this (ms since 1970) say so themselves
+            (Traintracks `serverTimestamp`); None for none.
+        stamp_ids: whether events without an `id` are given one (Samsara).
+    """
+
+    form: Form = "array"
+    late_before: int | None = None
+    stamp_ids: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A run of events of one chunk: their own bytes, and the index of the first."""
+
+    chunk: Chunk
+    start: int
+    events: list[bytes]
+
+    @property
+    def first_position(self) -> int:
+        return self.chunk.first_position + self.start
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run of events of one lane, and where its cursor stands behind it.
+
+    Attributes:
+        pieces: at least one, in order.
+        end_seq: with `end_index`, the cursor behind the run.
+        days: events by day of acceptance.
+        passed_bytes: stored bytes of the chunks that the run ends.
+    """
+
+    pieces: tuple[Piece, ...]
+    end_seq: int
+    end_index: int
+    days: tuple[tuple[int, int], ...]
+    passed_bytes: int
+
+    @property
+    def first(self) -> int:
+        return self.pieces[0].first_position
+
+    @property
+    def last(self) -> int:
+        final = self.pieces[-1]
+        return final.first_position + len(final.events) - 1
+
+    @property
+    def events(self) -> int:
+        return sum(len(piece.events) for piece in self.pieces)
+
+    @property
+    def remote_address(self) -> str:
+        return self.pieces[0].chunk.remote_address
+
+
+@dataclass(frozen=True, slots=True)
+class SealedBatch:
+    """A batch as it is persisted before its first attempt; it never changes afterwards.
+
+    Attributes:
+        id: the Idempotency-Key's string, 32 hex digits.
+        lane_name: `upstream/dialect` or `upstream/dialect/product`.
+        first: position of its first event; `last` that of its last, both inclusive.
+        end_seq: with `end_index`, the lane's cursor behind it.
+        body_sha256: of the rendered body, before any Content-Encoding.
+        renderer: the version that rendered it.
+        attempts: attempts made before this one.
+        last_status: the status that the last attempt was answered with, 0 for none.
+        same_status: how many attempts in a row were answered so.
+        replaces: the id of the batch that this one stands for, where its bytes could
+            not be made again.
+    """
+
+    id: str
+    lane: int
+    lane_name: str
+    epoch: str
+    device: str
+    dialect: str
+    product: str
+    remote_address: str
+    first: int
+    last: int
+    first_seq: int
+    first_index: int
+    end_seq: int
+    end_index: int
+    body_sha256: bytes
+    renderer: int
+    options: Options
+    attempts: int = 0
+    last_status: int = 0
+    same_status: int = 0
+    replaces: str | None = None
+
+    @property
+    def events(self) -> int:
+        return self.last - self.first + 1
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How large a run may grow; it holds one event at the least.
+
+    Attributes:
+        max_events: events.
+        max_bytes: bytes of the events as they are stored.
+        end_position: the position that the run stops before, None for none.
+        one_address: whether it ends where the remote address changes.
+    """
+
+    max_events: int
+    max_bytes: int
+    end_position: int | None = None
+    one_address: bool = True
+
+
+def lane_name(upstream: str, dialect: str, product: str) -> str:
+    """A lane's name, as it stands in headers, logs and tables."""
+    return f"{upstream}/{dialect}/{product}" if product else f"{upstream}/{dialect}"
+
+
+@dataclass(slots=True)
+class _Room:
+    """What is left of a run's bounds."""
+
+    events: int
+    bytes: int
+    taken: int = 0
+
+    def fitting(self, sizes: Iterable[int], at_most: int) -> int:
+        """How many of the next events fit, at most `at_most`; the first of all always does."""
+        count = 0
+        limit = min(at_most, self.events)
+        for size in sizes:
+            if count == limit or (size > self.bytes and self.taken + count > 0):
+                break
+            self.bytes -= size
+            count += 1
+        self.events -= count
+        self.taken += count
+        return count
+
+
+def choose(chunks: Iterable[Chunk], *, index: int, bounds: Bounds) -> Run | None:
+    """Take a run of events from a lane's cursor.
+
+    Args:
+        chunks: the chunks of the lane's stream from the cursor's on, ascending.
+        index: the cursor's index in the first of them.
+        bounds: where the run ends.
+
+    Returns:
+        The run, or None where there is no event.
+    """
+    room = _Room(bounds.max_events, bounds.max_bytes)
+    pieces: list[Piece] = []
+    days: dict[int, int] = {}
+    passed_bytes = 0
+    end_seq, end_index = 0, index
+    address: str | None = None
+    for chunk in chunks:
+        if bounds.one_address and address is not None and chunk.remote_address != address:
+            break
+        address = chunk.remote_address
+        start, index = index, 0
+        allowed = chunk.events - start
+        if bounds.end_position is not None:
+            allowed = min(allowed, bounds.end_position - chunk.first_position - start)
+        if allowed <= 0 or room.events <= 0:
+            break
+        events = jsontext.split_array(chunk.body)
+        if start:
+            events = events[start:]
+        count = room.fitting(map(len, events), allowed)
+        if count == 0:
+            break
+        pieces.append(Piece(chunk, start, events if count == len(events) else events[:count]))
+        days[chunk.day] = days.get(chunk.day, 0) + count
+        if start + count < chunk.events:
+            end_seq, end_index = chunk.seq, start + count
+            break
+        end_seq, end_index = chunk.seq + 1, 0
+        passed_bytes += chunk.stored_bytes
+    if not pieces:
+        return None
+    return Run(tuple(pieces), end_seq, end_index, tuple(sorted(days.items())), passed_bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a renderer may read beside the events: the rows of the batch and its lane."""
+
+    renderer: int
+    options: Options
+    epoch: str
+    dialect: str
+    product: str
+    batch_id: str = field(default="")
+
+
+class UnknownRenderer(Exception):
+    """The batch was sealed by a renderer that this release does not have."""
+
+
+def render(run: Run, context: Context) -> bytes:
+    """Make a batch's body, before any Content-Encoding.
+
+    Raises:
+        UnknownRenderer: the batch was sealed by a later release.
+    """
+    if context.renderer != RENDERER:
+        raise UnknownRenderer(str(context.renderer))
+    if context.options.form == "lines":
+        return b"".join(_line(run_piece, context) for run_piece in run.pieces)
+    rendered: list[bytes] = []
+    for piece in run.pieces:
+        rendered.extend(_events(piece, context))
+    return b"[" + b",".join(rendered) + b"]"
+
+
+def _events(piece: Piece, context: Context) -> list[bytes]:
+    chunk, options = piece.chunk, context.options
+    if context.dialect == "traintracks":
+        late = options.late_before is not None and chunk.received_at < options.late_before
+        stamp = traintracks.format_timestamp(chunk.received_at) if late else None
+        return [traintracks.render_event(event, server_timestamp=stamp) for event in piece.events]
+    if options.stamp_ids:
+        first = piece.first_position
+        return [
+            samsara.render_event(
+                event,
+                received_at=chunk.received_at,
+                published_at=chunk.published_at,
+                stamp=f"{context.epoch}.{first + offset}",
+            )
+            for offset, event in enumerate(piece.events)
+        ]
+    return samsara.render_all(piece.events, received_at=chunk.received_at, published_at=chunk.published_at)
+
+
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+def _line(piece: Piece, context: Context) -> bytes:
+    """One line an event: the event, and what its place in a batch's headers would say."""
+    head = {"dialect": context.dialect}
+    if context.product:
+        head["product"] = context.product
+    if piece.chunk.remote_address:
+        head["remoteAddress"] = piece.chunk.remote_address
+    start = msgspec.json.encode(head)[:-1] + b',"epoch":"' + context.epoch.encode() + b'","position":'
+    position = piece.first_position
+    # A line break is legal between the tokens of an event, never inside a string.
+    return b"".join(
+        b'%b%d,"event":%b}\n' % (start, position + offset, event.translate(_LINE_BREAKS))
+        for offset, event in enumerate(_events(piece, context))
+    )

@@ -1,0 +1,170 @@
+"""JSON as text: where things stand in it, without turning it into values.
+
+An event's bytes are kept and sent on as they came: its numbers keep their digits, its keys
+their order and spelling. So what is added to an event is spliced into its text. msgspec
+decides what is JSON and cuts an array into its elements; the scanner below finds the members
+of an object in text that msgspec has taken, and is not a validator itself.
+
+The scanner does not recurse and holds one token at a time, whatever the text. Its patterns
+are possessive (`*+`): they never go back, so their time is linear in the text.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+MAX_NESTING = 512
+"""Levels in one event, the event itself being the first. Decoders recurse and fail where
+their caller's stack leaves too little (CPython: 1000 frames in all), so what is taken here must
+leave room for a deeper caller later. PHP's json_decode stops at 512, Jackson at 1000, .NET at 64."""
+
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_PLAIN = rb'[^"\[\]{}]*+'
+_LEAF = rb"[\[{]" + _PLAIN + rb"(?:" + _STRING + _PLAIN + rb")*+[\]}]"  # holds no containers
+_BRANCH = (
+    rb"[\[{]" + _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _LEAF + rb")" + _PLAIN + rb")*+[\]}]"
+)  # holds leaves
+_INNER = _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _LEAF + rb"|" + _BRANCH + rb")" + _PLAIN + rb")*+"
+_VALUE = _STRING + rb'|[^\s,\[\]{}"]++|' + _LEAF + rb"|" + _BRANCH
+_MEMBER = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+(" + _VALUE + rb")?", re.DOTALL)
+_SIMPLE = re.compile(_VALUE, re.DOTALL)
+_BRACKET = re.compile(_INNER + rb"([\[\]{}])", re.DOTALL)
+_GAP = re.compile(rb"[\s,]*+")
+_STRINGS = re.compile(_STRING, re.DOTALL)
+_OPENING = b"[{"
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
+_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_EMPTY = (b"null", b"false")
+
+_ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
+_TEXT = msgspec.json.Decoder(str)
+
+
+class JsonError(ValueError):
+    """Text that is not JSON, or not the JSON that was asked for; `str()` says what is wrong."""
+
+
+def split_array(body: bytes) -> list[bytes]:
+    """Cut an array into its elements' own bytes, without the whitespace around them.
+
+    `null` counts as an array of nothing: a client in Go sends it for an empty slice.
+
+    Raises:
+        JsonError: the text is not JSON, not an array, or nested beyond what can be read.
+    """
+    try:
+        return list(map(bytes, _ARRAY.decode(body)))
+    except msgspec.ValidationError:
+        if body.strip() == b"null":
+            return []
+        raise JsonError("expected an array of events") from None
+    except msgspec.DecodeError as error:
+        raise JsonError(f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise JsonError(f"invalid JSON: nested deeper than {MAX_NESTING} levels") from None
+
+
+def members(raw: bytes) -> Iterator[tuple[str, int, int]]:
+    """The members of an object in order, each as (key, start, end).
+
+    The key has its escapes resolved; `raw[start:end]` is the value's text. A repeated key
+    comes as often as it stands there. `raw` is the valid JSON text of one object.
+    """
+    at = raw.index(b"{") + 1
+    while (member := _MEMBER.match(raw, at)) is not None:
+        start, at = member.span(2)
+        if start < 0:  # the value holds containers that hold containers
+            start = member.end()
+            at = _value_end(raw, start)
+        yield _TEXT.decode(member[1]), start, at
+
+
+def fill(raw: bytes, values: Mapping[str, bytes]) -> bytes:
+    """Give an object the members it lacks; every byte that was there stays as it was.
+
+    Args:
+        raw: the valid JSON text of one object, with nothing behind its last brace.
+        values: the JSON text of each value, by key, in the order in which they are appended.
+
+    A `null` or `false` under one of the keys counts as lacking and is replaced where it
+    stands, each time it stands there. So whichever of two equal keys a reader believes, it
+    finds a value, and no key is added beside one that exists.
+    """
+    lacking = dict(values)
+    pieces: list[bytes] = []
+    at = 0
+    for key, start, end in members(raw):
+        if key not in values:
+            continue
+        lacking.pop(key, None)
+        if raw[start:end] in _EMPTY:
+            pieces += (raw[at:start], values[key])
+            at = end
+    if lacking:
+        kept = raw[at:-1]
+        more = b",".join(b'"%b":%b' % (key.encode(), value) for key, value in lacking.items())
+        empty = raw[:-1].rstrip().endswith(b"{")
+        pieces += (kept, b"" if empty else b",", more, b"}")
+    else:
+        pieces.append(raw[at:])
+    return b"".join(pieces)
+
+
+def may_respell_letters(text: bytes) -> bool:
+    r"""Whether an ASCII letter may be written as an escape somewhere, as in `"time\u0073tamp"`.
+
+    If not, then a key made of letters stands in the text as it is or not at all. Letters are
+    U+0041 to U+007A; `\u003c` and its like, which JSON writers for the web emit, are not.
+    """
+    if b"\\" not in text:  # the most common case, and far the fastest search
+        return False
+    return any(digit in text for digit in (b"\\u004", b"\\u005", b"\\u006", b"\\u007"))
+
+
+def nested_too_deep(raw: bytes) -> bool:
+    """Whether one element has more than `MAX_NESTING` levels."""
+    if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
+        return False
+    steps = _STRINGS.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS)
+    return max(accumulate(memoryview(steps).cast("b"))) > MAX_NESTING
+
+
+def longer_than(body: bytes, count: int) -> bool:
+    """Whether an array has more than `count` elements, told without holding them.
+
+    The text may be anything; what is not an array of JSON gives either answer.
+    """
+    if body.count(b",") < count:
+        return False
+    at = body.find(b"[") + 1
+    for _ in range(count):
+        at = _value_end(body, _gap_end(body, at))
+    at = _gap_end(body, at)
+    return at < len(body) and body[at] not in b"]"
+
+
+def _gap_end(text: bytes, start: int) -> int:
+    gap = _GAP.match(text, start)
+    return start if gap is None else gap.end()
+
+
+def _value_end(text: bytes, start: int) -> int:
+    """Where the value that starts here ends; the end of the text when it does not."""
+    simple = _SIMPLE.match(text, start)
+    if simple is not None:
+        return simple.end()
+    depth = 0
+    at = start
+    while (bracket := _BRACKET.match(text, at)) is not None:
+        at = bracket.end()
+        depth += 1 if bracket[1] in _OPENING else -1
+        if depth <= 0:
+            return at
+    return len(text)

@@ -1,0 +1,97 @@
+"""Every bound on what a client may make this process hold, read or wait for.
+
+Sizes are bytes, times are seconds. A reason stands beside each number; where other
+servers have a default for the same thing, it is quoted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+KIB = 1024
+MIB = 1024 * KIB
+
+RECEIVE_BYTES = 64 * KIB
+"""One read. A request of this size is parsed and begun in one step, with no further wait."""
+
+MAX_HEAD_BYTES = 32 * KIB
+"""Request line and headers together. nginx: 4 x 8 KiB; Apache: 8 KiB a line; Node: 16 KiB;
+Go: 1 MiB. The dialects' heads are under 1 KiB; a browser's cookies for localhost may be 8."""
+
+MAX_HEADERS = 100
+"""Apache's LimitRequestFields is 100 too. The dialects' clients send under 20."""
+
+MAX_BODY_BYTES = 16 * MIB
+"""A body as received. Samsara clients post up to 10,000 events, some 3 MB before gzip;
+the Samsara server itself stops at 8 MiB."""
+
+MAX_DECODED_BYTES = 32 * MIB
+"""A body after its Content-Encoding. gzip reaches 1000:1, so this is what stops a bomb;
+checking this much JSON holds the loop for some 100 ms."""
+
+MAX_BODIES_IN_HAND_BYTES = 128 * MIB
+"""All larger bodies that are being received or await their commit, over all connections.
+A request that does not fit waits its turn before its body is read."""
+
+SMALL_BODY_BYTES = 64 * KIB
+"""Bodies up to this size are not counted against the sum, and those of refused requests are
+read to their end so that the connection can be kept: reading is cheaper than a new connection."""
+
+MAX_CONNECTIONS = 512
+"""At most; the next client waits in the listen queue. Times two reads this is 64 MiB. nginx: 512."""
+
+LISTEN_BACKLOG = 1024
+"""Clients the kernel lets wait; Linux cuts it to net.core.somaxconn (4096 since 5.4)."""
+
+HEAD_TIMEOUT = 10.0
+"""From a request's first byte to the end of its headers. Apache: 20; nginx: 60. Ours are local."""
+
+REQUEST_TIMEOUT = 60.0
+"""From a request's first byte to the last of its body: 16 MiB at 280 KB/s."""
+
+ANSWER_TIMEOUT = 30.0
+"""From a whole request to its answer: a disk that stalls longer gets the client a 503. Most
+clients' own patience is 30 to 60."""
+
+SEND_TIMEOUT = 30.0
+"""From the first byte of an answer to the last. nginx: 60."""
+
+IDLE_TIMEOUT = 75.0
+"""A kept connection without a request, as nginx. Longer than the 60 that client pools keep
+theirs, so that it is the client who closes and none of its requests meets a closed port."""
+
+CROWDED_IDLE_TIMEOUT = 5.0
+"""The same while no seat is free: idle connections make room for those that wait."""
+
+LINGER_TIMEOUT = 2.0
+"""How long a client whose request was cut short may go on sending, so that it reads the
+answer before the reset. nginx's lingering_timeout: 5."""
+
+LINGER_BYTES = 1 * MIB
+"""How much of it is read and thrown away."""
+
+LAST_WORDS_TIMEOUT = 0.5
+"""After a stopping listener's deadline: to tell those still waiting, and close."""
+
+SWEEP_INTERVAL = 1.0
+"""How often overdue connections are looked for, so how late a time-out above may be. One
+look at all connections costs less than a timer for each of 20,000 requests a second."""
+
+ACCEPT_RETRY = 0.1
+"""The pause after an accept failed for want of descriptors or memory; as trio's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """The bounds of one connection, as one value: sizes in bytes, times in seconds."""
+
+    head_bytes: int = MAX_HEAD_BYTES
+    headers: int = MAX_HEADERS
+    body_bytes: int = MAX_BODY_BYTES
+    head_timeout: float = HEAD_TIMEOUT
+    request_timeout: float = REQUEST_TIMEOUT
+    answer_timeout: float = ANSWER_TIMEOUT
+    send_timeout: float = SEND_TIMEOUT
+    idle_timeout: float = IDLE_TIMEOUT
+    linger_timeout: float = LINGER_TIMEOUT
+    linger_bytes: int = LINGER_BYTES

@@ -1,0 +1,99 @@
+"""An upstream's answer, and how to read it.
+
+Nothing in it is trusted: whatever cannot be read counts as not said.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
+import msgspec
+
+MAX_RETRY_AFTER = 3600.0
+"""Seconds. An upstream that asks for more, by mistake or not, is asked again in an hour."""
+
+MAX_EXCERPT = 300
+"""Characters of an answer that are kept with a dead letter and shown to people."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An upstream's answer.
+
+    Attributes:
+        content_type: as sent, empty where it was not.
+        body: its start; the sender reads 64 KiB at most.
+        retry_after: the header as sent.
+        date: the header as sent.
+    """
+
+    status: int
+    content_type: str = ""
+    body: bytes = b""
+    retry_after: str | None = None
+    date: str | None = None
+
+
+def retry_after(reply: Reply, *, now_ms: int) -> float | None:
+    """Seconds that an answer asks to wait, None where it does not say or says nothing sane.
+
+    A date counts from the answer's own Date, so a wrong clock here does no harm.
+    """
+    value = (reply.retry_after or "").strip()
+    if value.isascii() and value.isdigit():
+        # More digits than an hour has could be too many for int().
+        return MAX_RETRY_AFTER if len(value.lstrip("0")) > len("3600") else min(float(value), MAX_RETRY_AFTER)
+    until = http_date(value)
+    if until is None:
+        return None
+    now = http_date(reply.date or "")
+    wait = until - (now_ms / 1000 if now is None else now)
+    return min(max(wait, 0.0), MAX_RETRY_AFTER)
+
+
+def http_date(value: str) -> float | None:
+    """Read an HTTP date, in seconds since 1970; None where it is none."""
+    if not value:
+        return None
+    try:
+        date = parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None
+
+
+def is_html(reply: Reply) -> bool:
+    """Whether an answer is a page for people, by its type or its first bytes."""
+    media_type = reply.content_type.partition(";")[0].strip().lower()
+    if media_type in {"text/html", "application/xhtml+xml"}:
+        return True
+    start = reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower()
+    return start.startswith((b"<!doctype html", b"<html"))
+
+
+def excerpt(body: bytes) -> str:
+    """The start of an answer's body on one line that is safe to print."""
+    text = body[: 4 * MAX_EXCERPT].decode(errors="replace")
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_EXCERPT]
+
+
+def named_events(body: bytes, events: int) -> tuple[tuple[int, str], ...]:
+    """Read which events an answer refuses, from an array with one string an event.
+
+    Args:
+        body: of the answer.
+        events: in the batch.
+
+    Returns:
+        (index, what is wrong) for each string that is not "OK"; nothing where the body is
+        no such array.
+    """
+    try:
+        verdicts = msgspec.json.decode(body, type=list[str])
+    except (ValueError, RecursionError):  # DecodeError is a ValueError; so is bad UTF-8
+        return ()
+    if len(verdicts) != events:
+        return ()
+    return tuple((index, excerpt(text.encode())) for index, text in enumerate(verdicts) if text != "OK")

@@ -1,0 +1,279 @@
+"""Verdicts: what an attempt to send a batch means.
+
+An answer, or the lack of one, becomes one of five verdicts:
+
+    Delivered   the upstream has the batch
+    Retry       it may work later; nothing is wrong with the batch
+    Blocked     it will not work until someone changes something; the lane keeps its events
+                and probes
+    Split       the batch is too much as a whole; its halves may pass
+    Rejected    events of the batch are refused for what they are
+
+Whatever is not known is Blocked, where nothing is lost. Only the dialect's own success
+status is Delivered, and not where an HTML page comes with it: that is a captive portal,
+which answers 200 to everything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from http import HTTPStatus
+from typing import TYPE_CHECKING, assert_never
+
+from collector.core.reply import Reply, excerpt, is_html, named_events, retry_after
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SAME_500_LIMIT = 10
+"""Answers of 500 in a row after which the batch itself is suspected."""
+
+_INTERNAL_SERVER_ERROR = 500
+_TOO_LARGE = 413
+_NETWORK_AUTHENTICATION_REQUIRED = 511
+_SUCCESSES = range(200, 300)
+_REDIRECTS = range(300, 400)
+
+BREAKER_STATUSES = frozenset({429, 502, 503, 504})
+"""What speaks of the upstream as a whole: one lane probes for all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The upstream has taken the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The batch may pass later.
+
+    Attributes:
+        reason: for people, on one line; so for the others below.
+        status: the HTTP status, None where no answer came.
+        after: seconds that the upstream asked to wait, at most `MAX_RETRY_AFTER`.
+        breaker: whether this speaks of the upstream as a whole.
+    """
+
+    reason: str
+    status: int | None = None
+    after: float | None = None
+    breaker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """The batch will not pass until something is changed; its lane waits and probes.
+
+    Attributes:
+        whole_upstream: whether no lane of the upstream can pass.
+    """
+
+    reason: str
+    status: int | None = None
+    whole_upstream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """The batch holds too much, or something that the upstream cannot stomach."""
+
+    reason: str
+    status: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """Events of the batch are refused for what they are.
+
+    Attributes:
+        excerpt: the start of the answer's body, at most `MAX_EXCERPT` characters.
+        named: (index in the batch, what is wrong with that event), ascending; empty where
+            the answer does not say which, so that only halving finds out.
+    """
+
+    reason: str
+    status: int
+    excerpt: str
+    named: tuple[tuple[int, str], ...] = ()
+
+
+Verdict = Delivered | Retry | Blocked | Split | Rejected
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What an attempt came to.
+
+    Attributes:
+        verdict: what it means.
+        wrote_body: whether any byte of the body may have left this machine.
+        settled: for files, the marker up to which the lane's files are good.
+        server_time_offset: seconds to add to our wall clock for the upstream's, None
+            where it did not say.
+    """
+
+    verdict: Verdict
+    wrote_body: bool
+    settled: str | None = None
+    server_time_offset: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Which statuses mean what; disjoint. What is in none is Blocked, 413 is Split."""
+
+    success: frozenset[int]
+    retry: frozenset[int]
+    block: frozenset[int]
+    reject: frozenset[int]
+
+
+_RETRY = frozenset({408, 409, 425, 429}) | (frozenset(range(500, 600)) - {501, 505, 511})
+_BLOCK = frozenset({401, 403, 404, 405, 410})
+_REJECT = frozenset({400, 422})
+
+DEFAULT = {
+    "samsara": Policy(frozenset({202, 200}), _RETRY, _BLOCK, _REJECT),
+    "traintracks": Policy(frozenset({200}), _RETRY, _BLOCK, _REJECT),
+}
+"""By dialect."""
+
+
+def policy_for(
+    dialect: str,
+    *,
+    success: Iterable[int] | None = None,
+    retry: Iterable[int] | None = None,
+    block: Iterable[int] | None = None,
+    reject: Iterable[int] | None = None,
+) -> Policy:
+    """An upstream's policy: the dialect's, with what the configuration says otherwise.
+
+    Args:
+        dialect: a key of `DEFAULT`.
+        success: the statuses that mean success, in place of the dialect's.
+        retry: statuses that get this verdict instead of their usual one; so for the
+            next two. A status in several counts for the first of block, retry, reject.
+        block: see `retry`.
+        reject: see `retry`.
+    """
+    default = DEFAULT[dialect]
+    blocks = frozenset(block or ())
+    retries = frozenset(retry or ()) - blocks
+    rejects = frozenset(reject or ()) - blocks - retries
+    said = blocks | retries | rejects
+    successes = (default.success if success is None else frozenset(success)) - said
+    said |= successes
+    return Policy(
+        success=successes,
+        retry=retries | (default.retry - said),
+        block=blocks | (default.block - said),
+        reject=rejects | (default.reject - said),
+    )
+
+
+def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
+    """Say what an answer means.
+
+    Args:
+        reply: the whole of it; one that was cut short is a `Failure`.
+        policy: the upstream's.
+        events: in the batch, at least 1.
+        now_ms: wall time in ms since 1970, for a Retry-After that names a date.
+    """
+    status = reply.status
+    said = _said(status)
+    if is_html(reply) and (status in _SUCCESSES or status in policy.success):
+        return Blocked(
+            f"{said} with an HTML page: a captive portal, or the wrong url", status, whole_upstream=True
+        )
+    if status in policy.success:
+        return Delivered()
+    if status in policy.retry:
+        after = retry_after(reply, now_ms=now_ms)
+        return Retry(said, status, after, breaker=status in BREAKER_STATUSES)
+    if status in policy.reject:
+        return _rejected(reply, events)
+    if status == _TOO_LARGE and status not in policy.block:
+        return Split(said, status) if events > 1 else _rejected(reply, events)
+    return _blocked(reply)
+
+
+def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
+    """Suspect the batch itself once the upstream has failed on it often enough.
+
+    Args:
+        verdict: of this attempt.
+        same_500: how many attempts in a row this batch was answered 500, this one included.
+        events: in the batch.
+
+    Returns:
+        Split, or for a single event Blocked; the same verdict before that.
+    """
+    if not isinstance(verdict, Retry) or verdict.status != _INTERNAL_SERVER_ERROR:
+        return verdict
+    if same_500 < SAME_500_LIMIT:
+        return verdict
+    if events > 1:
+        return Split(f"{verdict.reason}, {same_500} times for this batch", verdict.status)
+    return Blocked(f"{verdict.reason}, {same_500} times for this one event", verdict.status)
+
+
+class Failure(Enum):
+    """Why an attempt got no answer; the value is how it is told."""
+
+    CONNECT = "cannot connect"
+    TIMEOUT = "timed out"
+    BROKEN = "the connection broke before the whole answer came"
+    TLS = "no trust in the connection"
+    PROXY = "the proxy cannot connect"
+    PROXY_REFUSED = "the proxy refuses"
+    BUSY = "all connections to this upstream are in use"
+    LOCAL = "the request cannot be made"
+
+
+def judge_failure(failure: Failure, detail: str) -> Verdict:
+    """Say what it means that no answer came.
+
+    Args:
+        failure: what happened.
+        detail: more about it, on one line, without any secret; may be empty.
+    """
+    reason = f"{failure.value}: {detail}" if detail else failure.value
+    match failure:
+        case Failure.CONNECT | Failure.TIMEOUT | Failure.PROXY:
+            return Retry(reason, breaker=True)
+        case Failure.BROKEN | Failure.BUSY:
+            return Retry(reason)
+        case Failure.TLS | Failure.PROXY_REFUSED:
+            return Blocked(reason, whole_upstream=True)
+        case Failure.LOCAL:
+            return Blocked(reason)
+        case _:
+            assert_never(failure)
+
+
+def _said(status: int) -> str:
+    try:
+        return f"http {status} {HTTPStatus(status).phrase}"
+    except ValueError:
+        return f"http {status}"
+
+
+def _blocked(reply: Reply) -> Blocked:
+    status = reply.status
+    said = _said(status)
+    if status in _REDIRECTS:
+        return Blocked(f"{said}, and redirects are not followed", status, whole_upstream=True)
+    if reply.body and not is_html(reply):
+        said = f"{said}: {excerpt(reply.body)}"
+    return Blocked(said, status, whole_upstream=status == _NETWORK_AUTHENTICATION_REQUIRED)
+
+
+def _rejected(reply: Reply, events: int) -> Rejected:
+    said, start = _said(reply.status), excerpt(reply.body)
+    named = named_events(reply.body, events)
+    if not named and events == 1:
+        named = ((0, f"{said}: {start}" if start else said),)
+    return Rejected(said, reply.status, start, named)

@@ -1,0 +1,262 @@
+"""Listening sockets from the configuration's `bind` values.
+
+A UNIX socket's file outlives its process. One that a dead process left is replaced; one that
+somebody answers on is never taken. The check, the removal and the bind happen under a lock on
+the directory, so that of two processes that start together one gets the socket and the other
+an error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import grp
+import os
+import socket
+import stat
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from collector.config.addresses import TcpAddress, UnixAddress, parse_bind
+from collector.core.limits import LISTEN_BACKLOG
+from collector.errors import BindError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MAX_UNIX_PATH = 103 if sys.platform == "darwin" else 107
+"""Bytes of a socket's path: `sun_path` holds 104 on macOS and 108 on Linux, with the closing NUL."""
+
+_LOCK_TRIES = 100
+_LOCK_PAUSE = 0.01  # seconds
+
+_NO_FAMILY = frozenset({errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT})
+
+
+@dataclass(slots=True)
+class BoundSocket:
+    """A socket that listens.
+
+    Attributes:
+        sock: non-blocking.
+        address: as a person would write it: `127.0.0.1:9000`, `[::1]:9000`, `unix:/path`.
+        kind: the sort of peers it brings.
+        inherited: it was handed to us (socket activation): its file and queue are not ours.
+    """
+
+    sock: socket.socket
+    address: str
+    kind: Literal["tcp", "unix"]
+    inherited: bool = False
+    _file: tuple[str, int, int] | None = field(default=None, repr=False)
+
+    def close(self) -> None:
+        """Close it, and remove its file if that is still the one made here; more than once is allowed."""
+        self.sock.close()
+        made, self._file = self._file, None
+        if made is not None:
+            path, device, inode = made
+            with contextlib.suppress(OSError):
+                found = os.lstat(path)
+                if (found.st_dev, found.st_ino) == (device, inode):
+                    Path(path).unlink()
+
+
+def adopt(sock: socket.socket) -> BoundSocket:
+    """A listening socket that the service manager handed over.
+
+    Raises:
+        BindError: it is neither TCP nor UNIX, or no stream socket.
+    """
+    address = _name(sock)
+    if sock.type != socket.SOCK_STREAM or sock.family not in {
+        socket.AF_INET,
+        socket.AF_INET6,
+        socket.AF_UNIX,
+    }:
+        raise BindError(address=address, reason="the inherited socket is not a TCP or UNIX stream socket")
+    sock.settimeout(0)
+    kind: Literal["tcp", "unix"] = "unix" if sock.family == socket.AF_UNIX else "tcp"
+    return BoundSocket(sock, address, kind, inherited=True)
+
+
+def bind(text: str, *, mode: int = 0o660, group: str | None = None) -> list[BoundSocket]:
+    """Bind and listen.
+
+    Args:
+        text: `localhost:9000` for 127.0.0.1 and, where there is IPv6, ::1; an IP literal and a
+            port (0: the system chooses); or `unix:/absolute/path`.
+        mode: of a UNIX socket's file.
+        group: of a UNIX socket's file, by name; None leaves the process's.
+
+    Raises:
+        BindError: in one line, what is in the way.
+    """
+    try:
+        address = parse_bind(text)
+    except ValueError as error:
+        raise BindError(address=text, reason=f"expected {error}") from None
+    if isinstance(address, UnixAddress):
+        return [_bind_unix(address.path, mode=mode, group=group)]
+    return _bind_tcp(address)
+
+
+def _bind_tcp(address: TcpAddress) -> list[BoundSocket]:
+    bound: list[BoundSocket] = []
+    port = address.port
+    for host in address.hosts:
+        where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        try:
+            sock = _listen_tcp(host, port)
+        except OSError as error:
+            if bound and error.errno in _NO_FAMILY:
+                continue  # a machine without IPv6 has one localhost
+            for other in bound:
+                other.close()
+            raise BindError(address=where, reason=_why(error)) from None
+        port = sock.getsockname()[1]  # for port 0: the same on both
+        bound.append(BoundSocket(sock, _name(sock), "tcp"))
+    return bound
+
+
+def _listen_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind((host, port))
+        sock.listen(LISTEN_BACKLOG)
+        sock.settimeout(0)
+    except OSError:
+        sock.close()
+        raise
+    return sock
+
+
+def _bind_unix(path: str, *, mode: int, group: str | None) -> BoundSocket:
+    where = f"unix:{path}"
+    length = len(os.fsencode(path))
+    if length > MAX_UNIX_PATH:
+        reason = f"the path has {length} bytes, and a socket's path may have {MAX_UNIX_PATH}"
+        raise BindError(address=where, reason=reason)
+    gid = _group_id(where, group)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        parent = Path(path).parent
+        _make_parent(parent, gid)
+        with _locked(parent, where):
+            _clear(path, where)
+            made = _bind_closed(sock, path)
+            try:
+                if gid is not None:
+                    os.chown(path, -1, gid)
+                Path(path).chmod(mode)
+                sock.listen(LISTEN_BACKLOG)
+            except OSError:
+                Path(path).unlink()
+                raise
+        sock.settimeout(0)
+    except OSError as error:
+        sock.close()
+        raise BindError(address=where, reason=_why(error)) from None
+    except BindError:
+        sock.close()
+        raise
+    return BoundSocket(sock, where, "unix", _file=(path, made.st_dev, made.st_ino))
+
+
+def _group_id(where: str, group: str | None) -> int | None:
+    if group is None:
+        return None
+    try:
+        return grp.getgrnam(group).gr_gid
+    except KeyError:
+        raise BindError(address=where, reason=f"there is no group {group!r}") from None
+
+
+def _make_parent(parent: Path, gid: int | None) -> None:
+    """Make a missing directory that nobody but the owner, and the socket's group, may enter."""
+    if parent.is_dir():
+        return
+    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if gid is not None:
+        os.chown(parent, -1, gid)
+        parent.chmod(0o710)
+
+
+@contextlib.contextmanager
+def _locked(directory: Path, where: str) -> Iterator[None]:
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for _ in range(_LOCK_TRIES):
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                time.sleep(_LOCK_PAUSE)
+        else:
+            raise BindError(address=where, reason=f"another process holds a lock on {directory}")
+        yield
+    finally:
+        os.close(handle)
+
+
+def _clear(path: str, where: str) -> None:
+    """Remove the socket of a dead process; refuse anything else that is in the way."""
+    try:
+        found = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(found.st_mode):
+        raise BindError(address=where, reason="a file that is not a socket is in the way; remove it")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(0)
+        refused = probe.connect_ex(path)
+    if refused == errno.ECONNREFUSED:
+        Path(path).unlink()
+    elif refused != errno.ENOENT:
+        # EAGAIN is a full queue: alive too. Where we may not even ask, it is not ours to remove.
+        alive = refused in {0, errno.EAGAIN, errno.EINPROGRESS}
+        reason = (
+            "another process listens there"
+            if alive
+            else f"cannot tell whether it is in use: {os.strerror(refused)}"
+        )
+        raise BindError(address=where, reason=reason)
+
+
+def _bind_closed(sock: socket.socket, path: str) -> os.stat_result:
+    """Bind so that nobody else may connect before owner, group and mode are set."""
+    before = os.umask(0o177)
+    try:
+        sock.bind(path)
+    finally:
+        os.umask(before)
+    return os.lstat(path)
+
+
+def _why(error: OSError) -> str:
+    if error.errno == errno.EADDRINUSE:
+        return "the address is in use by another process"
+    if error.errno == errno.EACCES:
+        return "permission denied; ports below 1024 and foreign directories need more rights"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have that address"
+    return error.strerror or str(error)
+
+
+def _name(sock: socket.socket) -> str:
+    name = sock.getsockname()
+    if sock.family == socket.AF_UNIX:
+        path = os.fsdecode(name)
+        return f"unix:@{path[1:]}" if path.startswith("\0") else f"unix:{path}"
+    if sock.family in {socket.AF_INET, socket.AF_INET6}:
+        host, port = name[:2]
+        return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
+    return str(name)

@@ -1,0 +1,226 @@
+"""One HTTP/1.1 connection: receive, read, answer in order, and know when to stop.
+
+No timer runs for a connection. It says in `deadline` by when its present phase must be over;
+the server looks at all of them now and then and calls `expire`. What that means depends on
+the phase:
+
+    phase      waits for                     overdue              the listener stops
+    IDLE       a request's first byte        close                close, unless one has just come
+    RECEIVING  the rest of a request         408, close           go on
+    ANSWERING  an endpoint                   503, close           go on
+    SENDING    the client to take answers    close                go on
+    LEAVING    the client to go              close                go on
+
+Every answer sent while the listener stops ends its connection, unless part of another
+request has come already.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from collector.core.http import Answer, error_answer
+from collector.core.limits import RECEIVE_BYTES
+from collector.listener.reader import BODYLESS, CLOSE, INTERNAL, OLD, Reader
+from collector.listener.stream import SocketStream
+from collector.listener.wire import CONTINUE, render, render_special
+
+if TYPE_CHECKING:
+    from collector.listener.capacity import Capacity
+    from collector.listener.routes import Peer, Site
+
+IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
+
+_TOO_SLOW = error_answer(408, "The request took too long to arrive.")
+_STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
+
+
+class Connection:
+    """Serves one stream until either side ends it.
+
+    Attributes:
+        phase: what it waits for, see above.
+        deadline: on trio's clock; by then the phase must be over.
+    """
+
+    def __init__(self, stream: trio.abc.Stream, peer: Peer, site: Site, capacity: Capacity) -> None:
+        self.phase = IDLE
+        self.deadline = trio.current_time() + site.limits.idle_timeout
+        self._stream = stream
+        self._site = site
+        self._capacity = capacity
+        self._reader = Reader(site, peer)
+        self._scope = trio.CancelScope()
+        self._interrupted = False
+        self._late_data: bytes | bytearray = b""
+        self._began = 0.0
+        self._ready: list[bytes] = []
+        self._held = 0
+
+    def expire(self) -> None:
+        """End the present phase."""
+        self._interrupted = True
+        self._scope.cancel()
+
+    def stop(self) -> None:
+        """The listener stops: end if nothing is in hand."""
+        if self.phase == IDLE:
+            self.expire()
+
+    async def run(self) -> None:
+        """Serve; a client that vanishes is no error. The stream is closed at the end."""
+        try:
+            await self._serve()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self._release()
+            self._reader.drop()
+            await trio.aclose_forcefully(self._stream)
+
+    async def _serve(self) -> None:
+        data: bytes | bytearray = b""
+        while True:
+            if self._site.stopping and self.phase == IDLE and not data:
+                data = self._unread()
+                if not data:
+                    return
+            with trio.CancelScope() as self._scope:
+                self._interrupted = False
+                if await self._converse(data):
+                    return
+            data, self._late_data = self._late_data, b""
+            if not data and not (self.phase == IDLE and self._may_go_on()):
+                await self._farewell()
+                return
+
+    def _may_go_on(self) -> bool:
+        """Whether an interrupted wait for a request need not be the end."""
+        return self._site.stopping or self.deadline > trio.current_time()
+
+    async def _converse(self, data: bytes | bytearray) -> bool:
+        """Serve until the connection is over (True) or was interrupted with data in hand (False)."""
+        receive, reader, limits = self._stream.receive_some, self._reader, self._site.limits
+        while True:
+            if not data:
+                data = await receive(RECEIVE_BYTES)
+                if not data:
+                    return True
+                if self._interrupted:
+                    self._late_data = data
+                    return False
+            now = trio.current_time()
+            resumed = reader.open
+            reader.feed(data)
+            data = b""
+            if reader.turns:
+                resumed = False
+                self.deadline = now + limits.answer_timeout
+                await self._answer()
+                if self._held:
+                    self._release()
+                if reader.finished:
+                    if reader.cut_short:
+                        await self._linger()
+                    return True
+            if reader.open:
+                await self._await_rest(resumed=resumed)
+            else:
+                self.phase = IDLE
+                self.deadline = now + limits.idle_timeout
+
+    async def _answer(self) -> None:
+        """Answer all that was begun, in order and in one send."""
+        reader, ready, site = self._reader, self._ready, self._site
+        turns, counts = reader.turns, site.tally.answers
+        self.phase = ANSWERING
+        left = len(turns)
+        for outcome, turn_flags, extra in turns:
+            left -= 1
+            flags = turn_flags
+            if isinstance(outcome, Answer):
+                answer = outcome
+            else:
+                try:
+                    answer = await outcome.answer()
+                except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
+                    site.report("an answer failed", error)
+                    answer = INTERNAL
+            if answer.close or (site.stopping and not left and not reader.open):
+                reader.cut_short = reader.cut_short or not flags & CLOSE
+                flags |= CLOSE
+            if flags or extra:
+                ready.append(_render_turn(answer, flags, extra))
+            else:
+                ready.append(render(answer))
+            counts[answer.status] = counts.get(answer.status, 0) + 1
+            if flags & CLOSE:
+                reader.finished = True
+                break
+        turns.clear()
+        self.phase = SENDING
+        self.deadline += site.limits.send_timeout
+        await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
+        ready.clear()
+
+    async def _await_rest(self, *, resumed: bool) -> None:
+        """Prepare to receive the rest of a request of which the first part has come."""
+        reader, limits = self._reader, self._site.limits
+        if not resumed:
+            self._began = trio.current_time()
+        self.deadline = self._began + (limits.head_timeout if reader.in_head else limits.request_timeout)
+        claim = 0 if self._held else reader.claim()
+        if claim:
+            self.phase = ANSWERING  # it is we who keep the client waiting
+            await self._capacity.hold(claim)
+            self._held = claim
+        self.phase = RECEIVING
+        if reader.expects_continue:
+            reader.expects_continue = False
+            await self._stream.send_all(CONTINUE)
+
+    async def _farewell(self) -> None:
+        """After an interruption: say why, if the client waits for an answer."""
+        if self.phase == RECEIVING:
+            last = _TOO_SLOW
+        elif self.phase == ANSWERING:
+            last = _STALLED
+        else:
+            return
+        counts = self._site.tally.answers
+        counts[last.status] = counts.get(last.status, 0) + 1
+        words = b"".join((*self._ready, render_special(last, connection="close")))
+        with trio.move_on_after(self._site.limits.linger_timeout):
+            await self._stream.send_all(words)
+            await self._linger()
+
+    async def _linger(self) -> None:
+        """Let the client read its answer: a close with unread bytes would reset the connection."""
+        self.phase = LEAVING
+        self.deadline = math.inf
+        limits = self._site.limits
+        left = limits.linger_bytes
+        with trio.move_on_after(limits.linger_timeout):
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+            while left > 0:
+                data = await self._stream.receive_some(RECEIVE_BYTES)
+                if not data:
+                    return
+                left -= len(data)
+
+    def _unread(self) -> bytes:
+        return self._stream.receive_nowait(RECEIVE_BYTES) if isinstance(self._stream, SocketStream) else b""
+
+    def _release(self) -> None:
+        if self._held:
+            self._capacity.release(self._held)
+            self._held = 0
+
+
+def _render_turn(answer: Answer, flags: int, extra: str) -> bytes:
+    connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""
+    return render_special(answer, extra=extra, connection=connection, head_only=bool(flags & BODYLESS))

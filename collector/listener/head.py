@@ -1,0 +1,100 @@
+"""A request's head: fields to a mapping, the target to path and query, and what llhttp lets through."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from collector.core.http import Answer, error_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_BAD_VERSION = error_answer(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
+_NO_HOST = error_answer(400, "An HTTP/1.1 request needs a Host header.")
+_TWO_HOSTS = error_answer(400, "A request has exactly one Host header.")
+_BAD_TARGET = error_answer(400, "The request target must be a path, or an http URL.")
+_BAD_CODING = error_answer(501, "Of transfer codings only chunked is known here.")
+_OLD_CODING = error_answer(400, "HTTP/1.0 has no Transfer-Encoding.")
+
+_SINGLE = frozenset({"host", "content-length"})
+
+_MAX_NAMES = 512
+_MAX_NAME = 64
+_names: dict[bytes, str] = {}
+"""Lower-case names by the bytes sent; decoding each one anew costs as much as the rest of a head."""
+
+
+class UnreadableError(Exception):
+    """The request cannot be read further: say this, and close."""
+
+    def __init__(self, answer: Answer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+
+
+def _name(raw: bytes) -> str:
+    name = raw.decode("latin-1").lower()
+    if len(raw) <= _MAX_NAME and len(_names) < _MAX_NAMES:
+        _names[raw] = name
+    return name
+
+
+def read_headers(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Header values by lower-case name, repeated ones joined with `, `.
+
+    Raises:
+        UnreadableError: two Host headers (llhttp itself refuses a second Content-Length).
+    """
+    headers: dict[str, str] = {}
+    for raw, value in fields:
+        name = _names.get(raw) or _name(raw)
+        text = value.decode("latin-1").rstrip()
+        if name in headers:
+            if name in _SINGLE:
+                raise UnreadableError(_TWO_HOSTS)
+            text = f"{headers[name]}, {text}"
+        headers[name] = text
+    return headers
+
+
+def check_framing(version: str, headers: dict[str, str], *, needs_host: bool) -> None:
+    """Refuse what llhttp parses and we do not speak.
+
+    llhttp takes HTTP/0.9 (a bare `GET /`) and 2.0 by their version, a missing Host,
+    transfer codings before `chunked`, and chunked bodies in HTTP/1.0.
+
+    Raises:
+        UnreadableError: one of these.
+    """
+    if version != "1.1" and version != "1.0":  # noqa: PLR1714 - a set costs twice the time, on each request
+        raise UnreadableError(_BAD_VERSION)
+    if needs_host and version == "1.1" and "host" not in headers:
+        raise UnreadableError(_NO_HOST)
+    coding = headers.get("transfer-encoding")
+    if coding is not None:
+        if version == "1.0":
+            raise UnreadableError(_OLD_CODING)
+        if coding.lower() != "chunked":
+            raise UnreadableError(_BAD_CODING)
+
+
+def split_target(target: bytes, headers: dict[str, str]) -> tuple[str, str]:
+    """Path and query of a request target.
+
+    An absolute URL is taken as RFC 9112, section 3.2.2 asks: its host replaces the header's.
+
+    Raises:
+        UnreadableError: it is neither a path, `*`, nor an http URL.
+    """
+    text = target.decode("latin-1")
+    if text[:7].lower() == "http://":
+        authority, slash, rest = text[7:].partition("/")
+        if "?" in authority:
+            authority, _, query = authority.partition("?")
+            slash, rest = "/", f"?{query}{slash}{rest}"
+        headers["host"] = authority.rpartition("@")[2]
+        text = f"/{rest}"
+    elif text[:1] != "/" and text != "*":
+        raise UnreadableError(_BAD_TARGET)
+    path, _, query = text.partition("?")
+    return path, query

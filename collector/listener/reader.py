@@ -1,0 +1,302 @@
+"""From the bytes of one connection to begun requests; knows no socket and waits for nothing.
+
+    feed --> llhttp --> head: bounded, routed, admitted --> body --> endpoint.begin --> `turns`
+                          |                                                               ^
+                          +-- refused: a small body is passed over -----------------------+
+
+`feed` never raises. A request that cannot be read further (malformed, too large, refused
+ahead of a body not worth reading) leaves its answer as the last turn and sets `finished`:
+the connection sends what it has and closes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import httptools
+
+from collector.core.http import Answer, error_answer
+from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
+from collector.listener.routes import Request
+from collector.listener.upgrade import framing_alone, second_parser
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collector.listener.routes import Endpoint, Peer, Pending, Site
+
+_MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
+_NOT_FOUND = error_answer(404, "Not found")
+_TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
+_BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
+_HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
+INTERNAL = error_answer(500, "Internal error; the log says more.")
+
+CLOSE, BODYLESS, OLD = 1, 2, 4
+"""How a turn's answer differs: the connection ends with it, it answers HEAD, or HTTP/1.0 kept alive."""
+
+
+class Turn(NamedTuple):
+    """One request's answer in the order of requests.
+
+    Attributes:
+        outcome: the answer, or what it waits for.
+        flags: of CLOSE, BODYLESS and OLD.
+        extra: further header lines, see `Gate.cors`.
+    """
+
+    outcome: Answer | Pending
+    flags: int
+    extra: str
+
+
+class Reader:
+    """Reads the requests of one connection.
+
+    Attributes:
+        turns: requests begun or refused and not yet answered; the caller empties it.
+        open: a request's first byte has come and its last has not.
+        in_head: its headers have not ended yet.
+        finished: nothing more will be read.
+        cut_short: finished while the client may still be sending.
+        expects_continue: the client awaits `100 Continue`; the caller clears it.
+    """
+
+    def __init__(self, site: Site, peer: Peer) -> None:
+        self.turns: list[Turn] = []
+        self.open = False
+        self.in_head = False
+        self.finished = False
+        self.cut_short = False
+        self.expects_continue = False
+        self._site = site
+        self._peer = peer
+        self._needs_host = peer.kind == "tcp"
+        self._parser = httptools.HttpRequestParser(self)
+        self._target = b""
+        self._fields: list[tuple[bytes, bytes]] = []
+        self._request: Request | None = None
+        self._endpoint: Endpoint | None = None
+        self._refusal: Answer | None = None
+        self._body: list[bytes] = []
+        self._size = 0  # of the body so far
+        self._room = 0  # for the body
+        self._step = 0  # bytes of this read
+        self._stray = 0  # bytes since the request's first, or since the last one of its body
+        self._flags = 0
+        self._extra = ""
+        self._upgrade = b""  # a head for the rest of a request that asked for another protocol
+
+    def feed(self, data: bytes | bytearray) -> None:
+        """Read on; at most `RECEIVE_BYTES` at a time. Nothing may be fed once `finished`."""
+        size = self._size
+        self._step = len(data)
+        if self.open:
+            self._stray += self._step
+        while data:
+            data = self._parse(data)
+        if self.open:
+            self._bound_partial(progress=self._size != size)
+
+    def _parse(self, data: bytes | bytearray) -> bytes | bytearray:
+        """Let llhttp read; what it returns is to be read by a new parser."""
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade as reached:
+            rest = data[reached.args[0] :]
+        except httptools.HttpParserError as error:
+            # Data after a request that asked to close is not this connection's business.
+            if not self.finished:
+                stop = error.__context__
+                self._give_up(stop.answer if isinstance(stop, UnreadableError) else _MALFORMED)
+            return b""
+        else:
+            return b""
+        self._ignore_upgrade()
+        return b"" if self.finished else rest
+
+    def drop(self) -> None:
+        """Let go of the parser, so that the garbage collector need not find the cycle."""
+        del self._parser
+
+    def claim(self) -> int:
+        """Bytes that the request being received may come to hold, if that is more than a small body."""
+        request = self._request
+        if not self.open or self.in_head or self._refusal is not None or request is None:
+            return 0
+        length = request.headers.get("content-length")
+        if length is not None:
+            return int(length) if int(length) > SMALL_BODY_BYTES else 0
+        return self._room if self._size > SMALL_BODY_BYTES else 0
+
+    # What llhttp calls. An exception here stops it for good.
+
+    def on_message_begin(self) -> None:
+        """Start a request."""
+        self.open = self.in_head = True
+        self._stray = self._step
+        self._target = b""
+        self._fields = []
+
+    def on_url(self, part: bytes) -> None:
+        """Take a part of the target."""
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header, or, after the body, a trailer, which is bounded and not looked at."""
+        self._fields.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        """Decide by the head whether to read the body."""
+        self.in_head = False
+        self._body = []
+        self._size = self._flags = 0
+        self._extra = ""
+        self._request = self._refusal = None
+        site, fields, parser = self._site, self._fields, self._parser
+        limits = site.limits
+        self._fields = []
+        if len(fields) > limits.headers or (
+            self._stray > limits.head_bytes and self._head_bytes(fields) > limits.head_bytes
+        ):
+            raise UnreadableError(_HEAD_TOO_LARGE)
+        headers = read_headers(fields)
+        version = parser.get_http_version()
+        check_framing(version, headers, needs_host=self._needs_host)
+        path, query = split_target(self._target, headers)
+        method = parser.get_method().decode()
+        head = self._request = Request(method, path, query, version, headers, self._peer)
+        if not parser.should_keep_alive():
+            self._flags = CLOSE
+        elif version == "1.0":
+            self._flags = OLD
+        origin = headers.get("origin")
+        if origin is not None:
+            self._extra = site.gate.cors(origin)
+        if method == "HEAD":
+            self._flags |= BODYLESS
+        if "upgrade" in headers and method != "CONNECT" and parser.should_upgrade():
+            self._upgrade = framing_alone(headers, close=not parser.should_keep_alive())
+        self._expect(headers.get("expect"), version)
+        refusal = self._route(head)
+        length = int(headers.get("content-length", 0))
+        if refusal is None and length > limits.body_bytes:
+            refusal = _TOO_LARGE
+        if refusal is None:
+            self._room = limits.body_bytes
+            return
+        if self.expects_continue or length > SMALL_BODY_BYTES:
+            raise UnreadableError(refusal)
+        self._refusal = refusal
+        self._room = SMALL_BODY_BYTES
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body."""
+        self._size += len(part)
+        if self._size > self._room:
+            raise UnreadableError(self._refusal or _TOO_LARGE)
+        self._body.append(part)
+
+    def on_message_complete(self) -> None:
+        """Begin the request, or let its refusal have its turn."""
+        if self._upgrade:  # llhttp ends the request before its body
+            return
+        self.open = self.expects_continue = False
+        outcome: Answer | Pending | None = self._refusal
+        request, endpoint, body = self._request, self._endpoint, self._body
+        if outcome is None and request is not None and endpoint is not None:
+            request.body = body[0] if len(body) == 1 else b"".join(body)
+            try:
+                outcome = endpoint.begin(request)
+            except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
+                outcome = self._fault(error)
+        flags = self._flags
+        outcome = outcome or INTERNAL
+        self._body = []
+        self._request = None
+        if isinstance(outcome, Answer) and outcome.close:
+            self.finished = self.cut_short = True
+            self.turns.append(Turn(outcome, flags | CLOSE, self._extra))
+            raise UnreadableError(outcome)
+        self.finished = flags & CLOSE != 0
+        self.turns.append(Turn(outcome, flags, self._extra))
+
+    # What the callbacks need.
+
+    def _route(self, head: Request) -> Answer | None:
+        """Find the endpoint and ask it and the gate; the order of refusals is the dialects'."""
+        site = self._site
+        methods = site.routes.get(head.path)
+        if methods is None:
+            return _NOT_FOUND
+        endpoint = methods.get(head.method)
+        if endpoint is None and head.method == "HEAD":
+            endpoint = methods.get("GET")
+        if endpoint is None and head.method != "OPTIONS":
+            allow = _allow(methods)
+            return error_answer(405, f"Method not allowed; use {allow}", headers=(("Allow", allow),))
+        self._endpoint = endpoint
+        try:
+            refusal = site.gate.refuse(head)
+            if refusal is not None:
+                return refusal
+            if endpoint is None:
+                return site.gate.preflight(head, _allow(methods))
+            return endpoint.admit(head)
+        except Exception as error:  # noqa: BLE001 - as for `begin`
+            return self._fault(error)
+
+    def _expect(self, expectation: str | None, version: str) -> None:
+        self.expects_continue = False
+        if expectation is None or version == "1.0":
+            return
+        if expectation.lower() != "100-continue":
+            raise UnreadableError(_BAD_EXPECTATION)
+        self.expects_continue = True
+
+    def _head_bytes(self, fields: list[tuple[bytes, bytes]]) -> int:
+        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+
+    def _bound_partial(self, *, progress: bool) -> None:
+        """Bound what is gathered without reaching a callback: one long header, trailer or chunk line."""
+        if progress and not self.in_head:
+            self._stray = 0
+            self.expects_continue = False
+        limits = self._site.limits
+        # Up to one read before the request's first byte is in the count.
+        if self._stray > limits.head_bytes + RECEIVE_BYTES or len(self._fields) > limits.headers:
+            self._give_up(_HEAD_TOO_LARGE)
+
+    def _ignore_upgrade(self) -> None:
+        """Go on with a request that asked for another protocol as if it had not.
+
+        RFC 9110, section 7.8 allows this. Java's client asks for h2c on each first request.
+        """
+        head, self._upgrade = self._upgrade, b""
+        if not head:  # CONNECT: what follows is no HTTP
+            self.finished = self.cut_short = True
+            return
+        self._parser = second_parser(self)
+        self._parse(head)
+
+    def _give_up(self, answer: Answer) -> None:
+        self.finished = self.cut_short = True
+        self.open = self.expects_continue = False
+        self._body = []
+        if self._request is None:  # the fault is in the head: nothing is known of what was asked
+            self.turns.append(Turn(answer, CLOSE, ""))
+        else:
+            self.turns.append(Turn(answer, self._flags | CLOSE, self._extra))
+
+    def _fault(self, error: Exception) -> Answer:
+        self._site.report("an endpoint failed", error)
+        return INTERNAL
+
+
+def _allow(methods: Mapping[str, Endpoint]) -> str:
+    names = dict.fromkeys(methods)
+    if "GET" in names:
+        names["HEAD"] = None
+    names["OPTIONS"] = None
+    return ", ".join(names)

@@ -1,0 +1,197 @@
+"""Accepting connections, and stopping.
+
+A stop goes in this order; the nesting of the nurseries in `Server.run` is the same:
+
+1. No more connections are accepted. Those that wait in the queue of a socket of our own are
+   taken in first, since closing it would reset them; an inherited socket stays open, and its
+   queue is the next process's.
+2. Idle connections close. Requests of which the first byte has come are read and answered.
+3. At the deadline, what is still open is told so (408, 503) and closed.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+
+from collector.core.limits import (
+    ACCEPT_RETRY,
+    CROWDED_IDLE_TIMEOUT,
+    LAST_WORDS_TIMEOUT,
+    SWEEP_INTERVAL,
+)
+from collector.listener.capacity import Capacity
+from collector.listener.connection import IDLE, Connection
+from collector.listener.stream import SocketStream, peer_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from collector.listener.bind import BoundSocket
+    from collector.listener.routes import Peer, Site
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_CLOSED = frozenset({errno.EBADF, errno.EINVAL, errno.ENOTSOCK})
+
+
+class Server:
+    """Serves one site on its sockets.
+
+    `run` serves until `stop` is called and the last answer has left, or until it is cancelled,
+    which ends all connections at once. The sockets are closed by then either way.
+
+    Args:
+        sockets: listening; one `Site` may be served on several.
+        site: what is served; its `stopping` is this server's to set.
+        capacity: shared by servers that shall be bounded together.
+    """
+
+    def __init__(self, sockets: Sequence[BoundSocket], site: Site, capacity: Capacity | None = None) -> None:
+        self.site = site
+        self._sockets = tuple(sockets)
+        self._capacity = capacity or Capacity()
+        self._connections: set[Connection] = set()
+        self._occupied = trio.Event()
+        self._emptied = trio.Event()
+        self._stopped = trio.Event()
+        self._deadline = math.inf
+        self._patience = trio.CancelScope()
+        self._starved = False
+
+    def stop(self, deadline: float = math.inf) -> None:
+        """Stop; what is in hand is answered until `deadline`, on trio's clock. May be called again."""
+        self._deadline = self._patience.deadline = min(self._deadline, deadline)
+        self.site.stopping = True
+        self._stopped.set()
+
+    async def run(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Serve; see the class."""
+        try:
+            async with trio.open_nursery() as conversations:
+                conversations.start_soon(self._sweep)
+                async with trio.open_nursery() as intake:
+                    for bound in self._sockets:
+                        intake.start_soon(self._accept, bound.sock, conversations)
+                    task_status.started()
+                    await self._stopped.wait()
+                    intake.cancel_scope.cancel()
+                self._take_queued(conversations)
+                await self._finish()
+                conversations.cancel_scope.cancel()
+        finally:
+            for bound in self._sockets:
+                bound.close()
+
+    async def converse(self, stream: trio.abc.Stream, peer: Peer) -> None:
+        """Serve one connection to its end; the stream is closed then."""
+        await self._run(self._seat(stream, peer))
+
+    def _seat(self, stream: trio.abc.Stream, peer: Peer) -> Connection:
+        self._capacity.sit()
+        tally = self.site.tally
+        tally.connections += 1
+        tally.open += 1
+        connection = Connection(stream, peer, self.site, self._capacity)
+        self._connections.add(connection)
+        self._occupied.set()
+        return connection
+
+    async def _run(self, connection: Connection) -> None:
+        try:
+            await connection.run()
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one connection, not the daemon
+            self.site.report("a connection failed", error)
+        finally:
+            self._connections.discard(connection)
+            self._capacity.leave()
+            self.site.tally.open -= 1
+            if not self._connections:
+                self._emptied.set()
+
+    async def _accept(self, sock: socket.socket, conversations: trio.Nursery) -> None:
+        while True:
+            await self._capacity.seat_free()
+            await trio.lowlevel.wait_readable(sock)
+            error = self._take_waiting(sock, conversations)
+            if error is not None:
+                if not self._starved:
+                    self._starved = True
+                    self.site.report("no connection can be accepted for now", error)
+                await trio.sleep(ACCEPT_RETRY)
+            else:
+                self._starved = False
+
+    def _take_waiting(self, sock: socket.socket, conversations: trio.Nursery) -> OSError | None:
+        """Accept what waits, as far as there are seats.
+
+        Returns:
+            The error, where the process or the system ran out of something.
+
+        Raises:
+            OSError: the socket does not listen.
+        """
+        while not self._capacity.full:
+            try:
+                client, _address = sock.accept()
+            except BlockingIOError:
+                return None
+            except OSError as error:
+                if error.errno in _EXHAUSTED:
+                    return error
+                if error.errno in _CLOSED:
+                    raise
+                continue  # the client went away while it waited
+            try:
+                if client.family != socket.AF_UNIX:
+                    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                peer = peer_of(client)
+            except OSError:
+                client.close()
+                continue
+            conversations.start_soon(self._run, self._seat(SocketStream(client), peer))
+        return None
+
+    def _take_queued(self, conversations: trio.Nursery) -> None:
+        """At a stop: answer those who came in time; closing the socket would reset them."""
+        for bound in self._sockets:
+            if not bound.inherited:
+                error = self._take_waiting(bound.sock, conversations)
+                if error is not None:
+                    self.site.report("clients in the queue could not be accepted", error)
+            bound.close()
+
+    async def _sweep(self) -> None:
+        """End overdue phases; asleep while there are no connections."""
+        limits = self.site.limits
+        while True:
+            if not self._connections:
+                self._occupied = trio.Event()
+                await self._occupied.wait()
+            await trio.sleep(SWEEP_INTERVAL)
+            now = trio.current_time()
+            crowded = self._starved or self._capacity.full
+            spared = limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
+            for connection in tuple(self._connections):
+                due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
+                if due <= now:
+                    connection.expire()
+
+    async def _finish(self) -> None:
+        for connection in tuple(self._connections):
+            connection.stop()
+        with self._patience:
+            await self._until_empty()
+        if self._connections:
+            for connection in tuple(self._connections):
+                connection.expire()
+            with trio.move_on_after(LAST_WORDS_TIMEOUT):
+                await self._until_empty()
+
+    async def _until_empty(self) -> None:
+        while self._connections:
+            self._emptied = trio.Event()
+            await self._emptied.wait()

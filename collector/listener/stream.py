@@ -1,0 +1,112 @@
+"""A connected socket as a trio stream, with as few system calls and task switches as can be.
+
+trio's own `SocketStream` tries to receive before it waits, and gives way to other tasks after
+each call that succeeds at once. A server that has just answered knows that there is nothing to
+receive yet, and its next receive gives way anyhow.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import sys
+
+import trio
+
+from collector.listener.routes import Peer
+
+
+class SocketStream(trio.abc.HalfCloseableStream):
+    """Owns `sock`, which must be connected; one task at a time may use it.
+
+    `send_all` is no checkpoint when the kernel takes all at once; `receive_some` always is one.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        sock.settimeout(0)
+        self._sock = sock
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for bytes; empty at the end.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        size = max_bytes or 65536
+        while True:
+            await trio.lowlevel.wait_readable(self._sock)
+            with contextlib.suppress(BlockingIOError):
+                return self._sock.recv(size)
+
+    def receive_nowait(self, max_bytes: int) -> bytes:
+        """What has come already; empty when nothing has."""
+        try:
+            return self._sock.recv(max_bytes)
+        except OSError:
+            return b""
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        """Send all of it.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        try:
+            sent = self._sock.send(data)
+        except BlockingIOError:
+            sent = 0
+        if sent == len(data):
+            return
+        with memoryview(data) as rest:
+            while sent < len(rest):
+                await trio.lowlevel.wait_writable(self._sock)
+                with contextlib.suppress(BlockingIOError), rest[sent:] as part:
+                    sent += self._sock.send(part)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Wait until the kernel takes at least one more byte."""
+        await trio.lowlevel.wait_writable(self._sock)
+
+    async def send_eof(self) -> None:
+        """Say that nothing more will be sent."""
+        self._sock.shutdown(socket.SHUT_WR)
+
+    async def aclose(self) -> None:
+        """Close; closing twice is allowed."""
+        if self._sock.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._sock)
+            self._sock.close()
+        await trio.lowlevel.checkpoint()
+
+
+TCP_PEER = Peer("tcp")
+
+
+def peer_of(sock: socket.socket) -> Peer:
+    """Who is at the other end of an accepted socket, as far as the kernel tells."""
+    if sock.family != socket.AF_UNIX:
+        return TCP_PEER
+    if sys.platform == "darwin":
+        return _darwin_peer(sock)
+    if hasattr(socket, "SO_PEERCRED"):
+        raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+        pid, uid, gid = _UCRED.unpack(raw)
+        return Peer("unix", uid=uid, gid=gid, pid=pid or None)
+    return Peer("unix")
+
+
+_UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
+
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
+_XUCRED = struct.Struct("=IIhxx16I")  # struct xucred of sys/ucred.h: version, uid, number of groups, groups
+
+
+def _darwin_peer(sock: socket.socket) -> Peer:
+    try:
+        raw = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size)
+        _version, uid, _count, gid, *_more = _XUCRED.unpack(raw)
+        pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
+    except (OSError, struct.error):
+        return Peer("unix")
+    return Peer("unix", uid=uid, gid=gid, pid=pid or None)

@@ -1,0 +1,181 @@
+"""The spool's database: how it is opened, and what happens when a commit fails.
+
+One connection on one thread writes and checkpoints; SQLite before 3.51.3 can corrupt a WAL
+when two do. Others only read.
+
+A failed fsync
+--------------
+When the sync of a commit fails, its frames may be in the WAL all the same: a process that
+died now would find them again at its next start, as if they had been committed, while what
+was appended behind them could be lost. So after any failed commit nothing more is
+appended to that WAL. It is rolled back, and a checkpoint that empties the WAL must succeed
+before the next commit; until then each commit fails at once. Reopening is no cure. The same
+checkpoint is the first act of every start.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from collector.errors import SpoolUnavailable
+from collector.spool import schema
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+PAGE_BYTES = 8192
+"""Larger pages waste less at the ends of chunk bodies: 27 bytes an event where 4 KiB took 41."""
+
+WAL_CHECKPOINT_BYTES = 4 * 1024 * 1024
+"""The WAL is checkpointed into the database when it has grown past this."""
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for a reader of another process."""
+
+
+class Database:
+    """The writing connection. Not thread-safe: it belongs to the writer's thread."""
+
+    def __init__(self, path: Path, *, durability: Literal["full", "normal"] = "full") -> None:
+        self.path = path
+        self._wal = Path(f"{path}-wal")
+        self._suspect = False
+        self.connection = _connect(path)
+        try:
+            self._configure(durability)
+            self._empty_wal()
+            self.migrated = schema.migrate(self.connection, path=str(path))
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def _configure(self, durability: str) -> None:
+        execute = self.connection.execute
+        # Both must stand before the first table is made.
+        execute(f"PRAGMA page_size={PAGE_BYTES}")
+        execute("PRAGMA auto_vacuum=INCREMENTAL")
+        (mode,) = execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            raise SpoolUnavailable(f"{self.path} cannot use a write-ahead log (journal mode {mode})")
+        execute(f"PRAGMA synchronous={'FULL' if durability == 'full' else 'NORMAL'}")
+        # On macOS fsync does not reach the platter; elsewhere these change nothing.
+        execute("PRAGMA fullfsync=1")
+        execute("PRAGMA checkpoint_fullfsync=1")
+        # Debian builds with secure_delete on, which writes each freed page again. The events are
+        # not encrypted at rest either way; that is the disk's part.
+        execute("PRAGMA secure_delete=OFF")
+        execute("PRAGMA foreign_keys=ON")
+        execute("PRAGMA cell_size_check=ON")
+        execute(f"PRAGMA journal_size_limit={WAL_CHECKPOINT_BYTES}")
+        execute(f"PRAGMA wal_autocheckpoint={WAL_CHECKPOINT_BYTES // PAGE_BYTES}")
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the last commit, or the checkpoint that heals a failed one, succeeded."""
+        return not self._suspect
+
+    def commit(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in one transaction; it is on disk when this returns.
+
+        Raises:
+            SpoolUnavailable: nothing of it was kept.
+        """
+        if self._suspect:
+            self._heal()
+        connection = self.connection
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            result = work(connection)
+            connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._roll_back()
+            self._suspect = True
+            raise SpoolUnavailable(_cause(error)) from error
+        except BaseException:
+            self._roll_back()
+            raise
+        return result
+
+    def _roll_back(self) -> None:
+        if not self.connection.in_transaction:
+            return
+        try:
+            self.connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # SQLite rolls back by itself on I/O errors; should it still be in the
+            # transaction, BEGIN fails and the commit with it.
+            self._suspect = True
+
+    def _heal(self) -> None:
+        try:
+            self._empty_wal()
+        except sqlite3.Error as error:
+            raise SpoolUnavailable(_cause(error)) from error
+        self._suspect = False
+
+    def _empty_wal(self) -> None:
+        busy, _, _ = self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        if busy:
+            raise SpoolUnavailable("a reader keeps the write-ahead log from being emptied")
+
+    def used_bytes(self) -> int:
+        """Pages that hold data, and the WAL; what free pages take is reused first."""
+        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        return int(pages - free) * PAGE_BYTES + self._wal_bytes()
+
+    def _wal_bytes(self) -> int:
+        try:
+            return os.stat(self._wal).st_size  # noqa: PTH116 (a stat a commit; pathlib takes twice as long)
+        except FileNotFoundError:
+            return 0
+
+    def give_back(self, *, pages: int) -> int:
+        """Return up to `pages` free pages to the file system.
+
+        Returns:
+            How many are still free.
+
+        Raises:
+            SpoolUnavailable: the disk refused.
+        """
+        if self._suspect:
+            self._heal()
+        try:
+            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+            if free == 0:
+                return 0
+            # `execute` would step the pragma once and free one page.
+            self.connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+        except sqlite3.Error as error:
+            self._suspect = True
+            raise SpoolUnavailable(_cause(error)) from error
+        return int(free)
+
+    def close(self) -> None:
+        """Close; as the last connection it checkpoints and removes the WAL."""
+        self.connection.close()
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, for the reader's thread."""
+    connection = _connect(path)
+    connection.execute("PRAGMA query_only=ON")
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # The thread that opens is not the one that works; each connection still has one owner at a time.
+    return sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
+
+
+def _cause(error: sqlite3.Error) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    return f"{error} ({name})" if name else str(error)

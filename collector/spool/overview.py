@@ -1,0 +1,160 @@
+"""The spool at a glance: lanes with their backlog, and the ledger; a few rows, whatever the backlog."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector.core.batch import lane_name
+from collector.core.days import day_name
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+class LaneView(msgspec.Struct, frozen=True, kw_only=True):
+    """A lane.
+
+    Attributes:
+        state: new, healthy, retrying, blocked or orphaned.
+        reason: why it is not healthy.
+        since: when it came to that state, ms since 1970.
+        next_attempt_at: ms since 1970, where it waits for that.
+        pending_events: how many wait.
+        pending_bytes: what the chunks that it still needs take in the spool.
+        oldest_received_at: when the oldest event that waits was accepted, ms since 1970.
+        dead_letters: how many are kept.
+    """
+
+    name: str
+    upstream: str
+    dialect: str
+    product: str
+    state: str
+    reason: str
+    since: int
+    next_attempt_at: int | None
+    pending_events: int
+    pending_bytes: int
+    oldest_received_at: int | None
+    dead_letters: int
+
+
+class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a lane's events of one UTC day of acceptance.
+
+    `accepted` is always the sum of the six behind it.
+    """
+
+    lane: str
+    day: str
+    accepted: int
+    pending: int
+    delivered: int
+    dead: int
+    expired: int
+    evicted: int
+    damaged: int
+    outcome_unknown: int
+
+
+class IntakeRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What was received, once an event, however many upstreams take it."""
+
+    dialect: str
+    product: str
+    day: str
+    requests: int
+    events: int
+
+
+class Overview(msgspec.Struct, frozen=True, kw_only=True):
+    """All of it."""
+
+    lanes: list[LaneView]
+    ledger: list[LedgerRow]
+    received: list[IntakeRow]
+
+
+def overview(connection: sqlite3.Connection) -> Overview:
+    """Read the spool's overview."""
+    return Overview(lanes=_lanes(connection), ledger=_ledger(connection), received=_intake(connection))
+
+
+def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
+    rows = connection.execute(
+        "SELECT upstream.name, dialect, product, iif(orphaned_at IS NULL, state, 'orphaned'), reason, since,"
+        " next_attempt_at,"
+        " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id),"
+        " coalesce(end_bytes, stored_bytes) - passed_bytes + coalesce(stored_bytes - resume_bytes, 0),"
+        " (SELECT received_at FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
+        "  AND (end_seq IS NULL OR seq < end_seq) ORDER BY seq LIMIT 1),"
+        " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id)"
+        " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+        " ORDER BY upstream.name, dialect, product"
+    )
+    return [
+        LaneView(
+            name=lane_name(upstream, dialect, product),
+            upstream=upstream,
+            dialect=dialect,
+            product=product,
+            state=state,
+            reason=reason,
+            since=since,
+            next_attempt_at=next_attempt_at or None,
+            pending_events=events,
+            pending_bytes=size if events else 0,
+            oldest_received_at=oldest if events else None,
+            dead_letters=dead_letters,
+        )
+        for (
+            upstream,
+            dialect,
+            product,
+            state,
+            reason,
+            since,
+            next_attempt_at,
+            events,
+            size,
+            oldest,
+            dead_letters,
+        ) in rows.fetchall()
+    ]
+
+
+def _ledger(connection: sqlite3.Connection) -> list[LedgerRow]:
+    rows = connection.execute(
+        "SELECT upstream.name, dialect, product, day, accepted, pending, delivered, dead, expired, evicted, damaged,"
+        " outcome_unknown FROM ledger JOIN lane ON lane.id = ledger.lane"
+        " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+        " ORDER BY upstream.name, dialect, product, day"
+    ).fetchall()
+    return [
+        LedgerRow(
+            lane=lane_name(row[0], row[1], row[2]),
+            day=day_name(row[3]),
+            accepted=row[4],
+            pending=row[5],
+            delivered=row[6],
+            dead=row[7],
+            expired=row[8],
+            evicted=row[9],
+            damaged=row[10],
+            outcome_unknown=row[11],
+        )
+        for row in rows
+    ]
+
+
+def _intake(connection: sqlite3.Connection) -> list[IntakeRow]:
+    rows = connection.execute(
+        "SELECT dialect, product, day, requests, events FROM intake JOIN stream ON stream.id = intake.stream"
+        " ORDER BY dialect, product, day"
+    ).fetchall()
+    return [
+        IntakeRow(dialect=row[0], product=row[1], day=day_name(row[2]), requests=row[3], events=row[4])
+        for row in rows
+    ]

@@ -1,0 +1,180 @@
+"""Reading: lanes, their batches and chunks, by sequence, in short transactions."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector.core.batch import Chunk, Options, SealedBatch, lane_name
+from collector.spool.settle import Condemned
+from collector.spool.store import checksum, unpack
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Generator
+
+
+class DamagedChunk(Exception):
+    """A chunk that is not what was written.
+
+    Attributes:
+        chunk: its row, with the body as it is stored.
+    """
+
+    def __init__(self, chunk: Chunk, reason: str) -> None:
+        super().__init__(f"chunk {chunk.seq}: {reason}")
+        self.chunk = chunk
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """A lane's row, with its upstream's and stream's.
+
+    Attributes:
+        suspect_end: position before which the next event's kin were refused together, or None.
+        condemned: events that an answer named, ascending, all at or behind the cursor.
+        end_seq: the first chunk that is not its own, where its upstream has left.
+        resume_seq: where it goes on behind that end, where its upstream has returned.
+        settled: what the sender needs to know of the last delivery, or None.
+    """
+
+    id: int
+    name: str
+    upstream: str
+    dialect: str
+    product: str
+    stream: int
+    cursor_seq: int
+    cursor_index: int
+    cursor_position: int
+    end_seq: int | None
+    resume_seq: int | None
+    suspect_end: int | None
+    condemned: tuple[Condemned, ...]
+    state: str
+    reason: str
+    since: int
+    failures: int
+    next_attempt_at: int
+    learned_limit: int | None
+    judged: int
+    rejected: int
+    settled: str | None
+    orphaned_at: int | None
+
+
+_LANE = (
+    "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
+    " cursor_position, end_seq, resume_seq, suspect_end, condemned, state, reason, since, failures,"
+    " next_attempt_at, learned_limit, judged, rejected, settled, orphaned_at"
+    " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+)
+_condemned = msgspec.json.Decoder(tuple[Condemned, ...])
+_options = msgspec.json.Decoder(Options)
+
+
+def lanes(connection: sqlite3.Connection) -> list[Lane]:
+    """Every lane, oldest first."""
+    return [_lane(row) for row in connection.execute(f"{_LANE} ORDER BY lane.id").fetchall()]
+
+
+def lane(connection: sqlite3.Connection, lane_id: int) -> Lane:
+    """One lane, by its id."""
+    return _lane(connection.execute(f"{_LANE} WHERE lane.id = ?", (lane_id,)).fetchone())
+
+
+def _lane(row: tuple) -> Lane:  # type: ignore[type-arg]
+    name = lane_name(row[1], row[2], row[3])
+    values = [row[0], name, *row[1:11], _condemned.decode(row[11]), *row[12:]]
+    return Lane(*values)
+
+
+def outstanding(connection: sqlite3.Connection, lane: Lane) -> SealedBatch | None:
+    """The lane's sealed batch, where it has one."""
+    row = connection.execute(
+        "SELECT batch.id, epoch.name, epoch.device, first, last, first_seq, first_index, end_seq, end_index,"
+        " remote_address, body_sha256, renderer, options, attempts, last_status, same_status, replaces"
+        " FROM batch JOIN epoch ON epoch.number = batch.epoch WHERE lane = ?",
+        (lane.id,),
+    ).fetchone()
+    if row is None:
+        return None
+    return SealedBatch(
+        id=row[0],
+        lane=lane.id,
+        lane_name=lane.name,
+        epoch=row[1],
+        device=row[2],
+        dialect=lane.dialect,
+        product=lane.product,
+        first=row[3],
+        last=row[4],
+        first_seq=row[5],
+        first_index=row[6],
+        end_seq=row[7],
+        end_index=row[8],
+        remote_address=row[9],
+        body_sha256=row[10],
+        renderer=row[11],
+        options=_options.decode(row[12]),
+        attempts=row[13],
+        last_status=row[14],
+        same_status=row[15],
+        replaces=row[16],
+    )
+
+
+def chunks(
+    connection: sqlite3.Connection, stream: int, *, from_seq: int, end_seq: int | None = None
+) -> Generator[Chunk]:
+    """The chunks of a stream from `from_seq` on, up to `end_seq` or to one that is damaged.
+
+    Raises:
+        DamagedChunk: the first of them is not what was written.
+    """
+    last = (1 << 62) if end_seq is None else end_seq
+    cursor = connection.execute(
+        "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding, checksum,"
+        " body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        (stream, from_seq, last),
+    )
+    # A row at a time: bodies may be megabytes. Closing the generator ends the read transaction.
+    try:
+        first = True
+        for row in cursor:
+            try:
+                chunk = _chunk(stream, row)
+            except DamagedChunk:
+                if first:
+                    raise
+                return
+            yield chunk
+            first = False
+    finally:
+        cursor.close()
+
+
+def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
+    seq, first_position, events, day, received_at, published_at, address, encoding, crc, body = row
+    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body)
+    if checksum(stream, first_position, events, received_at, body) != crc:
+        raise DamagedChunk(chunk, "its checksum does not fit")
+    if not encoding:
+        return chunk
+    try:
+        text = unpack(encoding, body)
+    except ValueError as error:
+        raise DamagedChunk(chunk, str(error)) from error
+    return dataclasses.replace(chunk, body=text)
+
+
+def epoch(connection: sqlite3.Connection) -> tuple[str, str]:
+    """The current epoch's name, and the device's id."""
+    name, device = connection.execute(
+        "SELECT name, device FROM epoch ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    return name, device

@@ -1,0 +1,243 @@
+"""The spool's tables, and the changes that made them.
+
+What the tables mean
+--------------------
+`stream` is one dialect and product. Each of its events has a position, counted from 0 and
+given out without gaps. `chunk` holds the events of one accepted request, once, whoever
+takes them. `lane` is one upstream's way through one stream: a cursor (chunk and index) and
+the state that its forwarding must keep across a restart. `batch` is the one sealed batch
+that a lane may have outstanding. `ledger` counts each lane's events by their day of
+acceptance; its CHECK is the promise that nothing goes missing in silence, so a
+transaction that broke it could not commit. `intake` counts what was received, once an
+event however many upstreams take it. `epoch` names the lives of the spool, `boot` the
+machine's starts, with what its clock was wrong by where that became known. `age_clock` is
+what `max_age` counts by: the time that the daemon has run, so that a wall clock that jumps
+ten years ends no event's life.
+
+A lane whose upstream left the configuration ends at `end_seq`: what comes later is not its
+own. Where the upstream returns before the lane is empty, the lane goes on at `resume_seq`
+once it has reached that end.
+
+A chunk is deleted when no lane of its stream needs it any more. `seq` is
+AUTOINCREMENT: without, it would start again at 1 after a full drain, below the cursors.
+
+Times are ms since 1970, days whole UTC days since 1970, sizes bytes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import TYPE_CHECKING
+
+from collector.errors import SpoolTooNew
+
+if TYPE_CHECKING:
+    from sqlite_utils import Database as SqliteUtilsDatabase
+
+MIGRATION_SET = "spool"
+FIRST = "0001_first_tables"
+
+_FIRST_TABLES = """
+CREATE TABLE epoch (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    started_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    device TEXT NOT NULL,
+    machine TEXT NOT NULL
+);
+CREATE TABLE boot (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    first_seen_at INTEGER NOT NULL,
+    clock_good INTEGER NOT NULL,
+    clock_offset INTEGER
+);
+CREATE TABLE age_clock (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    age INTEGER NOT NULL,
+    wall INTEGER NOT NULL,
+    wall_confirmed INTEGER NOT NULL
+);
+CREATE TABLE stream (
+    id INTEGER PRIMARY KEY,
+    dialect TEXT NOT NULL,
+    product TEXT NOT NULL,
+    next_position INTEGER NOT NULL DEFAULT 0,
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (dialect, product)
+);
+CREATE TABLE chunk (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    boot INTEGER NOT NULL REFERENCES boot (id),
+    day INTEGER NOT NULL,
+    accepted_age INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    published_at INTEGER,
+    uid INTEGER,
+    remote_address TEXT NOT NULL,
+    events INTEGER NOT NULL CHECK (events > 0),
+    first_position INTEGER NOT NULL,
+    encoding TEXT NOT NULL,
+    checksum INTEGER NOT NULL,
+    body BLOB NOT NULL
+);
+CREATE INDEX chunk_by_stream ON chunk (stream);
+CREATE TABLE upstream (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    kind TEXT NOT NULL,
+    added_at INTEGER NOT NULL,
+    orphaned_at INTEGER
+);
+CREATE TABLE lane (
+    id INTEGER PRIMARY KEY,
+    upstream INTEGER NOT NULL REFERENCES upstream (id),
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    cursor_seq INTEGER NOT NULL,
+    cursor_index INTEGER NOT NULL DEFAULT 0,
+    cursor_position INTEGER NOT NULL,
+    passed_bytes INTEGER NOT NULL,
+    end_seq INTEGER,
+    end_bytes INTEGER,
+    resume_seq INTEGER,
+    resume_position INTEGER,
+    resume_bytes INTEGER,
+    suspect_end INTEGER,
+    condemned TEXT NOT NULL DEFAULT '[]',
+    state TEXT NOT NULL DEFAULT 'new',
+    reason TEXT NOT NULL DEFAULT '',
+    since INTEGER NOT NULL,
+    failures INTEGER NOT NULL DEFAULT 0,
+    next_attempt_at INTEGER NOT NULL DEFAULT 0,
+    learned_limit INTEGER,
+    judged INTEGER NOT NULL DEFAULT 0,
+    rejected INTEGER NOT NULL DEFAULT 0,
+    settled TEXT,
+    UNIQUE (upstream, stream)
+);
+CREATE INDEX lane_by_stream ON lane (stream, cursor_seq);
+CREATE TABLE batch (
+    id TEXT PRIMARY KEY,
+    lane INTEGER NOT NULL UNIQUE REFERENCES lane (id),
+    epoch INTEGER NOT NULL REFERENCES epoch (number),
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    first_seq INTEGER NOT NULL,
+    first_index INTEGER NOT NULL,
+    end_seq INTEGER NOT NULL,
+    end_index INTEGER NOT NULL,
+    remote_address TEXT NOT NULL,
+    body_sha256 BLOB NOT NULL,
+    renderer INTEGER NOT NULL,
+    options TEXT NOT NULL,
+    sealed_at INTEGER NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    last_status INTEGER NOT NULL DEFAULT 0,
+    same_status INTEGER NOT NULL DEFAULT 0,
+    replaces TEXT
+) WITHOUT ROWID;
+CREATE TABLE dead_letter (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    lane INTEGER NOT NULL REFERENCES lane (id),
+    epoch INTEGER NOT NULL REFERENCES epoch (number),
+    position INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    received_at INTEGER NOT NULL,
+    published_at INTEGER,
+    remote_address TEXT NOT NULL,
+    died_at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    status INTEGER NOT NULL,
+    answer TEXT NOT NULL,
+    event BLOB NOT NULL
+);
+CREATE INDEX dead_letter_by_lane ON dead_letter (lane);
+CREATE TABLE ledger (
+    lane INTEGER NOT NULL REFERENCES lane (id),
+    day INTEGER NOT NULL,
+    accepted INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0 CHECK (pending >= 0),
+    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
+    dead INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
+    expired INTEGER NOT NULL DEFAULT 0 CHECK (expired >= 0),
+    evicted INTEGER NOT NULL DEFAULT 0 CHECK (evicted >= 0),
+    damaged INTEGER NOT NULL DEFAULT 0 CHECK (damaged >= 0),
+    outcome_unknown INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (lane, day),
+    CHECK (accepted = pending + delivered + dead + expired + evicted + damaged)
+) WITHOUT ROWID;
+CREATE TABLE intake (
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    day INTEGER NOT NULL,
+    requests INTEGER NOT NULL DEFAULT 0,
+    events INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (stream, day)
+) WITHOUT ROWID;
+"""
+
+
+def _statements(script: str) -> list[str]:
+    """The script's statements; `executescript` would commit the migration's transaction."""
+    statements, current = [], ""
+    for line in script.strip().splitlines():
+        current += line + "\n"
+        if sqlite3.complete_statement(current):
+            statements.append(current)
+            current = ""
+    return statements
+
+
+def first_tables(db: SqliteUtilsDatabase) -> None:
+    """Make the tables of the first release."""
+    for statement in _statements(_FIRST_TABLES):
+        db.conn.execute(statement)
+
+
+CHANGES = {FIRST: first_tables}
+"""Every change ever released, in order, by name; none is ever edited."""
+
+
+def applied(connection: sqlite3.Connection) -> tuple[str, ...]:
+    """The changes that the database has, in order."""
+    table = connection.execute("SELECT 1 FROM sqlite_master WHERE name = '_sqlite_migrations'").fetchone()
+    if table is None:
+        return ()
+    rows = connection.execute(
+        "SELECT name FROM _sqlite_migrations WHERE migration_set = ? ORDER BY rowid", (MIGRATION_SET,)
+    )
+    return tuple(name for (name,) in rows)
+
+
+def migrate(connection: sqlite3.Connection, *, path: str) -> bool:
+    """Bring a database up to this release, in one transaction.
+
+    Returns:
+        Whether there was anything to do.
+
+    Raises:
+        SpoolTooNew: the database has changes that this release does not know.
+    """
+    present = applied(connection)
+    unknown = tuple(name for name in present if name not in CHANGES)
+    if unknown:
+        raise SpoolTooNew(path=path, unknown=unknown)
+    if len(present) == len(CHANGES):
+        return False
+    # Imported here alone: most starts have nothing to migrate, and it takes a third of a second.
+    from sqlite_utils import Database, Migrations  # noqa: PLC0415
+
+    migrations = Migrations(MIGRATION_SET)
+    for name, change in CHANGES.items():
+        migrations(name=name)(change)
+    database = Database(connection)
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Each change nests as a savepoint, so an upgrade over several releases is one transaction.
+        migrations.apply(database)
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")
+    return True

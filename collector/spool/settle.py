@@ -1,0 +1,290 @@
+"""Settling: what a verdict does to a lane's cursor, its batch, the ledger and the dead letters.
+
+Each function runs inside the writer's transaction, so that a lane's cursor and its
+counts move together or not at all. Retention may have ended a batch while its attempt was
+under way; what the attempt came to then changes nothing any more, and the function
+returns False.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Sequence
+
+    from collector.core.batch import Run, SealedBatch
+
+Fate = Literal["delivered", "dead", "expired", "evicted", "damaged"]
+"""How a pending event ends; the ledger's column of that name."""
+
+LaneState = Literal["new", "healthy", "retrying", "blocked"]
+
+JUDGED_WINDOW = 10_000
+"""The share of rejected events is taken over about so many of the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A run of events that a lane leaves behind, and its cursor after it.
+
+    Attributes:
+        first_seq: the cursor's chunk before.
+        end_seq: with `end_index` and `end_position`, the cursor after.
+        days: events by day of acceptance.
+        passed_bytes: stored bytes of the chunks that it ends.
+    """
+
+    first_seq: int
+    end_seq: int
+    end_index: int
+    end_position: int
+    days: tuple[tuple[int, int], ...]
+    passed_bytes: int
+
+    @staticmethod
+    def of(run: Run) -> Passage:
+        return Passage(
+            first_seq=run.pieces[0].chunk.seq,
+            end_seq=run.end_seq,
+            end_index=run.end_index,
+            end_position=run.last + 1,
+            days=run.days,
+            passed_bytes=run.passed_bytes,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An event that ended at an upstream's refusal, and why.
+
+    Attributes:
+        status: the upstream's answer's, 0 where there was none.
+        answer: an excerpt of that answer.
+        event: its own bytes; those of a whole chunk, as stored, where that was damaged.
+    """
+
+    position: int
+    day: int
+    received_at: int
+    published_at: int | None
+    remote_address: str
+    reason: str
+    status: int
+    answer: str
+    event: bytes
+
+
+class Condemned(msgspec.Struct, frozen=True):
+    """An event that an upstream's answer named, waiting for its turn to be dead-lettered."""
+
+    position: int
+    reason: str
+    status: int
+
+
+def _count(connection: sqlite3.Connection, lane: int, days: Sequence[tuple[int, int]], fate: Fate) -> None:
+    for day, events in days:
+        connection.execute(
+            f"UPDATE ledger SET pending = pending - ?1, {fate} = {fate} + ?1 WHERE lane = ?2 AND day = ?3",  # noqa: S608 (a Literal)
+            (events, lane, day),
+        )
+
+
+def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: Fate) -> None:
+    """Move a lane's cursor over a run, count it, and delete the chunks that nobody needs now."""
+    _count(connection, lane, passage.days, fate)
+    (stream,) = connection.execute(
+        "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?, passed_bytes = passed_bytes + ?,"
+        " suspect_end = CASE WHEN suspect_end > ? THEN suspect_end END WHERE id = ? RETURNING stream",
+        (
+            passage.end_seq,
+            passage.end_index,
+            passage.end_position,
+            passage.passed_bytes,
+            passage.end_position,
+            lane,
+        ),
+    ).fetchone()
+    release(connection, stream, passage.first_seq, passage.end_seq)
+
+
+def release(connection: sqlite3.Connection, stream: int, first_seq: int, end_seq: int) -> None:
+    """Delete the chunks of a stream from `first_seq` up to `end_seq` that no lane needs."""
+    connection.execute(
+        "DELETE FROM chunk WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 AND NOT EXISTS ("
+        " SELECT 1 FROM lane WHERE lane.stream = ?1 AND cursor_seq <= chunk.seq AND"
+        " (end_seq IS NULL OR chunk.seq < end_seq OR chunk.seq >= resume_seq))",
+        (stream, first_seq, end_seq),
+    )
+
+
+def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> bool:
+    """Persist a batch before its first attempt; that attempt counts as made from here on.
+
+    Returns:
+        False where the lane's cursor has moved since the batch was chosen.
+    """
+    inserted = connection.execute(
+        "INSERT INTO batch (id, lane, epoch, first, last, first_seq, first_index, end_seq, end_index,"
+        " remote_address, body_sha256, renderer, options, sealed_at, attempts, replaces)"
+        " SELECT ?, lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ? FROM epoch, lane"
+        " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
+        (
+            batch.id,
+            batch.first,
+            batch.last,
+            batch.first_seq,
+            batch.first_index,
+            batch.end_seq,
+            batch.end_index,
+            batch.remote_address,
+            batch.body_sha256,
+            batch.renderer,
+            msgspec.json.encode(batch.options).decode(),
+            now,
+            batch.replaces,
+            batch.epoch,
+            batch.lane,
+            batch.first,
+        ),
+    )
+    return inserted.rowcount == 1
+
+
+def unseal(connection: sqlite3.Connection, batch: SealedBatch) -> bool:
+    """End a batch whose events stay pending; its id is never used again."""
+    return connection.execute("DELETE FROM batch WHERE id = ?", (batch.id,)).rowcount == 1
+
+
+def delivered(
+    connection: sqlite3.Connection,
+    batch: SealedBatch,
+    run: Run,
+    *,
+    settled: str | None,
+    learned_limit: int | None,
+    now: int,
+) -> bool:
+    """The upstream has taken a batch."""
+    if not unseal(connection, batch):
+        return False
+    advance(connection, batch.lane, Passage.of(run), "delivered")
+    connection.execute(
+        "UPDATE lane SET since = CASE state WHEN 'healthy' THEN since ELSE ? END, state = 'healthy', reason = '',"
+        " failures = 0, next_attempt_at = 0, settled = coalesce(?, settled), learned_limit = ? WHERE id = ?",
+        (now, settled, learned_limit, batch.lane),
+    )
+    _judge(connection, batch.lane, events=batch.events, rejected=0)
+    return True
+
+
+def _judge(connection: sqlite3.Connection, lane: int, *, events: int, rejected: int) -> None:
+    connection.execute(
+        "UPDATE lane SET judged = judged + ?, rejected = rejected + ? WHERE id = ?", (events, rejected, lane)
+    )
+    connection.execute(
+        "UPDATE lane SET judged = judged / 2, rejected = rejected / 2 WHERE id = ? AND judged > ?",
+        (lane, JUDGED_WINDOW),
+    )
+
+
+def postponed(
+    connection: sqlite3.Connection,
+    batch: SealedBatch,
+    *,
+    state: LaneState,
+    reason: str,
+    status: int,
+    next_attempt_at: int,
+    now: int,
+) -> bool:
+    """An attempt failed; the batch stays as it is and will be sent again.
+
+    The next attempt is counted with this one's failure, so a death in between cannot
+    make an attempt that was made look as if it was not.
+    """
+    updated = connection.execute(
+        "UPDATE batch SET attempts = attempts + 1, last_status = ?1,"
+        " same_status = CASE WHEN last_status = ?1 THEN same_status + 1 ELSE 1 END WHERE id = ?2",
+        (status, batch.id),
+    )
+    connection.execute(
+        "UPDATE lane SET since = CASE WHEN state = ?1 AND reason = ?2 THEN since ELSE ?3 END, state = ?1,"
+        " reason = ?2, failures = failures + 1, next_attempt_at = ?4 WHERE id = ?5",
+        (state, reason, now, next_attempt_at, batch.lane),
+    )
+    return updated.rowcount == 1
+
+
+def suspected(connection: sqlite3.Connection, batch: SealedBatch, *, learned_limit: int | None) -> bool:
+    """End a refused batch; the lane remembers up to where its events are suspects."""
+    if not unseal(connection, batch):
+        return False
+    connection.execute(
+        "UPDATE lane SET suspect_end = ?, learned_limit = ? WHERE id = ?",
+        (batch.last + 1, learned_limit, batch.lane),
+    )
+    return True
+
+
+def condemned(connection: sqlite3.Connection, batch: SealedBatch, named: Sequence[Condemned]) -> bool:
+    """End a refused batch whose bad events the answer named; each dies when its turn comes."""
+    if not unseal(connection, batch):
+        return False
+    connection.execute(
+        "UPDATE lane SET condemned = ? WHERE id = ?", (msgspec.json.encode(named).decode(), batch.lane)
+    )
+    return True
+
+
+def buried(
+    connection: sqlite3.Connection,
+    lane: int,
+    letter: DeadLetter,
+    passage: Passage,
+    *,
+    epoch: str,
+    batch: SealedBatch | None,
+    now: int,
+    fate: Literal["dead", "damaged"] = "dead",
+) -> bool:
+    """Dead-letter what stands at a lane's cursor; it was sent as `batch`, or named by an earlier answer."""
+    if batch is not None and not unseal(connection, batch):
+        return False
+    inserted = connection.execute(
+        "INSERT INTO dead_letter (lane, epoch, position, day, received_at, published_at, remote_address, died_at,"
+        " reason, status, answer, event)"
+        " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
+        " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
+        (
+            letter.position,
+            letter.day,
+            letter.received_at,
+            letter.published_at,
+            letter.remote_address,
+            now,
+            letter.reason,
+            letter.status,
+            letter.answer,
+            letter.event,
+            epoch,
+            lane,
+            letter.position,
+        ),
+    )
+    if inserted.rowcount != 1:
+        return False
+    advance(connection, lane, passage, fate)
+    if fate == "dead":
+        _judge(connection, lane, events=1, rejected=1)
+    connection.execute(
+        "UPDATE lane SET condemned = (SELECT json_group_array(json(value)) FROM json_each(lane.condemned)"
+        " WHERE json_extract(value, '$.position') >= ?) WHERE id = ?",
+        (passage.end_position, lane),
+    )
+    return True

@@ -1,0 +1,267 @@
+"""The spool's threads: one that writes, one that reads.
+
+Group commit: the writer takes whatever waits in its queue, commits it in one transaction
+and then wakes all who wait, in one call into the event loop. While it commits, the next
+group gathers. A thread fed by a `SimpleQueue` took 17,000 to 20,000 single-event requests a
+second where a thread hop a commit took 13,000 to 15,000.
+
+The same work can be run inline, without threads, for tests under a mock clock.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+
+import trio
+
+from collector.errors import SpoolUnavailable
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Sequence
+
+    from collector.spool.store import NewChunk
+
+T = TypeVar("T")
+
+GROUP_CHUNKS = 1024
+"""Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
+
+GROUP_BYTES = 8 * 1024 * 1024
+"""Bytes of bodies that share a commit at most."""
+
+
+class Ticket:
+    """A place in a commit to come."""
+
+    __slots__ = ("_done", "_error")
+
+    def __init__(self) -> None:
+        self._done = trio.Event()
+        self._error: Exception | None = None
+
+    async def committed(self) -> None:
+        """Wait until the commit that holds this is on disk.
+
+        Raises:
+            SpoolUnavailable: it was refused; nothing of it was kept.
+        """
+        await self._done.wait()
+        if self._error is not None:
+            raise self._error
+
+    def settle(self, error: Exception | None) -> None:
+        """Called on the event loop's thread, once."""
+        self._error = error
+        self._done.set()
+
+
+class ResultTicket(Ticket, Generic[T]):
+    """A ticket for work that returns something."""
+
+    __slots__ = ("result",)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.result: T | None = None
+
+
+@dataclass(slots=True)
+class Append:
+    """A chunk to be appended."""
+
+    chunk: NewChunk
+    ticket: Ticket
+
+
+@dataclass(slots=True)
+class Work:
+    """Something to be done in the group's transaction; it fails alone."""
+
+    run: Callable[[sqlite3.Connection], None]
+    ticket: Ticket
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something for the writer's thread that no transaction may hold."""
+
+    run: Callable[[], object]
+    ticket: Ticket
+    error: Exception | None = None
+
+
+Item = Append | Work | Chore
+
+
+class Committer(Protocol):
+    """What makes a group durable; it runs on the writer's thread."""
+
+    def commit(self, group: Sequence[Item]) -> Callable[[], None]:
+        """Commit a group.
+
+        Returns:
+            What is to be called on the event loop's thread: it settles the tickets.
+        """
+
+    def close(self) -> None:
+        """Nothing more will come."""
+
+
+class Writer(Protocol):
+    """Takes items in order and has them committed."""
+
+    def put(self, item: Item) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+class InlineWriter:
+    """Commits each item at once, on the caller's thread."""
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._waiting: deque[Item] = deque()
+        self._busy = False
+
+    def put(self, item: Item) -> None:
+        """Commit an item; what its tickets' settling puts is committed after it."""
+        self._waiting.append(item)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._waiting:
+                self._committer.commit([self._waiting.popleft()])()
+        finally:
+            self._busy = False
+
+    async def close(self) -> None:
+        """Close the committer."""
+        self._committer.close()
+
+
+class ThreadWriter:
+    """Commits on a thread of its own, in groups.
+
+    Args:
+        interval: seconds that a group waits for company after its first item; 0 to commit at once.
+    """
+
+    def __init__(self, committer: Committer, *, interval: float, token: trio.lowlevel.TrioToken) -> None:
+        self._committer = committer
+        self._interval = interval
+        self._token = token
+        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._finished = trio.Event()
+        self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
+        self._thread.start()
+
+    def put(self, item: Item) -> None:
+        """Queue an item."""
+        self._queue.put(item)
+
+    async def close(self) -> None:
+        """Commit what is queued, then close; shielded, since the queue may hold acknowledged work's settling."""
+        self._queue.put(None)
+        with trio.CancelScope(shield=True):
+            await self._finished.wait()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                group, last = self._gather()
+                if group:
+                    self._wake(self._committer.commit(group))
+                if last:
+                    return
+        finally:
+            self._committer.close()
+            self._wake(self._finished.set)
+
+    def _gather(self) -> tuple[list[Item], bool]:
+        """The next group, and whether it is the last."""
+        item = self._queue.get()
+        if item is None:
+            return [], True
+        group = [item]
+        size = len(item.chunk.body) if isinstance(item, Append) else 0
+        deadline = time.monotonic() + self._interval
+        while len(group) < GROUP_CHUNKS and size < GROUP_BYTES:
+            try:
+                if self._interval:
+                    item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
+                else:
+                    item = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if item is None:
+                return group, True
+            group.append(item)
+            if isinstance(item, Append):
+                size += len(item.chunk.body)
+        return group, False
+
+    def _wake(self, settle: Callable[[], None]) -> None:
+        try:
+            self._token.run_sync_soon(settle)
+        except trio.RunFinishedError:
+            # The loop ended without closing the spool: nobody waits for an answer any more.
+            return
+
+
+class Reader(Protocol):
+    """Runs functions on the reading connection."""
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
+
+    async def close(self) -> None: ...
+
+
+class InlineReader:
+    """Runs them on the caller's thread."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one function."""
+        await trio.lowlevel.checkpoint()
+        return work(self._connection)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        self._connection.close()
+
+
+class ThreadReader:
+    """Runs them one at a time on worker threads."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._turn = trio.CapacityLimiter(1)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run one function."""
+        return await trio.to_thread.run_sync(work, self._connection, limiter=self._turn)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        with trio.CancelScope(shield=True):
+            await trio.to_thread.run_sync(self._connection.close, limiter=self._turn)
+
+
+def refused(group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:
+    """What settles a group that was not committed."""
+
+    def settle() -> None:
+        for item in group:
+            item.ticket.settle(error)
+
+    return settle
