@@ -18,7 +18,7 @@ PROGRAM = "waystation"
 EX_SOFTWARE = 70
 EX_INTERRUPTED = 128 + 2
 EX_BROKEN_PIPE = 128 + 13
-"""What a shell reports of a program that SIGPIPE killed: nobody reads the output any more."""
+"""What a shell reports of a program that SIGPIPE ended: nobody reads the output any more."""
 
 _COMPLETION = "_WAYSTATION_COMPLETE"
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        arguments: without the program's name; the process's by default.
+        arguments: without the program's name; the process's own by default.
 
     Returns:
         The exit code: 0, that of the `WaystationError`, 130 when interrupted, or 70 for
@@ -36,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-    except BaseException as error:
+    except SystemExit:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the one place that knows what to do with it
         return _report(error)
     return code
 
@@ -57,17 +59,64 @@ def _run(arguments: list[str]) -> int:
 
 def _report(error: BaseException) -> int:
     """Tell what went wrong, and say with which code to leave."""
-    leaves = list(_leaves(error))
-    if any(isinstance(leaf, KeyboardInterrupt | click.exceptions.Abort) for leaf in leaves):
+    leaves = [_known(leaf) for leaf in _leaves(error)]
+    if any(isinstance(leaf, KeyboardInterrupt | click.Abort) for leaf in leaves):
         return EX_INTERRUPTED
     if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
         _drop_output()
         return EX_BROKEN_PIPE
-    known = [leaf for leaf in (_as_known(leaf) for leaf in leaves) if leaf is not None]
-    for leaf in known:
-        for line in str(leaf).splitlines():
-            _complain(line)
-    if len(known) == len(leaves):
-        return known[0].exit_code
-    ...
-    return EX_SOFTWARE
+    code = 0
+    for leaf in leaves:
+        if isinstance(leaf, WaystationError):
+            _complain(str(leaf))
+            code = code or leaf.exit_code
+        else:
+            _complain_of_a_bug(leaf)
+            code = EX_SOFTWARE
+    return code
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """The errors in a group of errors; a nursery raises nothing else."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+def _known(error: BaseException) -> BaseException:
+    """The error, as one of the project's own where it is click's."""
+    if isinstance(error, click.ClickException):
+        context = error.ctx if isinstance(error, click.UsageError) else None
+        command = PROGRAM if context is None else context.command_path
+        return UsageError(f"{error.format_message().removesuffix('.')} (see `{command} --help`)")
+    return error
+
+
+def _complain_of_a_bug(error: BaseException) -> None:
+    from collector.config.redact import redact_url  # noqa: PLC0415 - bugs only
+
+    if os.environ.get("WAYSTATION_DEBUG", "") not in {"", "0"}:
+        import traceback  # noqa: PLC0415
+
+        traceback.print_exception(error)
+        return
+    what = " ".join(redact_url(f"{type(error).__name__}: {error}").split())
+    _complain(f"this is a bug: {what} (set WAYSTATION_DEBUG=1 to see where)")
+
+
+def _complain(text: str) -> None:
+    for line in text.splitlines():
+        click.echo(f"{PROGRAM}: {line}", err=True)
+
+
+def _drop_output() -> None:
+    """Let Python's own flush at the exit go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -60,11 +60,16 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(collector.__version__, prog_name="waystation", message="%(prog)s %(version)s")
-def waystation() -> None:
+@click.pass_context
+def waystation(context: click.Context) -> None:
     """Take events on this device, keep them on disk, and forward them upstream.
 
     Exit codes are those of sysexits.h: 64 wrong usage, 69 no daemon, 70 a bug, 78 a
     configuration that cannot be used. WAYSTATION_DEBUG=1 shows the traceback of a bug.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

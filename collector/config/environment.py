@@ -64,13 +64,16 @@ class Variables:
             name, text = self._set[path]
             kind = self._kind(path)
             if kind is None:
-                known = sorted(_names(self._root, path))
-                close = get_close_matches(name, known, n=1, cutoff=0.75)
-                hint = f"{close[0]} (did you mean that?)" if close else "the name of a key, or none"
                 overrides[path] = name
-                findings.add(path, found="an unknown variable", expected=hint)
+                findings.add(path, found="an unknown variable", expected=self._hint(path))
             else:
                 self._put(path, _from_text(kind, text), overrides, findings)
+
+    def _hint(self, path: KeyPath) -> str:
+        # Without the prefix, which would make every name like every other.
+        known = sorted(name.removeprefix(PREFIX) for name in _names(self._root, path))
+        close = get_close_matches(variable_name(path).removeprefix(PREFIX), known, n=1)
+        return f"{PREFIX}{close[0]} (did you mean that?)" if close else "the name of a key, or none"
 
     def _kind(self, path: KeyPath) -> mi.Type | None:
         """The type of the single value at a path; None where there is none such."""

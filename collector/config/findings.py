@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
@@ -123,7 +122,7 @@ def shown(value: object, *, secret: bool = False) -> str:
         text = json.dumps(redact_url(value), ensure_ascii=False)
         return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
     if isinstance(value, int | float):
-        return str(value) if abs(value) < _HUGE or math.isinf(value) else "a huge number"
+        return "a huge number" if isinstance(value, int) and abs(value) > _HUGE else str(value)
     if isinstance(value, dict):
         return "a table"
     return "an array" if isinstance(value, list) else "a date or time"

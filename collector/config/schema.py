@@ -14,8 +14,8 @@ from collector.config.units import DURATION_PATTERN, MODE_PATTERN, SIZE_PATTERN
 
 Schema = dict[str, object]
 
-_COMPUTED = frozenset({"state_dir"})
-"""Keys that the model requires and `load` fills in."""
+_FILLED_IN = frozenset({"state_dir", "listener", "upstream", "admin.bind"})
+"""Keys whose default `load` works out; that of the model is not what happens."""
 
 _ATTRIBUTE = re.compile(r"^    (\w+): (.*(?:\n {8}.*)*)", re.MULTILINE)
 _UNITS = {"size": SIZE_PATTERN, "duration": DURATION_PATTERN}
@@ -26,7 +26,7 @@ def json_schema() -> Schema:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Waystation configuration",
-        **_schema(mi.type_info(Config)),
+        **_schema(mi.type_info(Config), ""),
     }
 
 
@@ -36,12 +36,12 @@ def describe(struct: type) -> dict[str, str]:
     return {key: " ".join(words.split()) for key, words in _ATTRIBUTE.findall(text)}
 
 
-def _schema(annotated: mi.Type) -> Schema:
+def _schema(annotated: mi.Type, path: str) -> Schema:
     kind, notes = unwrap(annotated)
     if isinstance(kind, mi.StructType):
-        return _object(kind)
+        return _object(kind, path)
     if isinstance(kind, mi.VarTupleType):
-        return {"type": "array", "items": _schema(kind.item_type)}
+        return {"type": "array", "items": _schema(kind.item_type, f"{path}[]")}
     if isinstance(kind, mi.LiteralType):
         return {"enum": list(kind.values)}
     if isinstance(kind, mi.BoolType):
@@ -53,22 +53,28 @@ def _schema(annotated: mi.Type) -> Schema:
     raise TypeError(f"the model holds a {kind}, for which there is no schema")
 
 
-def _object(kind: mi.StructType) -> Schema:
+def _object(kind: mi.StructType, path: str) -> Schema:
     descriptions = describe(kind.cls)
     properties: Schema = {}
+    required: list[str] = []
     for field in kind.fields:
-        schema = _schema(field.type)
-        schema["description"] = descriptions[field.encode_name]
-        if not field.required and field.default is not None:
+        key = field.encode_name
+        here = f"{path}.{key}" if path else key
+        schema = _schema(field.type, here)
+        schema["description"] = descriptions[key]
+        properties[key] = schema
+        if here in _FILLED_IN:
+            continue
+        if field.required:
+            required.append(key)
+        elif field.default is not None:
             default = plain(field.type, field.default)
             if not isinstance(default, dict):
                 schema["default"] = default
-        properties[field.encode_name] = schema
-    required = [field.encode_name for field in kind.fields if field.required]
     return {
         "type": "object",
         "properties": properties,
-        "required": [key for key in required if key not in _COMPUTED],
+        "required": required,
         "additionalProperties": False,
     }
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
-import msgspec
 import msgspec.inspect as mi
 
 from collector.config.convert import unwrap
+from collector.config.model import Listener
 from collector.config.redact import redact_url
 from collector.config.units import format_duration, format_mode, format_size
-from collector.config.upstream_checks import KEYS
 from collector.config.upstream import Upstream
+from collector.config.upstream_checks import KEYS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,9 +40,7 @@ def plain(annotated: mi.Type, value: object) -> object:
     """A value of the model as TOML would hold it."""
     kind, notes = unwrap(annotated)
     if isinstance(kind, mi.StructType):
-        keys = (
-            KEYS[value.kind] if isinstance(value, Upstream) else {field.encode_name for field in kind.fields}
-        )
+        keys = _keys(value, kind)
         members = {field.encode_name: (field.type, getattr(value, field.name)) for field in kind.fields}
         return {
             key: plain(member_kind, member)
@@ -57,6 +55,15 @@ def plain(annotated: mi.Type, value: object) -> object:
     if isinstance(value, int) and unit in {"size", "mode"}:
         return format_size(value) if unit == "size" else format_mode(value)
     return redact_url(value) if isinstance(value, str) else value
+
+
+def _keys(value: object, kind: mi.StructType) -> frozenset[str]:
+    """The keys that mean something to this table; loading refuses the others."""
+    if isinstance(value, Upstream):
+        return KEYS[value.kind]
+    keys = frozenset(field.encode_name for field in kind.fields)
+    on_tcp = isinstance(value, Listener) and not value.bind.startswith("unix:")
+    return keys - {"mode", "group"} if on_tcp else keys
 
 
 def to_toml(tree: Mapping[str, object]) -> str:

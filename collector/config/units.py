@@ -33,7 +33,7 @@ DURATIONS = {
 """Seconds in each unit."""
 
 # Bounded digits: a number of a million digits takes Python minutes to convert.
-_NUMBER = r"[0-9]{1,15}(?:\.[0-9]{1,9})?"
+_NUMBER = r"[0-9]{1,16}(?:\.[0-9]{1,9})?"
 
 SIZE_PATTERN = rf"^{_NUMBER} ?(?:[kK]B|[KMGT]iB|[MGT]?B)$"
 DURATION_PATTERN = rf"^(?:{_NUMBER} ?(?:ms|s|m|h|d|w))(?: ?{_NUMBER} ?(?:ms|s|m|h|d|w))*$"
@@ -50,11 +50,11 @@ def parse_size(text: str) -> int:
     """
     part = _PART.fullmatch(text)
     if part is None or re.fullmatch(SIZE_PATTERN, text) is None:
-        raise ValueError(text)
+        raise ValueError(f"not a size: {text!r}")
     number, unit = part.groups()
     size = Decimal(number) * SIZES["KB" if unit == "kB" else unit]
     if size != int(size):
-        raise ValueError(text)
+        raise ValueError(f"not a size: {text!r}")
     return int(size)
 
 
@@ -65,7 +65,7 @@ def parse_duration(text: str) -> float:
         ValueError: it is not a duration.
     """
     if re.fullmatch(DURATION_PATTERN, text) is None:
-        raise ValueError(text)
+        raise ValueError(f"not a duration: {text!r}")
     return float(sum(Decimal(number) * DURATIONS[unit] for number, unit in _PART.findall(text)))
 
 
@@ -76,7 +76,7 @@ def parse_mode(text: str) -> int:
         ValueError: it is not three octal digits, with or without a zero before them.
     """
     if re.fullmatch(MODE_PATTERN, text) is None:
-        raise ValueError(text)
+        raise ValueError(f"not a mode: {text!r}")
     return int(text, 8)
 
 

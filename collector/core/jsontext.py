@@ -6,7 +6,10 @@ decides what is JSON and cuts an array into its elements; the scanner below find
 of an object in text that msgspec has taken, and is not a validator itself.
 
 The scanner does not recurse and holds one token at a time, whatever the text. Its patterns
-are possessive (`*+`): they never go back, so their time is linear in the text.
+are possessive (`*+`): they never go back, so their time is linear in the text, and they keep
+no note of each turn. CPython before 3.11.5 goes wrong where a possessive group fails half-way
+through a turn (gh-106052), so no group here does that in valid JSON; where a turn may fail, the
+group is a plain one with a bounded count.
 """
 
 from __future__ import annotations
@@ -25,17 +28,15 @@ MAX_NESTING = 512
 their caller's stack leaves too little (CPython: 1000 frames in all), so what is taken here must
 leave room for a deeper caller later. PHP's json_decode stops at 512, Jackson at 1000, .NET at 64."""
 
-_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _PLAIN = rb'[^"\[\]{}]*+'
-_LEAF = rb"[\[{]" + _PLAIN + rb"(?:" + _STRING + _PLAIN + rb")*+[\]}]"  # holds no containers
-_BRANCH = (
-    rb"[\[{]" + _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _LEAF + rb")" + _PLAIN + rb")*+[\]}]"
-)  # holds leaves
-_INNER = _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _LEAF + rb"|" + _BRANCH + rb")" + _PLAIN + rb")*+"
-_VALUE = _STRING + rb'|[^\s,\[\]{}"]++|' + _LEAF + rb"|" + _BRANCH
+_STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_FLAT = rb"[\[{]" + _PLAIN + rb"(?:" + _STRING + _PLAIN + rb")*+[\]}]"  # holds no container
+_VALUE = _STRING + rb'|[^\s,\[\]{}"]++|' + _FLAT
 _MEMBER = re.compile(rb"[\s,]*+(" + _STRING + rb")\s*+:\s*+(" + _VALUE + rb")?", re.DOTALL)
 _SIMPLE = re.compile(_VALUE, re.DOTALL)
-_BRACKET = re.compile(_INNER + rb"([\[\]{}])", re.DOTALL)
+_STEP = re.compile(
+    _PLAIN + rb"(?:(?:" + _STRING + rb"|" + _FLAT + rb")" + _PLAIN + rb"){0,256}([\[\]{}])?", re.DOTALL
+)
 _GAP = re.compile(rb"[\s,]*+")
 _STRINGS = re.compile(_STRING, re.DOTALL)
 _OPENING = b"[{"
@@ -162,9 +163,10 @@ def _value_end(text: bytes, start: int) -> int:
         return simple.end()
     depth = 0
     at = start
-    while (bracket := _BRACKET.match(text, at)) is not None:
-        at = bracket.end()
-        depth += 1 if bracket[1] in _OPENING else -1
-        if depth <= 0:
-            return at
+    while (step := _STEP.match(text, at)) is not None and step.end() > at:
+        at = step.end()
+        if step[1] is not None:
+            depth += 1 if step[1] in _OPENING else -1
+            if depth <= 0:
+                return at
     return len(text)

@@ -36,8 +36,7 @@ MAX_FILES = 10
 
 _DIRECTORY_MODE = 0o750
 _FILE_MODE = 0o640
-_THERE = os.O_WRONLY | os.O_CLOEXEC
-_NEW = _THERE | os.O_CREAT | os.O_EXCL
+_WRITE = os.O_WRONLY | os.O_CLOEXEC
 
 _MARKER = re.compile(r"([0-9]{1,12}):([0-9]{1,18})")
 
@@ -137,38 +136,26 @@ class FileSender:
         """Nothing is held open between attempts."""
 
     def _open(self, lane_name: str, settled: str | None) -> _End:
-        numbers = sorted(self._numbers(lane_name))
         marker = _MARKER.fullmatch(settled or "")
         if marker is None:
-            return _End(numbers[-1] + 1 if numbers else 1, 0)
+            return self._next(lane_name, 0)
         number, offset = int(marker[1]), int(marker[2])
-        unsettled = [later for later in numbers if later > number]
+        unsettled = [later for later in self._numbers(lane_name) if later > number]
         for later in unsettled:
             self._path(lane_name, later).unlink(missing_ok=True)
         if unsettled:
             self._sync_directory(self._directory)
-        if offset == 0 and number not in numbers:
-            return _End(number, 0)  # begun, and cut short before its file was made
-        try:
-            handle = os.open(self._path(lane_name, number), _THERE)
-        except FileNotFoundError:
-            return _End(number + 1, 0)
-        try:
-            return _End(number, offset) if self._cut(handle, offset) else _End(number + 1, 0)
-        finally:
-            os.close(handle)
+        return self._cut_back(lane_name, _End(number, offset))
 
     def _append(self, lane_name: str, end: _End, batch: str, body: bytes) -> tuple[Outcome, _End]:
         self._make_directory()
+        end = self._cut_back(lane_name, end)
+        if end.offset and end.offset + len(body) > self._max_file_bytes:
+            end = self._next(lane_name, end.number)
         if self._total_bytes() + len(body) > self._max_total_bytes:
             reason = f"{self._directory} is full: its files may hold {self._max_total_bytes} bytes"
             return Outcome(Retry(reason), wrote_body=False), end
-        if end.offset and end.offset + len(body) > self._max_file_bytes:
-            end = _End(end.number + 1, 0)
-        handle = self._open_at(lane_name, end)
-        if handle is None:
-            end = _End(end.number + 1, 0)
-            handle = os.open(self._path(lane_name, end.number), _NEW, _FILE_MODE)
+        handle = os.open(self._path(lane_name, end.number), _WRITE | os.O_CREAT, _FILE_MODE)
         try:
             _write(handle, body, end.offset)
             self._sync(handle)
@@ -182,28 +169,24 @@ class FileSender:
         end = _End(end.number, end.offset + len(body), batch)
         return Outcome(Delivered(), wrote_body=True, settled=str(end)), end
 
-    def _open_at(self, lane_name: str, end: _End) -> int | None:
-        """Open the file of a lane's end, cut to it; None where it is not as it was left."""
-        path = self._path(lane_name, end.number)
+    def _cut_back(self, lane_name: str, end: _End) -> _End:
+        """Cut off what stands behind a lane's end; where its file is not as it was left, the next one's."""
         try:
-            handle = os.open(path, _NEW & ~os.O_EXCL if end.offset == 0 else _THERE, _FILE_MODE)
+            handle = os.open(self._path(lane_name, end.number), _WRITE)
         except FileNotFoundError:
-            return None
-        as_left = False
+            return end if end.offset == 0 else self._next(lane_name, end.number)
         try:
-            as_left = self._cut(handle, end.offset)
+            size = os.fstat(handle).st_size
+            if size > end.offset:
+                os.ftruncate(handle, end.offset)
+                self._sync(handle)
         finally:
-            if not as_left:
-                os.close(handle)
-        return handle if as_left else None
+            os.close(handle)
+        return end if size >= end.offset else self._next(lane_name, end.number)
 
-    def _cut(self, handle: int, offset: int) -> bool:
-        """Cut a file back to an offset; False where it does not reach that far."""
-        size = os.fstat(handle).st_size
-        if size > offset:
-            os.ftruncate(handle, offset)
-            self._sync(handle)
-        return size >= offset
+    def _next(self, lane_name: str, number: int) -> _End:
+        """The start of the first file behind `number`, and behind all that are there."""
+        return _End(max(number, *self._numbers(lane_name), 0) + 1, 0)
 
     def _numbers(self, lane_name: str) -> Iterator[int]:
         pattern = re.compile(re.escape(_stem(lane_name)) + r"\.([0-9]{6,12})\.ndjson")

@@ -62,6 +62,7 @@ class Connection:
 
     def expire(self) -> None:
         """End the present phase."""
+        self.deadline = -math.inf  # until a next phase sets it
         self._interrupted = True
         self._scope.cancel()
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collector.listener.routes import Endpoint, Peer, Pending, Site
 
 _MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
-_NOT_FOUND = error_answer(404, "Not found")
+NOT_FOUND = error_answer(404, "Not found")
 _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 _HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
@@ -176,7 +176,7 @@ class Reader:
             self._extra = site.gate.cors(origin)
         if method == "HEAD":
             self._flags |= BODYLESS
-        if "upgrade" in headers and method != "CONNECT" and parser.should_upgrade():
+        if "upgrade" in headers and parser.should_upgrade():
             self._upgrade = framing_alone(headers, close=not parser.should_keep_alive())
         self._expect(headers.get("expect"), version)
         refusal = self._route(head)
@@ -186,7 +186,7 @@ class Reader:
         if refusal is None:
             self._room = limits.body_bytes
             return
-        if self.expects_continue or length > SMALL_BODY_BYTES:
+        if self.expects_continue or length > SMALL_BODY_BYTES or method == "CONNECT":
             raise UnreadableError(refusal)
         self._refusal = refusal
         self._room = SMALL_BODY_BYTES
@@ -229,7 +229,7 @@ class Reader:
         site = self._site
         methods = site.routes.get(head.path)
         if methods is None:
-            return _NOT_FOUND
+            return NOT_FOUND
         endpoint = methods.get(head.method)
         if endpoint is None and head.method == "HEAD":
             endpoint = methods.get("GET")
@@ -274,9 +274,6 @@ class Reader:
         RFC 9110, section 7.8 allows this. Java's client asks for h2c on each first request.
         """
         head, self._upgrade = self._upgrade, b""
-        if not head:  # CONNECT: what follows is no HTTP
-            self.finished = self.cut_short = True
-            return
         self._parser = second_parser(self)
         self._parse(head)
 

@@ -54,6 +54,7 @@ class Server:
         self.site = site
         self._sockets = tuple(sockets)
         self._capacity = capacity or Capacity()
+        self._conversations: trio.Nursery
         self._connections: set[Connection] = set()
         self._occupied = trio.Event()
         self._emptied = trio.Event()
@@ -72,25 +73,23 @@ class Server:
         """Serve; see the class."""
         try:
             async with trio.open_nursery() as conversations:
+                self._conversations = conversations
                 conversations.start_soon(self._sweep)
                 async with trio.open_nursery() as intake:
                     for bound in self._sockets:
-                        intake.start_soon(self._accept, bound.sock, conversations)
+                        intake.start_soon(self._accept, bound.sock)
                     task_status.started()
                     await self._stopped.wait()
                     intake.cancel_scope.cancel()
-                self._take_queued(conversations)
+                self._take_queued()
                 await self._finish()
                 conversations.cancel_scope.cancel()
         finally:
             for bound in self._sockets:
                 bound.close()
 
-    async def converse(self, stream: trio.abc.Stream, peer: Peer) -> None:
-        """Serve one connection to its end; the stream is closed then."""
-        await self._run(self._seat(stream, peer))
-
-    def _seat(self, stream: trio.abc.Stream, peer: Peer) -> Connection:
+    def take(self, stream: trio.abc.Stream, peer: Peer) -> None:
+        """Serve a connection, as one of those that `run` has accepted; `run` must be running."""
         self._capacity.sit()
         tally = self.site.tally
         tally.connections += 1
@@ -98,7 +97,7 @@ class Server:
         connection = Connection(stream, peer, self.site, self._capacity)
         self._connections.add(connection)
         self._occupied.set()
-        return connection
+        self._conversations.start_soon(self._run, connection)
 
     async def _run(self, connection: Connection) -> None:
         try:
@@ -112,11 +111,11 @@ class Server:
             if not self._connections:
                 self._emptied.set()
 
-    async def _accept(self, sock: socket.socket, conversations: trio.Nursery) -> None:
+    async def _accept(self, sock: socket.socket) -> None:
         while True:
             await self._capacity.seat_free()
             await trio.lowlevel.wait_readable(sock)
-            error = self._take_waiting(sock, conversations)
+            error = self._take_waiting(sock)
             if error is not None:
                 if not self._starved:
                     self._starved = True
@@ -125,7 +124,7 @@ class Server:
             else:
                 self._starved = False
 
-    def _take_waiting(self, sock: socket.socket, conversations: trio.Nursery) -> OSError | None:
+    def _take_waiting(self, sock: socket.socket) -> OSError | None:
         """Accept what waits, as far as there are seats.
 
         Returns:
@@ -152,14 +151,14 @@ class Server:
             except OSError:
                 client.close()
                 continue
-            conversations.start_soon(self._run, self._seat(SocketStream(client), peer))
+            self.take(SocketStream(client), peer)
         return None
 
-    def _take_queued(self, conversations: trio.Nursery) -> None:
+    def _take_queued(self) -> None:
         """At a stop: answer those who came in time; closing the socket would reset them."""
         for bound in self._sockets:
             if not bound.inherited:
-                error = self._take_waiting(bound.sock, conversations)
+                error = self._take_waiting(bound.sock)
                 if error is not None:
                     self.site.report("clients in the queue could not be accepted", error)
             bound.close()

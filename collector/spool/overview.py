@@ -158,3 +158,10 @@ def _intake(connection: sqlite3.Connection) -> list[IntakeRow]:
         IntakeRow(dialect=row[0], product=row[1], day=day_name(row[2]), requests=row[3], events=row[4])
         for row in rows
     ]
+
+
+def products(connection: sqlite3.Connection) -> list[str]:
+    """The products that the spool has ever had events of."""
+    return [
+        product for (product,) in connection.execute("SELECT product FROM stream WHERE product <> ''").fetchall()
+    ]

@@ -55,6 +55,7 @@ class Behaviour:
         cut: where the answer ends early: "answer" (none at all), "status-line", "headers",
             "body"; the events are taken all the same where the status says so.
         trickle: the body comes byte by byte, and never ends.
+        flood: the body comes as fast as it is read, and never ends.
         unread: the answer goes out before the request's body is read, and the connection is closed.
     """
 
@@ -65,6 +66,7 @@ class Behaviour:
     hold: bool = False
     cut: str = ""
     trickle: bool = False
+    flood: bool = False
     unread: bool = False
 
 
@@ -236,11 +238,11 @@ class _Handler(BaseHTTPRequestHandler):
             whole = f'HTTP/1.1 {status} Cut\r\nContent-Length: 9\r\n\r\n["OK"'.encode()
             end = {"status-line": 9, "headers": whole.index(b"\r\n") + 10, "body": len(whole)}
             self.wfile.write(whole[: end[behaviour.cut]])
-        elif behaviour.trickle:
+        elif behaviour.trickle or behaviour.flood:
             self.close_connection = True
-            self.wfile.write(f"HTTP/1.1 {status} Slow\r\nContent-Length: 100000\r\n\r\n".encode())
-            while not self.server.upstream.closing.wait(TRICKLE_SECONDS):
-                self.wfile.write(b" ")
+            self.wfile.write(f"HTTP/1.1 {status} Endless\r\nContent-Length: 999999999999\r\n\r\n".encode())
+            while not self.server.upstream.closing.wait(0 if behaviour.flood else TRICKLE_SECONDS):
+                self.wfile.write(b" " * (65536 if behaviour.flood else 1))
         else:
             self.close_connection = self.close_connection or behaviour.unread
             self._answer(status, {"Date": self.date_time_string(), **behaviour.headers}, answer)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import http_sf
 import pytest
+from fakes.forwarding import make_batch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.identity import batch_headers, quoted
-from fakes.batches import make_batch
 
 
 @given(st.text(st.characters(min_codepoint=0x20, max_codepoint=0x7E)))

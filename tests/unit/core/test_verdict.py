@@ -94,7 +94,9 @@ def test_a_refusal_repeats_what_the_upstream_says():
 
 
 def test_too_large_splits():
-    assert verdict_of(413) == Split("http 413 " + verdict_of(413).reason[9:], 413)
+    verdict = verdict_of(413)
+    assert isinstance(verdict, Split)
+    assert verdict.status == 413
 
 
 def test_one_event_too_large_alone_is_rejected_and_named():

@@ -1,11 +1,53 @@
-"""Batches as the forwarder's tests need them."""
+"""Batches and senders as the forwarder's tests need them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+from contextlib import asynccontextmanager
 
+import trio
+
+from collector.config.model import Secret, Timeouts, Upstream
 from collector.core.batch import Options, SealedBatch
+from collector.forwarder.sender import HttpSender
+
+PRODUCT = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+WALL = 1_792_000_000.25
+
+
+async def inline(work):
+    """Run blocking work where it stands, as a runner does on a thread."""
+    await trio.lowlevel.checkpoint()
+    return work()
+
+
+@asynccontextmanager
+async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=False, **options):
+    """A sender for an upstream with those options; kind samsara, unsigned and patient by default."""
+    options = {
+        "name": "samsara",
+        "kind": "samsara",
+        "signing": "none",
+        "timeouts": Timeouts(total=20),
+        **options,
+    }
+    if products is None:
+        products = {PRODUCT: Secret("env", "PRODUCT_SECRET")}
+    environ = {"PRODUCT_SECRET": "s3cret"} if environ is None else environ
+    sender = HttpSender(
+        Upstream(**options),
+        products=products,
+        environ=environ,
+        wall=wall,
+        run=inline,
+        trust_env=trust_env,
+    )
+    try:
+        yield sender
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await sender.aclose()
 
 
 def make_body(events: int = 2, first: int = 0) -> bytes:

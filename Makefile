@@ -1,0 +1,44 @@
+# `make demo` and `make test` set themselves up: Python 3.11 or later, make and a package index suffice.
+# Where uv is not installed it is put into .venv, beside what it then installs there.
+
+PYTHON ?= python3
+UV_VERSION = 0.13.9
+VENV = .venv
+BIN = $(VENV)/bin
+READY = $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null)
+
+.PHONY: demo test lint soak wheel clean
+
+$(READY): pyproject.toml uv.lock
+ifeq ($(UV),)
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@test -x $(BIN)/uv || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(BIN)/uv sync --quiet --frozen --inexact --extra dev --active
+else
+	@$(UV) sync --quiet --frozen --inexact --extra dev
+endif
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/waystation demo
+
+lint: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/flake8-async --enable ASYNC102,ASYNC103 collector
+	$(BIN)/lint-imports
+
+# Everything, against what is in the tree. The wheel is tested by the system tests among them.
+test: $(READY) lint
+	$(BIN)/pytest -q -m "not soak"
+
+soak: $(READY)
+	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q
+
+wheel: $(READY)
+	$(BIN)/hatchling build -t wheel -d dist
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -1,0 +1,32 @@
+"""`waystation run`."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from collector.cli.options import config_option
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@click.command()
+@config_option
+def run(config_path: Path | None) -> None:
+    """Run the daemon in the foreground, until SIGTERM or Ctrl-C.
+
+    Without a configuration it listens on localhost:9000 and on a UNIX socket, and writes events
+    to files below its state directory.
+    """
+    # Imported here: other commands must not pay for the daemon's imports.
+    from collector import daemon  # noqa: PLC0415
+    from collector.config.load import load  # noqa: PLC0415
+    from collector.host import logs  # noqa: PLC0415
+
+    environ = dict(os.environ)
+    config = load(config_path, environ)
+    logs.set_up(config.log.level, config.log.format, environ)
+    daemon.run(config, environ)

@@ -1,0 +1,210 @@
+"""The daemon: everything that runs, in nurseries whose nesting is the shutdown order.
+
+    spool                   closed last, after all that was queued is committed
+      signals, maintenance
+        lanes               may finish or abandon their attempt within drain_timeout
+          listeners         refuse, answer what is in hand, close
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from collector import __version__
+from collector.admin.status import StatusSource
+from collector.errors import SpoolUnavailable, WaystationError
+from collector.forwarder.file import FileSender
+from collector.forwarder.forwarder import Chances, Forwarder
+from collector.forwarder.sender import HttpSender
+from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.host.clock import Clocks
+from collector.host.machine import this_machine
+from collector.host.notify import Notifier
+from collector.host.signals import watch
+from collector.listener.api_status import ApiStatus
+from collector.listener.capacity import Capacity
+from collector.spool.overview import products
+from collector.spool.spool import Spool, SpoolOptions, open_spool
+from collector.spool.upstreams import Wanted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from contextlib import AbstractAsyncContextManager
+
+    from collector.config.model import Config, Upstream
+    from collector.spool.identity import Epoch
+
+MAINTENANCE_SECONDS = 10.0
+"""Between two rounds of expiry and of giving space back to the file system."""
+
+
+def run(config: Config, environ: Mapping[str, str]) -> None:
+    """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
+
+    Raises:
+        WaystationError: it could not start, or go on.
+    """
+    try:
+        trio.run(_run, config, environ, strict_exception_groups=True)
+    except BaseExceptionGroup as group:
+        raise _first(group) from group
+
+
+def _first(error: BaseException) -> BaseException:
+    """The one of Waystation's own errors that a group stands for, else the first of any."""
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    own = error.subgroup(WaystationError)
+    return _first((own or error).exceptions[0])
+
+
+async def _run(config: Config, environ: Mapping[str, str]) -> None:
+    started = trio.current_time()
+    clocks = Clocks()
+    async with AsyncExitStack() as stack:
+        spool = await stack.enter_async_context(_open_spool(config))
+        senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
+        for sender in senders.values():
+            stack.push_async_callback(sender.aclose)
+        chances = Chances(
+            wall_ms=clocks.wall_ms,
+            chance=secrets.SystemRandom().random,
+            batch_id=lambda: secrets.token_hex(16),
+        )
+        forwarder = Forwarder(spool, config.upstream, senders, chances)
+        spool.on_growth = forwarder.grown
+        fronts: list[Front] = []
+        source = StatusSource(
+            spool,
+            forwarder,
+            listeners=lambda: [view for front in fronts for view in front.views()],
+            uptime=lambda: trio.current_time() - started,
+            pid=os.getpid(),
+        )
+        shared = Shared(
+            config=config,
+            spool=spool,
+            status=ApiStatus(),
+            capacity=Capacity(),
+            takes=Takers(config, await spool.read(products)),
+            products={product.key: (product.secret.read(environ),) for product in config.product},
+            now_ms=clocks.wall_ms,
+        )
+        for listener in config.listener:
+            fronts.append(client_front(listener, shared))
+            stack.callback(fronts[-1].close)
+        for address in config.admin.bind:
+            fronts.append(admin_front(address, source, shared))
+            stack.callback(fronts[-1].close)
+        await _serve(config, environ, spool, forwarder, fronts)
+    structlog.get_logger().info("stopped")
+
+
+async def _serve(
+    config: Config, environ: Mapping[str, str], spool: Spool, forwarder: Forwarder, fronts: list[Front]
+) -> None:
+    log = structlog.get_logger()
+    notify = Notifier(environ)
+    asked = trio.Event()
+    scopes: list[trio.CancelScope] = []
+
+    def stop() -> None:
+        if asked.is_set():
+            for scope in scopes:
+                scope.cancel()
+        asked.set()
+
+    def hurry() -> None:
+        log.info("hurried")
+        forwarder.hurry()
+
+    async with trio.open_nursery() as background:
+        async with trio.open_nursery() as lanes:
+            scopes.append(lanes.cancel_scope)
+            lanes.start_soon(forwarder.run)
+            async with trio.open_nursery() as intake:
+                scopes.append(intake.cancel_scope)
+                await background.start(lambda task_status: watch(stop=stop, hurry=hurry, task_status=task_status))
+                background.start_soon(_maintain, spool)
+                for front in fronts:
+                    await intake.start(front.server.run)
+                _announce(config, fronts)
+                notify.ready()
+                await asked.wait()
+                notify.stopping()
+                log.info("stopping", drain_timeout=config.drain_timeout)
+                forwarder.stop(drain_timeout=config.drain_timeout)
+                for front in fronts:
+                    front.server.stop(trio.current_time() + config.drain_timeout)
+        background.cancel_scope.cancel()
+
+
+def _announce(config: Config, fronts: list[Front]) -> None:
+    log = structlog.get_logger()
+    if not config.product and config.takers("traintracks", "any"):
+        log.warning("products_unverified", reason="no [[product]] is configured: any X-Product-Key is taken")
+    if config.spool.durability != "full":
+        log.warning("durability_normal", reason="a power cut may lose the last acknowledged events")
+    addresses = ", ".join(bound.address for front in fronts for bound in front.sockets)
+    log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
+
+
+def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
+    def clocks(epoch: Epoch | None) -> Clocks:
+        return Clocks(age_ms=epoch.age if epoch else 0)
+
+    def wanted(upstream: Upstream) -> Wanted:
+        return Wanted(
+            name=upstream.name,
+            kind=upstream.kind,
+            from_oldest=upstream.start == "oldest",
+            takes=lambda dialect, product: upstream in config.takers(dialect, product),
+        )
+
+    options = SpoolOptions(
+        directory=Path(config.state_dir),
+        upstreams=[wanted(upstream) for upstream in config.upstream],
+        max_bytes=config.spool.max_bytes,
+        max_age=round(config.spool.max_age * 1000),
+        when_full=config.spool.when_full,
+        durability=config.spool.durability,
+        commit_interval=config.spool.commit_interval,
+    )
+    return open_spool(options, clocks, machine=this_machine(), device=config.device)
+
+
+def _sender(
+    upstream: Upstream, config: Config, environ: Mapping[str, str], clocks: Clocks
+) -> HttpSender | FileSender:
+    if upstream.kind == "file":
+        directory = upstream.directory or str(Path(config.state_dir) / "events")
+        return FileSender(directory, upstream.max_file_bytes, upstream.max_files)
+    return HttpSender(
+        upstream,
+        products={product.key: product.secret for product in config.product},
+        environ=environ,
+        wall=lambda: clocks.wall_ms() / 1000,
+    )
+
+
+async def _maintain(spool: Spool) -> None:
+    """Expire and vacuum, and tell once a round what age and quota ended."""
+    log = structlog.get_logger()
+    told: dict[tuple[str, str], int] = {}
+    while True:
+        await trio.sleep(MAINTENANCE_SECONDS)
+        try:
+            await spool.maintain()
+        except SpoolUnavailable as error:
+            log.error("maintenance_failed", reason=error.reason)
+        for (fate, lane), events in spool.counters.ended.items():
+            if events > told.get((fate, lane), 0):
+                log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))
+                told[fate, lane] = events

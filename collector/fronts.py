@@ -1,0 +1,137 @@
+"""Fronts: what each listener serves, to whom, and on which sockets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
+from collector.listener import api_status, ingest
+from collector.listener.admission import Admission
+from collector.listener.bind import BoundSocket, bind
+from collector.listener.routes import Site
+from collector.listener.serve import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from collector.admin.status import StatusSource
+    from collector.config.model import Config, Listener
+    from collector.listener.capacity import Capacity
+    from collector.listener.routes import Endpoint
+    from collector.spool.spool import Spool
+
+MAX_UNVERIFIED_PRODUCTS = 1000
+"""While no product is configured any key is taken, but no more of them than this: each is a lane."""
+
+
+@dataclass(frozen=True, slots=True)
+class Front:
+    """A server, what it serves and where."""
+
+    server: Server
+    site: Site
+    sockets: tuple[BoundSocket, ...]
+
+    def close(self) -> None:
+        """Close its sockets, served or not; more than once is allowed."""
+        for bound in self.sockets:
+            bound.close()
+
+    def views(self) -> list[ListenerView]:
+        """How it is now."""
+        tally = self.site.tally
+        return [
+            ListenerView(
+                address=", ".join(bound.address for bound in self.sockets),
+                connections=tally.open,
+                requests=sum(tally.answers.values()),
+            )
+        ]
+
+
+class Takers:
+    """Which dialects and products any upstream takes.
+
+    Args:
+        known: products that the spool has events of already.
+    """
+
+    def __init__(self, config: Config, known: Sequence[str]) -> None:
+        self._config = config
+        self._products = set(known)
+
+    def __call__(self, dialect: str, product: str) -> bool:
+        """Whether events of this dialect and product go anywhere."""
+        if not self._config.takers(dialect, product):
+            return False
+        if product and not self._config.product and product not in self._products:
+            if len(self._products) >= MAX_UNVERIFIED_PRODUCTS:
+                return False
+            self._products.add(product)
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all listeners share.
+
+    Attributes:
+        products: by key, the secrets that are valid now.
+        now_ms: wall time, ms since 1970.
+    """
+
+    config: Config
+    spool: Spool
+    status: api_status.ApiStatus
+    capacity: Capacity
+    takes: Takers
+    products: Mapping[str, tuple[bytes, ...]]
+    now_ms: Callable[[], int]
+
+
+def client_front(listener: Listener, shared: Shared) -> Front:
+    """Where apps hand over events.
+
+    Raises:
+        BindError: it cannot be bound.
+    """
+    policy = ingest.Policy(
+        takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
+    )
+    endpoint = ingest.Ingest(intake=shared.spool, policy=policy, wall_ms=shared.now_ms)
+    settable = not shared.config.admin.exclusive
+    routes: dict[str, Mapping[str, Endpoint]] = {
+        ingest.PATH: {"POST": endpoint},
+        api_status.PATH: shared.status.methods(settable=settable),
+    }
+    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
+    return _front(sockets, Site(routes=routes, gate=Admission.of(listener), report=_report), shared)
+
+
+def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
+    """Where operators ask; over TCP only what needs no proof of who asks.
+
+    Raises:
+        BindError: it cannot be bound.
+    """
+    routes: dict[str, Mapping[str, Endpoint]] = {
+        "/livez": {"GET": live_endpoint()},
+        "/readyz": {"GET": ready_endpoint(shared.spool)},
+        api_status.PATH: shared.status.methods(settable=True),
+    }
+    local = address.startswith("unix:")
+    if local:
+        routes["/v1/status"] = {"GET": status_endpoint(source)}
+    sockets = bind(address, mode=0o600)
+    return _front(sockets, Site(routes=routes, gate=Admission(check_host=not local), report=_report), shared)
+
+
+def _front(sockets: Sequence[BoundSocket], site: Site, shared: Shared) -> Front:
+    return Front(Server(sockets, site, shared.capacity), site, tuple(sockets))
+
+
+def _report(what: str, error: BaseException) -> None:
+    structlog.get_logger().error("listener", what=what, error=f"{type(error).__name__}: {error}")

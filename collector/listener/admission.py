@@ -1,0 +1,119 @@
+"""Who may ask at all: by Host over TCP, and by Origin.
+
+A page of any web site can make a browser send requests to 127.0.0.1. Two things give it away.
+Its Origin is its own site's, and such a request is refused unless the configuration allows that
+origin. And where it came through a name of its own that it pointed at us (DNS rebinding), the
+Host is that name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from collector.config.addresses import UnixAddress
+from collector.core.http import Answer, error_answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from collector.config.model import Listener
+    from collector.listener.routes import Request
+
+LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""The names by which every machine knows itself."""
+
+PREFLIGHT_MAX_AGE = 600
+"""Seconds a browser may remember a preflight. Chromium keeps none longer than two hours; short,
+since an origin that is taken off the list should stop soon."""
+
+_FOREIGN_HOST = error_answer(403, "This Host is not served here; see allowed_hosts.")
+_FOREIGN_ORIGIN = error_answer(403, "Pages of this origin may not use this; see allowed_origins.")
+
+_TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|~0-9A-Za-z-]+)*")
+
+_MAX_KNOWN = 64
+
+
+def host_name(host: str) -> str:
+    """A Host header without its port, lower case; an IPv6 address keeps its brackets."""
+    name, colon, port = host.strip().lower().rpartition(":")
+    if colon and "]" not in port and (not port or port.isdigit()):
+        return name
+    return host.strip().lower()
+
+
+class Admission:
+    """The gate of one listener.
+
+    Args:
+        hosts: taken in Host over TCP, besides `LOCAL_HOSTS`, whatever their port.
+        origins: allowed, as browsers send them: `http://localhost:3000`, or `null`.
+        check_host: False for UNIX sockets, whose clients send anything there.
+    """
+
+    def __init__(
+        self, *, hosts: Iterable[str] = (), origins: Iterable[str] = (), check_host: bool = True
+    ) -> None:
+        self._check_host = check_host
+        self._hosts = frozenset(host_name(host) for host in (*LOCAL_HOSTS, *hosts))
+        self._known: set[str] = set()
+        self._origins = frozenset(origin.rstrip("/").lower() for origin in origins)
+
+    @classmethod
+    def of(cls, listener: Listener) -> Admission:
+        """The gate that a listener's configuration asks for.
+
+        An IP address that it is bound to by name is among its hosts: no rebinding goes through one.
+        """
+        address = listener.address
+        if isinstance(address, UnixAddress):
+            return cls(origins=listener.allowed_origins, check_host=False)
+        own = (f"[{host}]" if ":" in host else host for host in address.hosts)
+        return cls(hosts=(*listener.allowed_hosts, *own), origins=listener.allowed_origins)
+
+    def refuse(self, head: Request) -> Answer | None:
+        """403 for a foreign Host or Origin."""
+        headers = head.headers
+        origin = headers.get("origin")
+        if self._check_host:
+            host = headers.get("host")
+            if host is None:
+                if origin is not None:  # HTTP/1.0 needs no Host, and no browser speaks it
+                    return _FOREIGN_HOST
+            elif host not in self._known and not self._learn(host):
+                return _FOREIGN_HOST
+        if origin is not None and origin.lower() not in self._origins:
+            return _FOREIGN_ORIGIN
+        return None
+
+    def cors(self, origin: str) -> str:
+        """What lets a page of an allowed origin read an answer."""
+        if origin.lower() not in self._origins:
+            return ""
+        return f"Access-Control-Allow-Origin: {origin}\r\nVary: Origin\r\n"
+
+    def preflight(self, head: Request, methods: str) -> Answer:
+        """OPTIONS: the methods, and for a page the headers that it asks for.
+
+        A foreign origin never comes this far: `refuse` precedes it.
+        """
+        asked = head.headers.get("access-control-request-method")
+        if "origin" not in head.headers or asked is None:
+            return Answer(204, headers=(("Allow", methods),))
+        headers = [("Access-Control-Allow-Methods", methods)]
+        wanted = head.headers.get("access-control-request-headers", "")
+        if _TOKENS.fullmatch(wanted):
+            headers.append(("Access-Control-Allow-Headers", wanted))
+        if head.headers.get("access-control-request-private-network") == "true":
+            # Chromium before 142 asks for this where it now asks the user.
+            headers.append(("Access-Control-Allow-Private-Network", "true"))
+        headers.append(("Access-Control-Max-Age", str(PREFLIGHT_MAX_AGE)))
+        return Answer(204, headers=tuple(headers))
+
+    def _learn(self, host: str) -> bool:
+        if host_name(host) not in self._hosts:
+            return False
+        if len(self._known) < _MAX_KNOWN:
+            self._known.add(host)
+        return True

@@ -1,0 +1,150 @@
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from collector.core import jsontext
+from collector.core.dialects import Refused, body, samsara, traintracks
+
+EVENT = b'{"timestamp":1,"sourceId":"s","eventName":"e"}'
+
+
+def read_by_both(text, content_type="application/json"):
+    return [
+        samsara.read(text, content_type=content_type, published_timestamp="1"),
+        traintracks.read(text, content_type=content_type, strict=False),
+    ]
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        "application/json",
+        "application/json;charset=utf-8",
+        "application/json; charset=UTF-8",
+        "Application/JSON",
+        "application/json ; a=b; c=d",
+        " application/json\t",
+        "application/vnd.samsara.v1+json",
+        "application/x.y-z+JSON; charset=utf-8",
+    ],
+)
+def test_json_content_types_are_taken(content_type):
+    assert body.is_json_type(content_type)
+
+
+@pytest.mark.parametrize(
+    "content_type",
+    [
+        None,
+        "",
+        "text/plain",
+        "text/plain; application/json",
+        "text/plain;a=application/json",
+        "text/json",
+        "application/jsonx",
+        "application/json, text/plain",
+        "text/plain, application/json",
+        "application/+json",
+        "application/x+jsonp",
+        "application/ld json+json",
+        "multipart/form-data",
+        "application/x-www-form-urlencoded",
+    ],
+)
+def test_any_other_content_type_is_refused_by_both_dialects(content_type):
+    for read in read_by_both(b"[]", content_type):
+        assert isinstance(read, Refused)
+        assert read.answer.status == 400
+        assert (
+            read.answer.body
+            == b'{"status":"ERROR","message":"Invalid format, content-type must be application/json"}'
+        )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"",
+        b"  ",
+        b"{}",
+        b'"events"',
+        b"5",
+        b"true",
+        b"[",
+        b"[]]",
+        b"[1,]",
+        b"[nul]",
+        b"\xef\xbb\xbf[]",
+        b"\xff",
+        b"[" + EVENT + b',{"x":"\xff"}]',
+        b'[{"x":"\xed\xa0\x80"}]',
+        b'[%b,{"x":NaN}]' % EVENT,
+        b'[%b,{"x":Infinity}]' % EVENT,
+        rb'[{"x":"\ud800"}]',
+        rb'[{"\udc00":1}]',
+        b"[" * 100_000,
+        b'[{"timestamp":1,"sourceId":"s","eventName":"e","x":' + b"[" * 100_000,
+        b"\x00",
+        "[]".encode("utf-16"),
+        b"\x1f\x8b\x08\x00",
+    ],
+    ids=lambda text: repr(text[:30]),
+)
+def test_what_is_not_an_array_of_json_gets_a_status_and_a_message(text):
+    for read in read_by_both(text):
+        assert isinstance(read, Refused)
+        assert read.answer.status == 400
+        told = msgspec.json.decode(read.answer.body)
+        assert told["status"] == "ERROR"
+        assert told["message"][0].isupper()
+
+
+def test_a_message_says_where_the_text_goes_wrong():
+    [samsara_read, _] = read_by_both(b'[{"x":"\xff"}]')
+
+    assert samsara_read.answer.body == b'{"status":"ERROR","message":"Invalid JSON: not UTF-8 (byte 7)"}'
+
+
+def test_an_event_as_deep_as_allowed_is_taken_and_one_level_more_is_refused():
+    levels = jsontext.MAX_NESTING - 1
+
+    def with_depth(depth):
+        return EVENT[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"
+
+    good = samsara.read(
+        b"[%b]" % with_depth(levels), content_type="application/json", published_timestamp=None
+    )
+    bad = samsara.read(
+        b"[%b,%b]" % (EVENT, with_depth(levels + 1)),
+        content_type="application/json",
+        published_timestamp=None,
+    )
+
+    assert good.events == 1
+    assert bad.answer.body == b'["OK","nested deeper than 512 levels"]'
+
+
+def test_many_shallow_events_are_not_deep():
+    text = b"[" + b",".join([EVENT[:-1] + b',"x":[{},{},{},{}]}'] * 1000) + b"]"
+
+    [read, _] = read_by_both(text)
+
+    assert read.events == 1000
+
+
+@pytest.mark.parametrize("element", [EVENT, b"1", b"{}", b"[1,[2,3]]", b'"a,b"'])
+def test_more_events_than_a_request_may_hold_get_413(monkeypatch, element):
+    monkeypatch.setattr(body, "MAX_EVENTS", 10)
+    text = b"[" + b",".join([element] * 11) + b"]"
+
+    for read in read_by_both(text):
+        assert read.answer.status == 413
+
+
+def test_as_many_events_as_a_request_may_hold_are_taken(monkeypatch):
+    monkeypatch.setattr(body, "MAX_EVENTS", 10)
+
+    [read, _] = read_by_both(b"[" + b",".join([EVENT] * 10) + b"]")
+
+    assert read.events == 10

@@ -1,0 +1,250 @@
+"""Real sockets: accepting, being full, running out, and stopping without a lost request."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+
+import pytest
+import trio
+from fakes.site import HOST, Echo, Waiting, make_site, replies
+from trio.testing import wait_all_tasks_blocked
+
+from collector.core.http import Answer
+from collector.listener.bind import BoundSocket, adopt, bind
+from collector.listener.capacity import Capacity
+from collector.listener.serve import Server
+
+PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
+WAIT = b"POST /waiting HTTP/1.1\r\n" + HOST + b"\r\n"
+
+
+@contextlib.asynccontextmanager
+async def serving(*bound, site=None, capacity=None):
+    server = Server(bound, site or make_site(), capacity)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+async def connect(bound):
+    sock = trio.socket.socket(bound.sock.family, socket.SOCK_STREAM)
+    await sock.connect(bound.sock.getsockname())
+    return trio.SocketStream(sock)
+
+
+async def ask(client, request=PLAIN):
+    await client.send_all(request)
+    return replies(await client.receive_some())
+
+
+async def until_end(client) -> bytes:
+    received = b""
+    while data := await client.receive_some():
+        received += data
+    return received
+
+
+@pytest.fixture
+def unix(tmp_path):
+    (bound,) = bind(f"unix:{tmp_path}/s.sock")
+    yield bound
+    bound.close()
+
+
+@pytest.fixture
+def tcp():
+    (bound,) = bind("127.0.0.1:0")
+    yield bound
+    bound.close()
+
+
+async def test_localhost_is_served_on_every_address_it_has():
+    both = bind("localhost:0")
+    async with serving(*both):
+        for bound in both:
+            async with await connect(bound) as client:
+                assert (await ask(client))[0].body == b"plain"
+
+
+async def test_tcp_clients_are_answered_without_delay(tcp):
+    async with serving(tcp) as server, await connect(tcp) as client:
+        await ask(client)
+        (connection,) = server._connections
+        assert connection._stream._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
+async def test_a_unix_peer_is_named_by_the_kernel_and_a_tcp_peer_is_not(unix, tcp):
+    echo = Echo()
+    async with serving(unix, tcp, site=make_site(echo=echo)):
+        for bound in (unix, tcp):
+            async with await connect(bound) as client:
+                await ask(client)
+    local, remote = (request.peer for request in echo.requests)
+    assert (local.kind, local.uid, local.gid, local.pid) == ("unix", os.getuid(), os.getgid(), os.getpid())
+    assert (remote.kind, remote.uid, remote.pid) == ("tcp", None, None)
+
+
+async def test_large_bodies_and_answers_go_through(unix):
+    body = os.urandom(3_000_000)
+    async with serving(unix), await connect(unix) as client, trio.open_nursery() as nursery:
+        head = b"POST /echo HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+        nursery.start_soon(client.send_all, head + body)
+        (reply,) = replies(await until_end(client))
+        assert reply.body == body
+
+
+async def test_a_refused_upload_reads_its_answer_before_the_reset(tcp):
+    async with serving(tcp), await connect(tcp) as client:
+        head = b"POST /nothing HTTP/1.1\r\n" + HOST + b"Content-Length: 1000000\r\n\r\n"
+        await client.send_all(head + b"x" * 500_000)
+        assert replies(await until_end(client))[0].status == 404
+
+
+async def test_who_finds_no_seat_waits_for_one(unix):
+    capacity = Capacity(connections=2)
+    async with serving(unix, capacity=capacity):
+        first, second, third = [await connect(unix) for _ in range(3)]
+        async with first, second, third:
+            await ask(first)
+            await ask(second)
+            await third.send_all(PLAIN)
+            await wait_all_tasks_blocked()
+            assert capacity.seated == 2
+            await first.aclose()
+            assert replies(await third.receive_some())[0].status == 200
+    assert capacity.seated == 0
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+async def test_running_out_of_descriptors_is_reported_once_and_survived(number, tmp_path, autojump_clock):
+    class Exhausted(socket.socket):
+        failures = 0
+
+        def accept(self):
+            if self.failures < 5:
+                self.failures += 1
+                raise OSError(number, os.strerror(number))
+            return super().accept()
+
+    sock = Exhausted(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "s"))
+    sock.listen()
+    sock.settimeout(0)
+    reports = []
+    bound = BoundSocket(sock, "unix:s", "unix")
+    async with serving(bound, site=make_site(reports=reports)), await connect(bound) as client:
+        assert (await ask(client))[0].status == 200
+    assert sock.failures == 5
+    assert [what for what, _ in reports] == ["no connection can be accepted for now"]
+    assert trio.current_time() == pytest.approx(0.5)
+
+
+async def test_a_client_that_left_the_queue_is_no_error(tmp_path):
+    class Aborted(socket.socket):
+        failures = 0
+
+        def accept(self):
+            if not self.failures:
+                self.failures = 1
+                raise ConnectionAbortedError(errno.ECONNABORTED, "aborted")
+            return super().accept()
+
+    sock = Aborted(socket.AF_UNIX)
+    sock.bind(str(tmp_path / "s"))
+    sock.listen()
+    sock.settimeout(0)
+    bound = BoundSocket(sock, "unix:s", "unix")
+    async with serving(bound), await connect(bound) as client:
+        assert (await ask(client))[0].status == 200
+
+
+async def test_a_stop_answers_those_who_wait_in_the_queue(tmp_path):
+    (bound,) = bind(f"unix:{tmp_path}/s")
+    queued = [await connect(bound) for _ in range(20)]
+    for client in queued:
+        await client.send_all(PLAIN)
+    silent = await connect(bound)
+    server = Server([bound], make_site())
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            server.stop()
+            for client in queued:
+                (reply,) = replies(await until_end(client))
+                assert (reply.status, reply.headers["connection"]) == (200, "close")
+                await client.aclose()
+            assert await until_end(silent) == b""
+    assert not (tmp_path / "s").exists()
+    with pytest.raises(FileNotFoundError):
+        await connect_path(tmp_path / "s")
+    await silent.aclose()
+
+
+async def connect_path(path):
+    await trio.open_unix_socket(path)
+
+
+async def test_a_stop_leaves_the_queue_of_an_inherited_socket_to_the_next_process(tmp_path):
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        listening.listen()
+        site = make_site()
+        server = Server([adopt(listening.dup())], site)
+        server.stop()
+        client = await trio.open_unix_socket(tmp_path / "s")
+        await client.send_all(PLAIN)
+        with trio.fail_after(20):
+            await server.run()
+        assert site.tally.connections == 0
+        assert (tmp_path / "s").exists()
+        async with serving(adopt(listening.dup())):
+            assert replies(await client.receive_some())[0].status == 200
+        await client.aclose()
+
+
+async def test_a_stop_sees_a_request_that_has_come_and_was_not_yet_read(unix):
+    async with serving(unix) as server, await connect(unix) as client:
+        await ask(client)
+        await wait_all_tasks_blocked()
+        raw = client.socket
+        assert await raw.send(PLAIN) == len(PLAIN)  # in the kernel, and the connection's task still asleep
+        server.stop()
+        (reply,) = replies(await until_end(client))
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+
+async def test_the_sockets_are_closed_when_the_server_is_cancelled(unix):
+    async with serving(unix):
+        pass
+    assert unix.sock.fileno() == -1
+
+
+async def test_a_pending_answer_survives_a_client_that_leaves(unix):
+    waiting = Waiting()
+    async with serving(unix, site=make_site(waiting=waiting)) as server:
+        client = await connect(unix)
+        await client.send_all(WAIT)
+        while not waiting.begun:
+            await trio.sleep(0)
+        await client.aclose()
+        waiting.release()
+        while server.site.tally.open:
+            await trio.sleep(0)
+        assert waiting.answered == 1
+
+
+async def test_a_slow_reader_gets_all_of_a_large_answer(unix):
+    class Large(Echo):
+        def begin(self, request):
+            return Answer(200, b"x" * 5_000_000)
+
+    async with serving(unix, site=make_site(echo=Large())), await connect(unix) as client:
+        await client.send_all(b"GET /echo HTTP/1.0\r\n\r\n")
+        await wait_all_tasks_blocked()
+        (reply,) = replies(await until_end(client))
+        assert len(reply.body) == 5_000_000
