@@ -288,19 +288,14 @@ def _events(piece: Piece, context: Context) -> list[bytes]:
     if context.dialect == "traintracks":
         late = options.late_before is not None and chunk.received_at < options.late_before
         stamp = traintracks.format_timestamp(chunk.received_at) if late else None
-        return [traintracks.render_event(event, server_timestamp=stamp) for event in piece.events]
+        return traintracks.render_all(piece.events, server_timestamp=stamp)
+    stamps = None
     if options.stamp_ids:
         first = piece.first_position
-        return [
-            samsara.render_event(
-                event,
-                received_at=chunk.received_at,
-                published_at=chunk.published_at,
-                stamp=f"{context.epoch}.{first + offset}",
-            )
-            for offset, event in enumerate(piece.events)
-        ]
-    return samsara.render_all(piece.events, received_at=chunk.received_at, published_at=chunk.published_at)
+        stamps = [f"{context.epoch}.{first + offset}" for offset in range(len(piece.events))]
+    return samsara.render_all(
+        piece.events, received_at=chunk.received_at, published_at=chunk.published_at, stamps=stamps
+    )
 
 
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")

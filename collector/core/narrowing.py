@@ -16,7 +16,7 @@ SMALLEST_LIMIT = 1024
 """Bytes. A learned limit goes no lower; a single event is sent whatever its size."""
 
 _NEAR = 0.9
-_GROWTH = 1.1
+_GROWTH = 1.02
 
 
 def half_end(first: int, suspect_end: int) -> int:

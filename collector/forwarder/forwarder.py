@@ -2,88 +2,89 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sqlite3
 from typing import TYPE_CHECKING
 
+import structlog
 import trio
 
 from collector.forwarder.breaker import Breaker
-from collector.forwarder.lane import LaneTask, Surroundings
+from collector.forwarder.lane import LaneTask
+from collector.forwarder.standing import SPOOL_RETRY
+from collector.forwarder.surroundings import Chances, Surroundings
 from collector.spool import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Collection, Mapping
 
     from collector.config.model import Upstream
-    from collector.forwarder.lane import Sender
+    from collector.forwarder.surroundings import Sender
+    from collector.spool.read import Lane
     from collector.spool.spool import Spool
 
+__all__ = ["Chances", "Forwarder"]
 
-@dataclass(frozen=True, slots=True)
-class Chances:
-    """Time and chance, as the lanes are given them; see `lane.Surroundings`."""
-
-    wall_ms: Callable[[], int]
-    chance: Callable[[], float]
-    batch_id: Callable[[], str]
+Stream = tuple[str, str]
+"""A dialect and product."""
 
 
 class Forwarder:
     """Runs the lanes of all configured upstreams.
 
     Args:
+        spool: to be told of growth, its `on_growth` must be `grown`.
+        upstreams: those of the configuration.
         senders: by upstream name.
+        chances: time and chance.
     """
 
     def __init__(
-        self, spool: Spool, upstreams: Collection[Upstream], senders: Mapping[str, Sender], chances: Chances
+        self,
+        spool: Spool,
+        upstreams: Collection[Upstream],
+        senders: Mapping[str, Sender],
+        chances: Chances,
     ) -> None:
         self._spool = spool
         self._around = {
-            upstream.name: Surroundings(
-                upstream=upstream,
-                sender=senders[upstream.name],
-                breaker=Breaker(),
-                spool=spool,
-                wall_ms=chances.wall_ms,
-                chance=chances.chance,
-                batch_id=chances.batch_id,
-            )
+            upstream.name: Surroundings(upstream, senders[upstream.name], Breaker(), spool, chances)
             for upstream in upstreams
         }
-        self._tasks: dict[int, LaneTask] = {}
-        self._by_stream: dict[tuple[str, str], list[LaneTask]] = {}
-        self._unknown = trio.Event()
+        self._tasks: dict[int, tuple[str, LaneTask]] = {}
+        self._by_stream: dict[Stream, dict[str, LaneTask]] = {}
+        self._found = trio.Event()
         self._stopping = False
         self._lanes = trio.CancelScope()
 
-    def grown(self, streams: Collection[tuple[str, str]]) -> None:
-        """Wake the lanes of streams (dialect, product) that have new events."""
+    def grown(self, streams: Collection[Stream]) -> None:
+        """Wake the lanes of streams that have new events."""
         for stream in streams:
-            known = self._by_stream.get(stream)
-            if known is None:
-                self._unknown.set()
-            else:
-                for task in known:
-                    task.grown()
+            known = self._by_stream.get(stream, {})
+            for task in known.values():
+                task.grown()
+            # A stream that was there before an upstream was added gets its lane with its next events.
+            if not known.keys() >= set(self._spool.takers(*stream)):
+                self._found.set()
 
     def breaker(self, upstream: str) -> Breaker:
         """The breaker of a configured upstream."""
         return self._around[upstream].breaker
 
-    def hurry(self) -> None:
-        """Have every waiting lane try at once."""
-        for around in self._around.values():
-            around.breaker.probe_now()
-        for task in self._tasks.values():
-            task.hurry()
+    def hurry(self, upstream: str | None = None) -> None:
+        """Have every waiting lane try at once, of one upstream or of all."""
+        for name, around in self._around.items():
+            if upstream in {None, name}:
+                around.breaker.probe_now()
+        for name, task in self._tasks.values():
+            if upstream in {None, name}:
+                task.hurry()
 
     def stop(self, *, drain_timeout: float) -> None:
         """Begin no further attempt; those under way have `drain_timeout` seconds to end."""
         self._stopping = True
         self._lanes.deadline = trio.current_time() + drain_timeout
-        self._unknown.set()
-        for task in self._tasks.values():
+        self._found.set()
+        for _, task in self._tasks.values():
             task.stop()
 
     async def run(self) -> None:
@@ -91,16 +92,31 @@ class Forwarder:
         with self._lanes:
             async with trio.open_nursery() as nursery:
                 while not self._stopping:
-                    self._unknown = trio.Event()
-                    await self._begin_new(nursery)
-                    await self._unknown.wait()
+                    self._found = trio.Event()
+                    for lane in await self._read_lanes():
+                        self._begin(lane, nursery)
+                    if not self._stopping:
+                        await self._found.wait()
 
-    async def _begin_new(self, nursery: trio.Nursery) -> None:
-        for lane in await self._spool.read(read.lanes):
-            around = self._around.get(lane.upstream)
-            if around is None or lane.id in self._tasks or self._stopping:
-                continue
-            task = LaneTask(lane.id, lane.name, around)
-            self._tasks[lane.id] = task
-            self._by_stream.setdefault((lane.dialect, lane.product), []).append(task)
-            nursery.start_soon(task.run, name=f"lane {lane.name}")
+    async def _read_lanes(self) -> list[Lane]:
+        told = ""
+        while not self._stopping:
+            try:
+                return await self._spool.read(read.lanes)
+            except sqlite3.Error as error:
+                reason = str(error)
+            if reason != told:
+                structlog.get_logger().error("lanes_unreadable", reason=reason)
+            told = reason
+            with trio.move_on_after(SPOOL_RETRY):
+                await self._found.wait()
+        return []
+
+    def _begin(self, lane: Lane, nursery: trio.Nursery) -> None:
+        around = self._around.get(lane.upstream)
+        if around is None or lane.id in self._tasks or self._stopping:
+            return
+        task = LaneTask(lane.id, lane.name, around)
+        self._tasks[lane.id] = (lane.upstream, task)
+        self._by_stream.setdefault((lane.dialect, lane.product), {})[lane.upstream] = task
+        nursery.start_soon(task.run, name=f"lane {lane.name}")

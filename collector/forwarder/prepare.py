@@ -1,123 +1,62 @@
-"""What a lane has to do next, read from the spool: the part of forwarding before the attempt."""
+"""What a lane has to do next, read from the spool: the part of forwarding before the attempt.
+
+It changes nothing. What it finds holds for the moment it was read at: retention may move
+the lane meanwhile, and then the commit that follows says so.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from contextlib import closing
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.core import batch as batches
 from collector.core.narrowing import bad_deploy, half_end
+from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced, Resume
 from collector.spool import read
+from collector.spool.lanes import position_after
 from collector.spool.settle import DeadLetter, Passage
 
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Iterator
 
     from collector.config.model import Upstream
-    from collector.core.batch import Run, SealedBatch
+    from collector.core.batch import Bounds, Chunk, Run, SealedBatch
+    from collector.forwarder.tasks import Request, Task
     from collector.spool.read import Lane
+    from collector.spool.settle import Condemned
 
+ALL_LATE = 1 << 53
+"""A `late_before` that every event was accepted before, whatever the clock said."""
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A batch to send.
-
-    Attributes:
-        fresh: whether it has yet to be sealed.
-        body: before any Content-Encoding.
-    """
-
-    lane: Lane
-    batch: SealedBatch
-    run: Run
-    body: bytes
-    fresh: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """No event waits.
-
-    Attributes:
-        linger: seconds until the events that do wait are sent even so, None for no event.
-    """
-
-    lane: Lane
-    linger: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Bury:
-    """The event at the cursor is dead-lettered unsent: an answer named it, or it is damaged."""
-
-    lane: Lane
-    letter: DeadLetter
-    passage: Passage
-    damaged: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Unrenderable:
-    """The sealed batch cannot be made again as it was; its events are sealed anew."""
-
-    lane: Lane
-    batch: SealedBatch
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """The lane has sent all it had before its upstream left, and goes on where that returned."""
-
-    lane: Lane
-
-
-Task = Ready | Idle | Bury | Unrenderable | Resume
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What the reading side needs to know beside the spool.
-
-    Attributes:
-        batch_id: for a batch that is to be sealed.
-        replaces: the sealed batch that it stands for, where that could not be made again.
-        now: ms since 1970.
-        healthy: whether the lane is known to deliver.
-    """
-
-    lane: int
-    upstream: Upstream
-    batch_id: str
-    replaces: str | None
-    now: int
-    healthy: bool
+_NO_LIMIT = 1 << 62
 
 
 def prepare(connection: sqlite3.Connection, request: Request) -> Task:
-    """Find what a lane has to do next, and render its batch; runs on the reader's thread."""
+    """Find what a lane has to do next, and render its batch; runs on the reader's thread.
+
+    Raises:
+        InconsistentError: nothing can be done.
+    """
     lane = read.lane(connection, request.lane)
     sealed = read.outstanding(connection, lane)
-    if sealed is not None and sealed.id != request.replaces:
-        return _resend(connection, lane, sealed)
-    if (
-        lane.condemned
-        and lane.condemned[0].position == lane.cursor_position
-        and not _mistrusted(lane, request)
-    ):
-        return _bury_condemned(connection, lane)
+    replaced = None
+    if sealed is not None:
+        again = _again(connection, lane, sealed)
+        if isinstance(again, Ready):
+            return again
+        replaced = again
+    # Retention may have ended events that an answer named.
+    condemned = [item for item in lane.condemned if item.position >= lane.cursor_position]
+    at_cursor = bool(condemned) and condemned[0].position == lane.cursor_position
     try:
-        run = _choose(connection, lane, request)
+        if at_cursor and not _mistrusted(lane, request):
+            return _bury_condemned(connection, lane, condemned[0], replaced)
+        return _seal(connection, lane, request, condemned, replaced)
     except read.DamagedChunk as damage:
-        return _bury_damaged(lane, damage)
-    if run is None:
-        return Resume(lane) if lane.resume_seq is not None else Idle(lane)
-    linger = _linger(run, request)
-    if linger > 0:
-        return Idle(lane, linger)
-    return _seal(connection, lane, run, request)
+        return _bury_damaged(connection, lane, damage, replaced)
 
 
 def _mistrusted(lane: Lane, request: Request) -> bool:
@@ -125,70 +64,62 @@ def _mistrusted(lane: Lane, request: Request) -> bool:
     return bad_deploy(judged=lane.judged + 1, rejected=lane.rejected + 1, limit=request.upstream.reject_limit)
 
 
-def _resend(connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch) -> Task:
-    everything = batches.Bounds(max_events=sealed.events, max_bytes=1 << 62, one_address=False)
+def _again(connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch) -> Ready | Replaced:
+    """Make a sealed batch as it was."""
+    everything = batches.Bounds(max_events=sealed.events, max_bytes=_NO_LIMIT, one_address=False)
     try:
         with closing(
             read.chunks(connection, lane.stream, from_seq=sealed.first_seq, end_seq=lane.end_seq)
         ) as chunks:
             run = batches.choose(chunks, index=sealed.first_index, bounds=everything)
-        if run is None or (run.first, run.last) != (sealed.first, sealed.last):
-            return Unrenderable(lane, sealed, "its events are not all there")
-        body = batches.render(run, _context(sealed))
-    except (read.DamagedChunk, batches.UnknownRenderer) as error:
-        return Unrenderable(lane, sealed, str(error))
+        if run is None or (run.first, run.last, run.events) != (sealed.first, sealed.last, sealed.events):
+            return Replaced(sealed, "its events are not all there")
+        context = batches.Context(
+            sealed.renderer, sealed.options, sealed.epoch, sealed.dialect, sealed.product
+        )
+        body = batches.render(run, context)
+    except read.DamagedChunk as damage:
+        return Replaced(sealed, str(damage))
+    except batches.UnknownRenderer:
+        return Replaced(sealed, f"this release does not have its renderer, number {sealed.renderer}")
     if hashlib.sha256(body).digest() != sealed.body_sha256:
-        return Unrenderable(lane, sealed, "it renders to other bytes than before")
+        return Replaced(sealed, "it renders to other bytes than before")
     return Ready(lane, sealed, run, body, fresh=False)
 
 
-def _context(batch: SealedBatch) -> batches.Context:
-    return batches.Context(batch.renderer, batch.options, batch.epoch, batch.dialect, batch.product)
-
-
-def _choose(connection: sqlite3.Connection, lane: Lane, request: Request) -> Run | None:
-    upstream = request.upstream
-    ends = [item.position for item in lane.condemned if item.position > lane.cursor_position]
-    if lane.condemned and lane.condemned[0].position == lane.cursor_position:
-        ends.append(lane.cursor_position + 1)
-    if lane.suspect_end is not None:
-        ends.append(half_end(lane.cursor_position, lane.suspect_end))
-    bounds = batches.Bounds(
-        max_events=upstream.max_events,
-        max_bytes=min(upstream.max_batch_bytes, lane.learned_limit or upstream.max_batch_bytes),
-        end_position=min(ends, default=None),
-        one_address=upstream.kind == "traintracks",
-    )
-    with closing(
-        read.chunks(connection, lane.stream, from_seq=lane.cursor_seq, end_seq=lane.end_seq)
-    ) as chunks:
-        return batches.choose(chunks, index=lane.cursor_index, bounds=bounds)
-
-
-def _linger(run: Run, request: Request) -> float:
-    """Seconds that a run which is not full may still wait for more."""
-    upstream = request.upstream
-    if not upstream.linger or run.events >= upstream.max_events:
-        return 0.0
-    age = max(0.0, (request.now - run.pieces[0].chunk.received_at) / 1000)
-    return upstream.linger - age
-
-
-def _seal(connection: sqlite3.Connection, lane: Lane, run: Run, request: Request) -> Ready:
+def _seal(
+    connection: sqlite3.Connection,
+    lane: Lane,
+    request: Request,
+    condemned: list[Condemned],
+    replaced: Replaced | None,
+) -> Task:
+    """Choose the next batch's events, and render them."""
     upstream = request.upstream
     epoch, device = read.epoch(connection)
-    late_before = None
-    if lane.dialect == "traintracks":
-        # What may wait for long is sent as data from the past from the start: its bytes cannot change later.
-        margin = round(upstream.late_after * 1000) if request.healthy else -1
-        late_before = request.now - margin
     options = batches.Options(
         form="lines" if upstream.kind == "file" else "array",
-        late_before=late_before,
+        late_before=_late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
     context = batches.Context(batches.RENDERER, options, epoch, lane.dialect, lane.product)
-    body = batches.render(run, context)
+    bounds = _bounds(lane, upstream, condemned, replaced)
+    while True:
+        run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
+        if run is None:
+            if replaced is not None:
+                batch = replaced.batch
+                raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
+            return Resume(lane) if lane.resume_seq is not None else Idle(lane)
+        wait = 0.0 if more or replaced is not None else _linger(run, request)
+        if wait > 0:
+            return Idle(lane, wait)
+        body = batches.render(run, context)
+        if len(body) <= bounds.max_bytes or run.events == 1:
+            break
+        # What rendering adds to each event is known only now.
+        fitting = run.events * bounds.max_bytes // len(body)
+        bounds = dataclasses.replace(bounds, max_events=max(1, fitting))
     batch = batches.SealedBatch(
         id=request.batch_id,
         lane=lane.id,
@@ -207,9 +138,76 @@ def _seal(connection: sqlite3.Connection, lane: Lane, run: Run, request: Request
         body_sha256=hashlib.sha256(body).digest(),
         renderer=batches.RENDERER,
         options=options,
-        replaces=request.replaces,
+        replaces=None if replaced is None else replaced.batch.id,
     )
-    return Ready(lane, batch, run, body, fresh=True)
+    return Ready(lane, batch, run, body, fresh=True, replaced=replaced)
+
+
+def _late_before(lane: Lane, request: Request) -> int | None:
+    """What may wait for long is sent as data from the past from the start: its bytes cannot change later."""
+    if lane.dialect != "traintracks":
+        return None
+    if not request.healthy:
+        return ALL_LATE
+    return request.now - round(request.upstream.late_after * 1000)
+
+
+def _bounds(lane: Lane, upstream: Upstream, condemned: list[Condemned], replaced: Replaced | None) -> Bounds:
+    ends = [item.position for item in condemned]
+    if ends and ends[0] == lane.cursor_position:
+        ends[0] += 1  # mistrusted: sent once more, alone
+    if lane.suspect_end is not None:
+        ends.append(half_end(lane.cursor_position, lane.suspect_end))
+    if replaced is not None:
+        # An upstream that has the old batch may drop the new one whole.
+        ends.append(replaced.batch.last + 1)
+    return batches.Bounds(
+        max_events=upstream.max_events,
+        max_bytes=min(upstream.max_batch_bytes, lane.learned_limit or upstream.max_batch_bytes),
+        end_position=min(ends, default=None),
+        one_address=upstream.kind == "traintracks",
+    )
+
+
+def _choose(
+    connection: sqlite3.Connection, lane: Lane, bounds: Bounds, *, look_on: bool
+) -> tuple[Run | None, bool]:
+    """The next run, and, where `look_on` asks for it, whether there are events behind it.
+
+    Raises:
+        DamagedChunk: what stands at the cursor is not what was written.
+        InconsistentError: it is, and cannot be right.
+    """
+    taken = -1
+
+    def watched() -> Iterator[Chunk]:
+        nonlocal taken
+        for chunk in chunks:
+            taken = chunk.seq
+            yield chunk
+
+    with closing(
+        read.chunks(connection, lane.stream, from_seq=lane.cursor_seq, end_seq=lane.end_seq)
+    ) as chunks:
+        run = batches.choose(watched(), index=lane.cursor_index, bounds=bounds)
+        if run is None:
+            if taken >= 0:
+                raise InconsistentError(f"chunk {taken} holds fewer events than were counted")
+            return None, False
+        if run.first != lane.cursor_position or run.events != run.last - run.first + 1:
+            raise InconsistentError(f"events are missing from position {lane.cursor_position} on")
+        more = look_on and (run.end_index > 0 or taken >= run.end_seq or next(chunks, None) is not None)
+        return run, more
+
+
+def _linger(run: Run, request: Request) -> float:
+    """Seconds that a run with nothing behind it may still wait for more."""
+    upstream = request.upstream
+    age = (request.now - run.pieces[0].chunk.received_at) / 1000
+    # The wall clock may have been set back: then the age says nothing, and nothing is waited for.
+    if run.events >= upstream.max_events or age < 0:
+        return 0.0
+    return upstream.linger - age
 
 
 def letter_of(run: Run, *, reason: str, status: int, answer: str) -> DeadLetter:
@@ -230,25 +228,34 @@ def letter_of(run: Run, *, reason: str, status: int, answer: str) -> DeadLetter:
     )
 
 
-def _bury_condemned(connection: sqlite3.Connection, lane: Lane) -> Task:
-    verdict = lane.condemned[0]
-    one = batches.Bounds(max_events=1, max_bytes=1 << 62)
-    try:
-        with closing(read.chunks(connection, lane.stream, from_seq=lane.cursor_seq)) as chunks:
-            run = batches.choose(chunks, index=lane.cursor_index, bounds=one)
-    except read.DamagedChunk as damage:
-        return _bury_damaged(lane, damage)
+def _bury_condemned(
+    connection: sqlite3.Connection, lane: Lane, condemned: Condemned, replaced: Replaced | None
+) -> Bury:
+    one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
+    run, _ = _choose(connection, lane, one, look_on=False)
     if run is None:
-        return Idle(lane)
-    letter = letter_of(run, reason=verdict.reason, status=verdict.status, answer=verdict.reason)
-    return Bury(lane, letter, Passage.of(run), damaged=False)
+        raise InconsistentError(f"event {condemned.position} is not in the spool")
+    reason, status = condemned.reason, condemned.status
+    letter = letter_of(run, reason=reason, status=status, answer=reason)
+    return Bury(lane, letter, Passage.of(run), damaged=False, replaced=replaced)
 
 
-def _bury_damaged(lane: Lane, damage: read.DamagedChunk) -> Bury:
+def _bury_damaged(
+    connection: sqlite3.Connection, lane: Lane, damage: read.DamagedChunk, replaced: Replaced | None
+) -> Bury:
+    """Give up a damaged chunk: the events from the cursor up to the next chunk.
+
+    Raises:
+        InconsistentError: the rows around it do not say how many those are.
+    """
     chunk = damage.chunk
-    start = lane.cursor_index if chunk.seq == lane.cursor_seq else 0
+    # Nothing that the chunk says of itself is believed where its neighbours can be asked.
+    end = position_after(connection, lane.stream, chunk.seq)
+    events = end - lane.cursor_position
+    if events < 1:
+        raise InconsistentError(str(damage))
     letter = DeadLetter(
-        position=chunk.first_position + start,
+        position=lane.cursor_position,
         day=chunk.day,
         received_at=chunk.received_at,
         published_at=chunk.published_at,
@@ -262,8 +269,8 @@ def _bury_damaged(lane: Lane, damage: read.DamagedChunk) -> Bury:
         first_seq=lane.cursor_seq,
         end_seq=chunk.seq + 1,
         end_index=0,
-        end_position=chunk.first_position + chunk.events,
-        days=((chunk.day, chunk.events - start),),
+        end_position=end,
+        days=((chunk.day, events),),
         passed_bytes=chunk.stored_bytes,
     )
-    return Bury(lane, letter, passage, damaged=True)
+    return Bury(lane, letter, passage, damaged=True, replaced=replaced)

@@ -9,17 +9,14 @@ from __future__ import annotations
 
 import logging
 import ssl
-import zlib
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
 
 import httpx
+import structlog
 import trio
 
-from collector import __version__
-from collector.core.identity import batch_headers
 from collector.core.reply import Reply, excerpt, http_date
-from collector.core.signing import content_digest, covered, sign, traintracks_auth
 from collector.core.verdict import (
     Blocked,
     Delivered,
@@ -30,7 +27,7 @@ from collector.core.verdict import (
     policy_for,
 )
 from collector.errors import SecretError, UpstreamError
-from collector.forwarder.keys import ProductSecrets, UpstreamKey
+from collector.forwarder.request import RequestMaker
 from collector.forwarder.trust import tls_context
 
 if TYPE_CHECKING:
@@ -47,20 +44,12 @@ PIECE_BYTES = 64 * 1024
 """A body is written in pieces of this size, so that the write time-out bounds each of
 them; as a whole it would end a large batch on a slow link."""
 
-GZIP_LEVEL = 6
-"""zlib's default: a kiosk's link costs more than its idle processor."""
-
-_GZIP_WINDOW = 31  # zlib's 15 bits, with a gzip header that has no time in it
-
 MAX_CONNECTIONS = 32
 """Of one upstream; a lane uses one at a time."""
 
 KEEPALIVE_SECONDS = 5.0
 """An idle connection is dropped no later than the first of the common servers would
 (Node.js: 5 s), since a request on one that is just being closed there fails."""
-
-UNKNOWN_ADDRESS = "1.2.3.4"
-"""What the Traintracks document says to send where the client's address is not known."""
 
 # httpx logs each request's URL at INFO, httpcore all headers at DEBUG; both may hold secrets.
 for _name in ("httpx", "httpcore"):
@@ -93,8 +82,6 @@ class HttpSender:
         trust_env: bool = True,
     ) -> None:
         self._upstream = upstream
-        self._products = ProductSecrets(products, environ=environ)
-        self._key = UpstreamKey(upstream, environ=environ)
         self._wall = wall
         self._run = run
         self._offset = 0.0
@@ -118,10 +105,17 @@ class HttpSender:
                 follow_redirects=False,
                 trust_env=trust_env,
             )
-        except (httpx.InvalidURL, ValueError):
+        except (httpx.InvalidURL, ValueError, ImportError):
             # The texts of these errors repeat the URL, and with it what stands before its @.
             reason = "its url, or a proxy's in the environment, cannot be used"
             raise UpstreamError(upstream=upstream.name, reason=reason) from None
+        self._requests = RequestMaker(
+            upstream,
+            url=str(self._url),
+            host=self._url.netloc.decode("ascii"),
+            products=products,
+            environ=environ,
+        )
 
     async def aclose(self) -> None:
         """Close the idle connections."""
@@ -136,20 +130,20 @@ class HttpSender:
             batch: names itself in the headers.
             body: as rendered, before any Content-Encoding.
         """
-        try:
-            headers, content = await self._run(lambda: self._prepare(batch, body))
-        except (SecretError, ValueError) as error:
-            return Outcome(judge_failure(Failure.LOCAL, str(error)), wrote_body=False)
-        stream = _Body(content)
-        request = httpx.Request("POST", self._url, headers=headers, stream=stream)
+        stream = _Body()
         total = self._upstream.timeouts.total
+        now = self._wall()
         try:
+            headers, stream.content = await self._run(
+                lambda: self._requests.make(batch, body, now=now, created=now + self._offset)
+            )
+            request = httpx.Request("POST", self._url, headers=headers, stream=stream)
             with trio.fail_after(total):
                 reply = await self._exchange(request)
         except trio.TooSlowError:
             verdict = judge_failure(Failure.TIMEOUT, f"no whole answer within {total:g} s")
             return Outcome(verdict, wrote_body=stream.begun)
-        except (httpx.HTTPError, httpx.StreamError, OSError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
             return Outcome(judge_failure(*_failure(error, begun=stream.begun)), wrote_body=stream.begun)
         wall = self._wall()
         verdict = judge(reply, policy=self._policy, events=batch.events, now_ms=int(wall * 1000))
@@ -161,46 +155,6 @@ class HttpSender:
         if date is not None and not (isinstance(verdict, Blocked) and verdict.whole_upstream):
             self._offset = offset = date - wall
         return Outcome(verdict, wrote_body=stream.begun, server_time_offset=offset)
-
-    def _prepare(self, batch: SealedBatch, body: bytes) -> tuple[dict[str, str], bytes]:
-        """The headers and the body of an attempt; blocks on the disk and the processor.
-
-        Raises:
-            SecretError: a key is not there.
-            ValueError: a key or a header's value cannot be used.
-        """
-        headers = {
-            "Host": self._url.netloc.decode("ascii"),
-            "User-Agent": f"waystation/{__version__}",
-            "Accept": "*/*",
-            "Accept-Encoding": "identity",
-            "Content-Type": "application/json",
-        }
-        content = body
-        if self._upstream.compresses:
-            headers["Content-Encoding"] = "gzip"
-            packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-            content = packer.compress(body) + packer.flush()
-        headers |= {"Content-Length": str(len(content)), **batch_headers(batch)}
-        if self._upstream.kind == "traintracks":
-            headers["X-Product-Key"] = batch.product
-            headers["X-Product-Auth"] = traintracks_auth(content, self._products.read(batch.product))
-            headers["Remote-Address"] = batch.remote_address or UNKNOWN_ADDRESS
-            return headers, content
-        # By this machine's clock, as the events' own timestamps are: together they tell an
-        # upstream how far it is off.
-        headers["X-Samsara-publishedTimestamp"] = str(int(self._wall() * 1000))
-        if self._upstream.signing == "rfc9421":
-            headers["Content-Digest"] = content_digest(content)
-            headers |= sign(
-                method="POST",
-                url=str(self._url),
-                headers=headers,
-                components=covered(headers),
-                key=self._key.read(),
-                created=int(self._wall() + self._offset),
-            )
-        return headers, content
 
     async def _exchange(self, request: httpx.Request) -> Reply:
         """Send a request and read its answer, up to `MAX_ANSWER_BYTES`."""
@@ -231,8 +185,8 @@ class HttpSender:
 class _Body(httpx.AsyncByteStream):
     """A body in pieces, which knows whether they were asked for."""
 
-    def __init__(self, content: bytes) -> None:
-        self._content = content
+    def __init__(self) -> None:
+        self.content = b""
         self._offset = 0
         self.begun = False
         self.ended = False
@@ -243,7 +197,7 @@ class _Body(httpx.AsyncByteStream):
 
     async def __anext__(self) -> bytes:
         self.begun = True
-        piece = self._content[self._offset : self._offset + PIECE_BYTES]
+        piece = self.content[self._offset : self._offset + PIECE_BYTES]
         if not piece:
             self.ended = True
             raise StopAsyncIteration
@@ -263,9 +217,13 @@ def _failure(error: Exception, *, begun: bool) -> tuple[Failure, str]:
             answer = excerpt(str(error).encode())
             refused = answer[:1] in {"3", "4"} or answer.startswith(("511", "Invalid username"))
             return Failure.PROXY_REFUSED if refused else Failure.PROXY, answer
-        case httpx.NetworkError() | httpx.RemoteProtocolError():
+        case httpx.NetworkError() | httpx.RemoteProtocolError() | OSError():
             return _broken(error, begun=begun)
+        case SecretError() | ValueError():
+            return Failure.LOCAL, str(error)
         case _:
+            if not isinstance(error, httpx.HTTPError):
+                structlog.get_logger().error("attempt_failed", exc_info=error)
             # Such texts may repeat a header's value.
             return Failure.LOCAL, type(error).__name__
 

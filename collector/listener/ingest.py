@@ -21,7 +21,6 @@ from collector.spool.store import NewChunk
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from collector.config.model import Config, Listener
     from collector.listener.routes import Pending, Request
 
 PATH = "/v1/events"
@@ -89,15 +88,6 @@ class Policy:
     secrets: Mapping[str, tuple[bytes, ...]]
     auth: Literal["required", "if-present", "off"] = "required"
     strict: bool = False
-
-    @classmethod
-    def of(cls, config: Config, listener: Listener, secrets: Mapping[str, tuple[bytes, ...]]) -> Policy:
-        """What a configured listener takes."""
-
-        def takes(dialect: Dialect, product: str) -> bool:
-            return bool(config.takers(dialect, product))
-
-        return cls(takes, secrets, listener.auth_mode, listener.strict)
 
 
 @dataclass(slots=True)

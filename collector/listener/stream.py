@@ -36,8 +36,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
         size = max_bytes or 65536
         while True:
             await trio.lowlevel.wait_readable(self._sock)
-            with contextlib.suppress(BlockingIOError):
+            try:
                 return self._sock.recv(size)
+            except BlockingIOError:
+                continue
 
     def receive_nowait(self, max_bytes: int) -> bytes:
         """What has come already; empty when nothing has."""

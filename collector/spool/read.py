@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.core.batch import Chunk, Options, SealedBatch, lane_name
-from collector.spool.settle import Condemned
-from collector.spool.store import checksum, unpack
+from collector.spool.settle import CONDEMNED, Condemned
+from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
     import sqlite3
@@ -37,8 +37,8 @@ class Lane:
     Attributes:
         suspect_end: position before which the next event's kin were refused together, or None.
         condemned: events that an answer named, ascending, all at or behind the cursor.
-        end_seq: the first chunk that is not its own, where its upstream has left.
-        resume_seq: where it goes on behind that end, where its upstream has returned.
+        end_seq: the first chunk that is not its own, where it has an absence before it.
+        resume_seq: where it goes on behind that, where that is over.
         settled: what the sender needs to know of the last delivery, or None.
     """
 
@@ -69,11 +69,12 @@ class Lane:
 
 _LANE = (
     "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
-    " cursor_position, end_seq, resume_seq, suspect_end, condemned, state, reason, since, failures,"
+    " cursor_position, from_seq, to_seq, suspect_end, condemned, state, reason, since, failures,"
     " next_attempt_at, learned_limit, judged, rejected, settled, orphaned_at"
     " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+    " LEFT JOIN absence ON absence.lane = lane.id"
+    "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
 )
-_condemned = msgspec.json.Decoder(tuple[Condemned, ...])
 _options = msgspec.json.Decoder(Options)
 
 
@@ -89,14 +90,14 @@ def lane(connection: sqlite3.Connection, lane_id: int) -> Lane:
 
 def _lane(row: tuple) -> Lane:  # type: ignore[type-arg]
     name = lane_name(row[1], row[2], row[3])
-    values = [row[0], name, *row[1:11], _condemned.decode(row[11]), *row[12:]]
+    values = [row[0], name, *row[1:11], CONDEMNED.decode(row[11]), *row[12:]]
     return Lane(*values)
 
 
 def outstanding(connection: sqlite3.Connection, lane: Lane) -> SealedBatch | None:
     """The lane's sealed batch, where it has one."""
     row = connection.execute(
-        "SELECT batch.id, epoch.name, epoch.device, first, last, first_seq, first_index, end_seq, end_index,"
+        "SELECT batch.id, epoch.name, batch.device, first, last, first_seq, first_index, end_seq, end_index,"
         " remote_address, body_sha256, renderer, options, attempts, last_status, same_status, replaces"
         " FROM batch JOIN epoch ON epoch.number = batch.epoch WHERE lane = ?",
         (lane.id,),
@@ -161,7 +162,8 @@ def chunks(
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     seq, first_position, events, day, received_at, published_at, address, encoding, crc, body = row
     chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body)
-    if checksum(stream, first_position, events, received_at, body) != crc:
+    placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
+    if checksum(placed, body) != crc:
         raise DamagedChunk(chunk, "its checksum does not fit")
     if not encoding:
         return chunk

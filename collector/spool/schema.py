@@ -14,12 +14,18 @@ machine's starts, with what its clock was wrong by where that became known. `age
 what `max_age` counts by: the time that the daemon has run, so that a wall clock that jumps
 ten years ends no event's life.
 
-A lane whose upstream left the configuration ends at `end_seq`: what comes later is not its
-own. Where the upstream returns before the lane is empty, the lane goes on at `resume_seq`
-once it has reached that end.
+`absence` holds the stretches of a stream that are not a lane's own: what was accepted
+while its upstream was out of the configuration, and what was gone already when an upstream
+that starts at the oldest event was new. The last one is open, without an end, while the
+upstream is away. A lane that has come up to a closed one goes on behind it.
 
-A chunk is deleted when no lane of its stream needs it any more. `seq` is
-AUTOINCREMENT: without, it would start again at 1 after a full drain, below the cursors.
+A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
+absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
+without, it would start again at 1 after a full drain, below the cursors.
+
+A batch carries its device, since a device that is named anew must not change what was
+sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
+chunk for it.
 
 Times are ms since 1970, days whole UTC days since 1970, sizes bytes.
 """
@@ -70,7 +76,7 @@ CREATE TABLE stream (
 CREATE TABLE chunk (
     seq INTEGER PRIMARY KEY AUTOINCREMENT,
     stream INTEGER NOT NULL REFERENCES stream (id),
-    boot INTEGER NOT NULL REFERENCES boot (id),
+    boot INTEGER NOT NULL,
     day INTEGER NOT NULL,
     accepted_age INTEGER NOT NULL,
     received_at INTEGER NOT NULL,
@@ -99,11 +105,6 @@ CREATE TABLE lane (
     cursor_index INTEGER NOT NULL DEFAULT 0,
     cursor_position INTEGER NOT NULL,
     passed_bytes INTEGER NOT NULL,
-    end_seq INTEGER,
-    end_bytes INTEGER,
-    resume_seq INTEGER,
-    resume_position INTEGER,
-    resume_bytes INTEGER,
     suspect_end INTEGER,
     condemned TEXT NOT NULL DEFAULT '[]',
     state TEXT NOT NULL DEFAULT 'new',
@@ -118,10 +119,20 @@ CREATE TABLE lane (
     UNIQUE (upstream, stream)
 );
 CREATE INDEX lane_by_stream ON lane (stream, cursor_seq);
+CREATE TABLE absence (
+    lane INTEGER NOT NULL REFERENCES lane (id),
+    from_seq INTEGER NOT NULL,
+    to_seq INTEGER CHECK (to_seq >= from_seq),
+    to_position INTEGER,
+    from_bytes INTEGER NOT NULL,
+    to_bytes INTEGER,
+    PRIMARY KEY (lane, from_seq)
+) WITHOUT ROWID;
 CREATE TABLE batch (
     id TEXT PRIMARY KEY,
     lane INTEGER NOT NULL UNIQUE REFERENCES lane (id),
     epoch INTEGER NOT NULL REFERENCES epoch (number),
+    device TEXT NOT NULL,
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     first_seq INTEGER NOT NULL,

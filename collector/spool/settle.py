@@ -13,49 +13,33 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from collector.spool.passage import Fate, Passage, advance
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from collector.core.batch import Run, SealedBatch
 
-Fate = Literal["delivered", "dead", "expired", "evicted", "damaged"]
-"""How a pending event ends; the ledger's column of that name."""
+__all__ = [
+    "Condemned",
+    "DeadLetter",
+    "Fate",
+    "LaneState",
+    "Passage",
+    "buried",
+    "condemned",
+    "delivered",
+    "postponed",
+    "seal",
+    "suspected",
+    "unseal",
+]
 
 LaneState = Literal["new", "healthy", "retrying", "blocked"]
 
 JUDGED_WINDOW = 10_000
 """The share of rejected events is taken over about so many of the last ones."""
-
-
-@dataclass(frozen=True, slots=True)
-class Passage:
-    """A run of events that a lane leaves behind, and its cursor after it.
-
-    Attributes:
-        first_seq: the cursor's chunk before.
-        end_seq: with `end_index` and `end_position`, the cursor after.
-        days: events by day of acceptance.
-        passed_bytes: stored bytes of the chunks that it ends.
-    """
-
-    first_seq: int
-    end_seq: int
-    end_index: int
-    end_position: int
-    days: tuple[tuple[int, int], ...]
-    passed_bytes: int
-
-    @staticmethod
-    def of(run: Run) -> Passage:
-        return Passage(
-            first_seq=run.pieces[0].chunk.seq,
-            end_seq=run.end_seq,
-            end_index=run.end_index,
-            end_position=run.last + 1,
-            days=run.days,
-            passed_bytes=run.passed_bytes,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,55 +71,24 @@ class Condemned(msgspec.Struct, frozen=True):
     status: int
 
 
-def _count(connection: sqlite3.Connection, lane: int, days: Sequence[tuple[int, int]], fate: Fate) -> None:
-    for day, events in days:
-        connection.execute(
-            f"UPDATE ledger SET pending = pending - ?1, {fate} = {fate} + ?1 WHERE lane = ?2 AND day = ?3",  # noqa: S608 (a Literal)
-            (events, lane, day),
-        )
-
-
-def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: Fate) -> None:
-    """Move a lane's cursor over a run, count it, and delete the chunks that nobody needs now."""
-    _count(connection, lane, passage.days, fate)
-    (stream,) = connection.execute(
-        "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?, passed_bytes = passed_bytes + ?,"
-        " suspect_end = CASE WHEN suspect_end > ? THEN suspect_end END WHERE id = ? RETURNING stream",
-        (
-            passage.end_seq,
-            passage.end_index,
-            passage.end_position,
-            passage.passed_bytes,
-            passage.end_position,
-            lane,
-        ),
-    ).fetchone()
-    release(connection, stream, passage.first_seq, passage.end_seq)
-
-
-def release(connection: sqlite3.Connection, stream: int, first_seq: int, end_seq: int) -> None:
-    """Delete the chunks of a stream from `first_seq` up to `end_seq` that no lane needs."""
-    connection.execute(
-        "DELETE FROM chunk WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 AND NOT EXISTS ("
-        " SELECT 1 FROM lane WHERE lane.stream = ?1 AND cursor_seq <= chunk.seq AND"
-        " (end_seq IS NULL OR chunk.seq < end_seq OR chunk.seq >= resume_seq))",
-        (stream, first_seq, end_seq),
-    )
+CONDEMNED = msgspec.json.Decoder(tuple[Condemned, ...])
+"""Reads a lane's list of them."""
 
 
 def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> bool:
-    """Persist a batch before its first attempt; that attempt counts as made from here on.
+    """Persist a batch before its first attempt, which may have been made from here on.
 
     Returns:
         False where the lane's cursor has moved since the batch was chosen.
     """
     inserted = connection.execute(
-        "INSERT INTO batch (id, lane, epoch, first, last, first_seq, first_index, end_seq, end_index,"
-        " remote_address, body_sha256, renderer, options, sealed_at, attempts, replaces)"
-        " SELECT ?, lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ? FROM epoch, lane"
+        "INSERT INTO batch (id, device, lane, epoch, first, last, first_seq, first_index, end_seq, end_index,"
+        " remote_address, body_sha256, renderer, options, sealed_at, replaces)"
+        " SELECT ?, ?, lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
         " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
         (
             batch.id,
+            batch.device,
             batch.first,
             batch.last,
             batch.first_seq,
@@ -205,8 +158,7 @@ def postponed(
 ) -> bool:
     """An attempt failed; the batch stays as it is and will be sent again.
 
-    The next attempt is counted with this one's failure, so a death in between cannot
-    make an attempt that was made look as if it was not.
+    How the upstream is doing is kept even where the batch was ended meanwhile.
     """
     updated = connection.execute(
         "UPDATE batch SET attempts = attempts + 1, last_status = ?1,"
@@ -233,11 +185,18 @@ def suspected(connection: sqlite3.Connection, batch: SealedBatch, *, learned_lim
 
 
 def condemned(connection: sqlite3.Connection, batch: SealedBatch, named: Sequence[Condemned]) -> bool:
-    """End a refused batch whose bad events the answer named; each dies when its turn comes."""
+    """End a refused batch whose bad events the answer named; each dies when its turn comes.
+
+    Args:
+        named: ascending, all of this batch. What earlier answers named behind it stays so.
+    """
     if not unseal(connection, batch):
         return False
+    (text,) = connection.execute("SELECT condemned FROM lane WHERE id = ?", (batch.lane,)).fetchone()
+    later = [item for item in CONDEMNED.decode(text) if item.position > batch.last]
     connection.execute(
-        "UPDATE lane SET condemned = ? WHERE id = ?", (msgspec.json.encode(named).decode(), batch.lane)
+        "UPDATE lane SET condemned = ? WHERE id = ?",
+        (msgspec.json.encode([*named, *later]).decode(), batch.lane),
     )
     return True
 
@@ -253,7 +212,11 @@ def buried(
     now: int,
     fate: Literal["dead", "damaged"] = "dead",
 ) -> bool:
-    """Dead-letter what stands at a lane's cursor; it was sent as `batch`, or named by an earlier answer."""
+    """Dead-letter what stands at a lane's cursor.
+
+    Args:
+        batch: the sealed batch that ends with it, or None where there is none.
+    """
     if batch is not None and not unseal(connection, batch):
         return False
     inserted = connection.execute(
@@ -282,9 +245,4 @@ def buried(
     advance(connection, lane, passage, fate)
     if fate == "dead":
         _judge(connection, lane, events=1, rejected=1)
-    connection.execute(
-        "UPDATE lane SET condemned = (SELECT json_group_array(json(value)) FROM json_each(lane.condemned)"
-        " WHERE json_extract(value, '$.position') >= ?) WHERE id = ?",
-        (passage.end_position, lane),
-    )
     return True

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import limits
 from collector.core.days import utc_day
@@ -37,7 +37,7 @@ class NewChunk:
         received_at: ms since 1970.
         published_at: ms since 1970, where the app said so.
         events: at least one.
-        encoding: `gzip` where the body is kept as it came, else empty.
+        encoding: `gzip` where the body came compressed and is kept so, else empty.
         body: the request's body.
         uid: the sender's, where the kernel named it.
     """
@@ -48,7 +48,7 @@ class NewChunk:
     received_at: int
     published_at: int | None
     events: int
-    encoding: str
+    encoding: Literal["", "gzip"]
     body: bytes
     uid: int | None = None
 
@@ -96,16 +96,30 @@ _COUNT_ACCEPTED = (
 )
 
 
-def checksum(stream: int, first_position: int, events: int, received_at: int, body: bytes) -> int:
+class Placed(NamedTuple):
+    """What a chunk's row says beside its body, as far as forwarding depends on it."""
+
+    stream: int
+    first_position: int
+    events: int
+    day: int
+    received_at: int
+    published_at: int | None
+    remote_address: str
+    encoding: str
+
+
+def checksum(placed: Placed, body: bytes) -> int:
     """The CRC-32 that a chunk row carries, over its body as stored and what places it."""
-    return zlib.crc32(body, zlib.crc32(b"%d %d %d %d" % (stream, first_position, events, received_at)))
+    return zlib.crc32(body, zlib.crc32("{} {} {} {} {} {} {} {}".format(*placed).encode()))
 
 
 def stored(chunk: NewChunk) -> tuple[str, bytes]:
     """The encoding and bytes that a chunk's body is kept in."""
     if chunk.encoding or len(chunk.body) <= COMPRESS_OVER_BYTES:
         return chunk.encoding, chunk.body
-    return "zlib", zlib.compress(chunk.body, COMPRESS_LEVEL)
+    packed = zlib.compress(chunk.body, COMPRESS_LEVEL)
+    return ("zlib", packed) if len(packed) < len(chunk.body) else ("", chunk.body)
 
 
 def unpack(encoding: str, body: bytes) -> bytes:
@@ -131,7 +145,8 @@ def _gunzip(body: bytes) -> bytes:
     parts = []
     while body:
         member = zlib.decompressobj(31)
-        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES))
+        # One more than it may be: at exactly the bound zlib would not come to the stream's end.
+        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES + 1))
         if not member.eof:
             raise ValueError("gzip stream cut short")
         body = member.unused_data
@@ -184,7 +199,16 @@ class Store:
             encoding, body = stored(chunk)
             first = stream.next_position
             day = utc_day(chunk.received_at, clock_good=clock_good)
-            crc = checksum(stream.id, first, chunk.events, chunk.received_at, body)
+            placed = Placed(
+                stream.id,
+                first,
+                chunk.events,
+                day,
+                chunk.received_at,
+                chunk.published_at,
+                chunk.remote_address,
+                encoding,
+            )
             rows.append(
                 (
                     seq,
@@ -199,7 +223,7 @@ class Store:
                     chunk.events,
                     first,
                     encoding,
-                    crc,
+                    checksum(placed, body),
                     body,
                 )
             )
@@ -237,7 +261,8 @@ class Store:
         stream = _Stream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes=[])
         for name in self._takers(dialect, product):
             connection.execute(
-                "INSERT OR IGNORE INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+                "INSERT OR IGNORE INTO lane"
+                " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
                 " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
                 (stream.id, seq, stream.next_position, stream.stored_bytes, self._times.wall_ms(), name),
             )

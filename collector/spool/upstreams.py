@@ -2,7 +2,8 @@
 
 An upstream is its name. A new one starts at the tail, or at the oldest event that is
 still there. One that left keeps the events it had, and gets no more. One that is back takes
-up what it had left, then what is accepted from now on.
+up what it had left, then what is accepted from now on. The same holds for a single lane whose
+upstream stays but takes its dialect or product no longer, or takes it again.
 """
 
 from __future__ import annotations
@@ -22,64 +23,107 @@ class Wanted:
     Attributes:
         from_oldest: whether it starts at the oldest event when it is new.
         takes: whether it takes a dialect and product.
+        max_bytes: what its lanes may hold together; None for no bound but the spool's.
     """
 
     name: str
     kind: str
     from_oldest: bool
     takes: Callable[[str, str], bool]
+    max_bytes: int | None = None
 
 
 def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: int) -> None:
     """Make the spool's upstreams those of the configuration, inside the caller's transaction."""
-    known: dict[str, int | None] = dict(
-        connection.execute("SELECT name, orphaned_at FROM upstream").fetchall()
-    )
+    known = {name for (name,) in connection.execute("SELECT name FROM upstream").fetchall()}
     for upstream in wanted:
-        if upstream.name not in known:
+        if upstream.name in known:
             connection.execute(
-                "INSERT INTO upstream (name, kind, added_at) VALUES (?, ?, ?)",
-                (upstream.name, upstream.kind, now),
+                "UPDATE upstream SET kind = ?, orphaned_at = NULL WHERE name = ?",
+                (upstream.kind, upstream.name),
             )
-            if upstream.from_oldest:
-                _start_at_oldest(connection, upstream, now=now)
-        elif known[upstream.name] is not None:
-            _take_back(connection, upstream.name)
-    names = {upstream.name for upstream in wanted}
-    for name, orphaned_at in known.items():
-        if name not in names and orphaned_at is None:
-            _orphan(connection, name, now=now)
-
-
-def _orphan(connection: sqlite3.Connection, name: str, *, now: int) -> None:
-    connection.execute("UPDATE upstream SET orphaned_at = ? WHERE name = ?", (now, name))
-    connection.execute(
-        "UPDATE lane SET end_seq = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunk'), 0) + 1,"
-        " end_bytes = (SELECT stored_bytes FROM stream WHERE stream.id = lane.stream)"
-        " WHERE upstream = (SELECT id FROM upstream WHERE name = ?) AND end_seq IS NULL",
-        (name,),
+            continue
+        connection.execute(
+            "INSERT INTO upstream (name, kind, added_at) VALUES (?, ?, ?)",
+            (upstream.name, upstream.kind, now),
+        )
+        if upstream.from_oldest:
+            _start_at_oldest(connection, upstream, now=now)
+    by_name = {upstream.name: upstream for upstream in wanted}
+    connection.executemany(
+        "UPDATE upstream SET orphaned_at = coalesce(orphaned_at, ?) WHERE name = ?",
+        [(now, name) for name in known - by_name.keys()],
     )
+    lanes = connection.execute(
+        "SELECT lane.id, upstream.name, dialect, product,"
+        " EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND to_seq IS NULL)"
+        " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+    ).fetchall()
+    for lane, name, dialect, product, away in lanes:
+        taken = name in by_name and by_name[name].takes(dialect, product)
+        if taken and away:
+            _come_back(connection, lane)
+        elif not taken and not away:
+            _leave(connection, lane)
 
 
-def _take_back(connection: sqlite3.Connection, name: str) -> None:
-    connection.execute("UPDATE upstream SET orphaned_at = NULL WHERE name = ?", (name,))
-    connection.execute(
-        "UPDATE lane SET resume_seq = coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'chunk'), 0) + 1,"
-        " (resume_position, resume_bytes) ="
-        " (SELECT next_position, stored_bytes FROM stream WHERE stream.id = lane.stream)"
-        " WHERE upstream = (SELECT id FROM upstream WHERE name = ?) AND end_seq IS NOT NULL",
-        (name,),
-    )
+_NEXT_SEQ = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunk')"
 
 
-def resume(connection: sqlite3.Connection, lane: int) -> None:
-    """Move a lane that reached its end on to where its upstream came back."""
-    connection.execute(
-        "UPDATE lane SET cursor_seq = resume_seq, cursor_index = 0, cursor_position = resume_position,"
-        " passed_bytes = resume_bytes, end_seq = NULL, end_bytes = NULL, resume_seq = NULL,"
-        " resume_position = NULL, resume_bytes = NULL, suspect_end = NULL WHERE id = ? AND resume_seq IS NOT NULL",
+def _leave(connection: sqlite3.Connection, lane: int) -> None:
+    # Nothing accepted since it came back: it is as if it had been away all the time.
+    reopened = connection.execute(
+        "UPDATE absence SET to_seq = NULL, to_position = NULL, to_bytes = NULL"
+        f" WHERE lane = ? AND to_seq = {_NEXT_SEQ}",  # noqa: S608 (a constant)
         (lane,),
     )
+    if reopened.rowcount == 0:
+        connection.execute(
+            "INSERT INTO absence (lane, from_seq, from_bytes)"
+            f" SELECT lane.id, {_NEXT_SEQ}, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"  # noqa: S608 (a constant)
+            " WHERE lane.id = ?",
+            (lane,),
+        )
+
+
+def _come_back(connection: sqlite3.Connection, lane: int) -> None:
+    connection.execute(
+        "UPDATE absence SET (to_seq, to_position, to_bytes) = ("
+        f"  SELECT {_NEXT_SEQ}, next_position, stored_bytes"  # noqa: S608 (a constant)
+        "  FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = absence.lane)"
+        " WHERE lane = ? AND to_seq IS NULL",
+        (lane,),
+    )
+    resume(connection, lane)
+
+
+def resume(connection: sqlite3.Connection, lane: int) -> bool:
+    """Move a lane that has come up to an absence that is over to where it goes on.
+
+    Returns:
+        Whether it was moved.
+    """
+    moved = False
+    while True:
+        absence = connection.execute(
+            "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes"
+            " FROM absence JOIN lane ON lane.id = absence.lane"
+            " WHERE lane = ?1 AND to_seq IS NOT NULL"
+            " AND from_seq = (SELECT min(from_seq) FROM absence WHERE lane = ?1)"
+            " AND NOT EXISTS (SELECT 1 FROM chunk"
+            "  WHERE chunk.stream = lane.stream AND seq >= cursor_seq AND seq < from_seq)",
+            (lane,),
+        ).fetchone()
+        if absence is None:
+            return moved
+        from_seq, to_seq, to_position, skipped_bytes = absence
+        connection.execute(
+            "UPDATE lane SET cursor_seq = ?, cursor_index = 0, cursor_position = ?,"
+            " passed_bytes = passed_bytes + ?, suspect_end = NULL WHERE id = ?",
+            (to_seq, to_position, skipped_bytes, lane),
+        )
+        connection.execute("DELETE FROM absence WHERE lane = ? AND from_seq = ?", (lane, from_seq))
+        moved = True
 
 
 def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: int) -> None:
@@ -87,27 +131,30 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
     for stream, dialect, product in streams:
         if not upstream.takes(dialect, product):
             continue
-        days = connection.execute(
-            "SELECT day, sum(events), min(seq), min(first_position), sum(length(body)) FROM chunk"
-            " WHERE stream = ? GROUP BY day",
-            (stream,),
-        ).fetchall()
-        if not days:
+        oldest = connection.execute(
+            "SELECT seq, first_position FROM chunk WHERE stream = ? ORDER BY seq LIMIT 1", (stream,)
+        ).fetchone()
+        if oldest is None:
             continue
         (lane,) = connection.execute(
             "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-            " SELECT upstream.id, stream.id, ?, ?, stored_bytes - ?, ? FROM upstream, stream"
-            " WHERE upstream.name = ? AND stream.id = ? RETURNING id",
-            (
-                min(day[2] for day in days),
-                min(day[3] for day in days),
-                sum(day[4] for day in days),
-                now,
-                upstream.name,
-                stream,
-            ),
+            " SELECT upstream.id, stream.id, ?, ?,"
+            "  stored_bytes - (SELECT sum(length(body)) FROM chunk WHERE chunk.stream = stream.id), ?"
+            " FROM upstream, stream WHERE upstream.name = ? AND stream.id = ? RETURNING id",
+            (*oldest, now, upstream.name, stream),
         ).fetchone()
-        connection.executemany(
-            "INSERT INTO ledger (lane, day, accepted, pending) VALUES (?1, ?2, ?3, ?3)",
-            [(lane, day[0], day[1]) for day in days],
+        connection.execute(
+            "INSERT INTO ledger (lane, day, accepted, pending)"
+            " SELECT ?, day, sum(events), sum(events) FROM chunk WHERE stream = ? GROUP BY day",
+            (lane, stream),
+        )
+        # What others have sent since, behind what one that left still keeps.
+        connection.execute(
+            "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
+            " SELECT ?, seq_before + 1, seq, first_position, 0, 0 FROM ("
+            "  SELECT seq, first_position, lag(seq) OVER by_seq AS seq_before,"
+            "   lag(first_position + events) OVER by_seq AS end_before"
+            "  FROM chunk WHERE stream = ? WINDOW by_seq AS (ORDER BY seq))"
+            " WHERE first_position <> end_before",
+            (lane, stream),
         )

@@ -1,4 +1,4 @@
-"""The spool's threads: one that writes, one that reads.
+"""The spool's writing thread, and what is put to it.
 
 Group commit: the writer takes whatever waits in its queue, commits it in one transaction
 and then wakes all who wait, in one call into the event loop. While it commits, the next
@@ -34,6 +34,8 @@ GROUP_CHUNKS = 1024
 
 GROUP_BYTES = 8 * 1024 * 1024
 """Bytes of bodies that share a commit at most."""
+
+CLOSED = "it is closed"
 
 
 class Ticket:
@@ -73,10 +75,11 @@ class ResultTicket(Ticket, Generic[T]):
 
 @dataclass(slots=True)
 class Append:
-    """A chunk to be appended."""
+    """A chunk to be appended; it may be refused alone, where the group leaves no room."""
 
     chunk: NewChunk
     ticket: Ticket
+    error: Exception | None = None
 
 
 @dataclass(slots=True)
@@ -117,9 +120,11 @@ class Committer(Protocol):
 class Writer(Protocol):
     """Takes items in order and has them committed."""
 
-    def put(self, item: Item) -> None: ...
+    def put(self, item: Item) -> None:
+        """Have an item committed; its ticket is settled on the event loop's thread."""
 
-    async def close(self) -> None: ...
+    async def close(self) -> None:
+        """Commit what was put, and take nothing more: later items are refused."""
 
 
 class InlineWriter:
@@ -129,9 +134,13 @@ class InlineWriter:
         self._committer = committer
         self._waiting: deque[Item] = deque()
         self._busy = False
+        self._closed = False
 
     def put(self, item: Item) -> None:
         """Commit an item; what its tickets' settling puts is committed after it."""
+        if self._closed:
+            item.ticket.settle(SpoolUnavailable(CLOSED))
+            return
         self._waiting.append(item)
         if self._busy:
             return
@@ -144,7 +153,9 @@ class InlineWriter:
 
     async def close(self) -> None:
         """Close the committer."""
-        self._committer.close()
+        if not self._closed:
+            self._closed = True
+            self._committer.close()
 
 
 class ThreadWriter:
@@ -160,16 +171,22 @@ class ThreadWriter:
         self._token = token
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
         self._finished = trio.Event()
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> None:
         """Queue an item."""
+        if self._closed:
+            item.ticket.settle(SpoolUnavailable(CLOSED))
+            return
         self._queue.put(item)
 
     async def close(self) -> None:
-        """Commit what is queued, then close; shielded, since the queue may hold acknowledged work's settling."""
-        self._queue.put(None)
+        """Commit what is queued, then close; shielded, since it may be what an attempt came to."""
+        if not self._closed:
+            self._closed = True
+            self._queue.put(None)
         with trio.CancelScope(shield=True):
             await self._finished.wait()
 
@@ -182,8 +199,10 @@ class ThreadWriter:
                 if last:
                     return
         finally:
-            self._committer.close()
-            self._wake(self._finished.set)
+            try:
+                self._committer.close()
+            finally:
+                self._wake(self._finished.set)
 
     def _gather(self) -> tuple[list[Item], bool]:
         """The next group, and whether it is the last."""
@@ -214,47 +233,6 @@ class ThreadWriter:
         except trio.RunFinishedError:
             # The loop ended without closing the spool: nobody waits for an answer any more.
             return
-
-
-class Reader(Protocol):
-    """Runs functions on the reading connection."""
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
-
-    async def close(self) -> None: ...
-
-
-class InlineReader:
-    """Runs them on the caller's thread."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run one function."""
-        await trio.lowlevel.checkpoint()
-        return work(self._connection)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        self._connection.close()
-
-
-class ThreadReader:
-    """Runs them one at a time on worker threads."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-        self._turn = trio.CapacityLimiter(1)
-
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run one function."""
-        return await trio.to_thread.run_sync(work, self._connection, limiter=self._turn)
-
-    async def close(self) -> None:
-        """Close the connection."""
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._connection.close, limiter=self._turn)
 
 
 def refused(group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:

@@ -288,7 +288,10 @@ soup = st.lists(
     ),
     max_size=30,
 ).map(lambda tokens: "".join(tokens).encode())
-good_bytes = b'[{"timestamp":1,"sourceId":"s","eventName":"e","x":{"timestamp":[1,{"a":"\\u0041"}]}} , {"timestamp":2,"sourceId":"","eventName":""}]'
+good_bytes = (
+    b'[{"timestamp":1,"sourceId":"s","eventName":"e","x":{"timestamp":[1,{"a":"\\u0041"}]}} ,'
+    b' {"timestamp":2,"sourceId":"","eventName":""}]'
+)
 cut = st.tuples(st.integers(0, len(good_bytes)), st.integers(0, len(good_bytes)), st.binary(max_size=3)).map(
     lambda change: good_bytes[: change[0]] + change[2] + good_bytes[max(change[:2]) :]
 )

@@ -36,7 +36,9 @@ def test_tables_in_arrays_are_counted(site):
 
 
 def test_more_than_ten_elements_keep_their_order(site):
-    config = site.load(**{f"WAYSTATION_LISTENER__{n}__BIND": f"127.0.0.1:{9000 + n}" for n in reversed(range(12))})
+    config = site.load(
+        **{f"WAYSTATION_LISTENER__{n}__BIND": f"127.0.0.1:{9000 + n}" for n in reversed(range(12))}
+    )
     assert [listener.address.port for listener in config.listener] == list(range(9000, 9012))
 
 
@@ -63,7 +65,6 @@ def test_an_empty_variable_is_not_set(site):
         ("WAYSTATION_UPSTREAM__0__URI", "WAYSTATION_UPSTREAM__0__URL (did you mean that?)"),
         ("WAYSTATION_UPSTREAM__URL", "WAYSTATION_UPSTREAM__0__URL (did you mean that?)"),
         ("WAYSTATION_ZZZ", "the name of a key, or none"),
-        ("WAYSTATION_LISTENER", "the name of a key, or none"),
         ("WAYSTATION_", "the name of a key, or none"),
     ],
 )
@@ -71,6 +72,11 @@ def test_unknown_variables_are_refused(site, name, hint):
     problem = site.problem(**{name: "1"})
     assert (problem.file, problem.line, problem.key) == ("environment", None, name)
     assert problem.expected == hint
+
+
+@pytest.mark.parametrize("name", ["WAYSTATION_SPOOL", "WAYSTATION_LISTENER", "WAYSTATION_LISTENER__0"])
+def test_tables_are_not_overridden_as_a_whole(site, name):
+    assert site.problem(**{name: "1"}).found == "an unknown variable"
 
 
 def test_the_commands_own_variables_are_not_taken_for_keys(site):
@@ -91,9 +97,7 @@ def test_variables_that_hold_secrets_may_have_any_name(site):
 
 
 def test_a_wrong_value_names_its_variable(site):
-    problem = site.problem(
-        '[spool]\nmax_bytes = "64MiB"\n', WAYSTATION_SPOOL__MAX_BYTES="lots"
-    )
+    problem = site.problem('[spool]\nmax_bytes = "64MiB"\n', WAYSTATION_SPOOL__MAX_BYTES="lots")
     assert (problem.file, problem.key, problem.found) == (
         "environment",
         "WAYSTATION_SPOOL__MAX_BYTES",

@@ -33,7 +33,22 @@ def test_sizes_are_read_with_their_unit(text, size):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "1", "1G", "1M", "1 G iB", "GiB", "-1MiB", "1e3B", "0.1B", "1mib", "1MiB\n", "1.MiB", "٣MiB", "9" * 17 + "B"],
+    [
+        "",
+        "1",
+        "1G",
+        "1M",
+        "1 G iB",
+        "GiB",
+        "-1MiB",
+        "1e3B",
+        "0.1B",
+        "1mib",
+        "1MiB\n",
+        "1.MiB",
+        "٣MiB",
+        "9" * 17 + "B",
+    ],
 )
 def test_sizes_without_a_clear_meaning_are_refused(text):
     with pytest.raises(ValueError, match="not a size"):

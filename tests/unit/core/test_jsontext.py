@@ -135,6 +135,8 @@ def test_escaped_letters_are_noticed(text, may):
         (b"1", False),
         (b"[" * 512 + b"]" * 512, False),
         (b"[" * 513 + b"]" * 513, True),
+        (b"[[]," + b"[" * 511 + b"]" * 511 + b"]", False),
+        (b"[[]," + b"[" * 512 + b"]" * 512 + b"]", True),
         (b'{"a":' * 512 + b"[]" + b"}" * 512, True),
         (b"[" + b"[]," * 1000 + b"[]]", False),
         (b'["' + b"[" * 1000 + b'"]', False),

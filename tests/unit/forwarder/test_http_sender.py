@@ -13,6 +13,7 @@ import pytest
 import trio
 from fakes.forwarding import PRODUCT, WALL, make_batch, make_body, sending
 from fakes.upstream import Behaviour
+from structlog.testing import capture_logs
 
 from collector import __version__
 from collector.config.model import Secret, Timeouts, Upstream
@@ -66,7 +67,7 @@ async def test_the_same_body_compresses_to_the_same_bytes_without_a_time(fake):
 
 
 async def test_attempts_share_their_identity_and_publish_afresh(fake):
-    times = iter([10.0, 10.0, 20.0, 20.0])
+    times = iter([10.0, 11.0, 20.0, 21.0])
     fake.script(Behaviour(status=503))
     async with sending(url=fake.url, wall=lambda: next(times)) as sender:
         await sender.attempt(make_batch(), make_body())
@@ -235,6 +236,16 @@ async def test_success_before_the_whole_batch_was_sent_is_not_believed(fake):
     assert outcome.wrote_body
 
 
+async def test_requests_are_made_on_a_thread_unless_told_otherwise(fake):
+    upstream = Upstream(name="samsara", kind="samsara", url=fake.url, signing="none")
+    sender = HttpSender(upstream, products={}, environ={}, wall=lambda: WALL, trust_env=False)
+    try:
+        assert (await sender.attempt(make_batch(), make_body())).verdict == Delivered()
+    finally:
+        with trio.CancelScope(shield=True, deadline=trio.current_time() + 5):
+            await sender.aclose()
+
+
 async def test_cookies_are_discarded(fake):
     fake.script(Behaviour(headers={"Set-Cookie": "session=1; Path=/"}))
     async with sending(url=fake.url) as sender:
@@ -347,5 +358,25 @@ async def test_no_secret_is_logged_or_told(fake, caplog):
 def test_a_url_that_cannot_be_used_is_refused_without_repeating_it(url):
     upstream = Upstream(name="samsara", kind="samsara", url=url, signing="none")
     with pytest.raises(UpstreamError, match="samsara") as caught:
+        HttpSender(upstream, products={}, environ={}, wall=lambda: 0.0)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_an_error_that_nobody_foresaw_blocks_the_lane_and_is_logged(fake):
+    async def broken(_work):
+        raise RuntimeError("no such luck")
+
+    async with sending(url=fake.url) as sender:
+        sender._run = broken
+        with capture_logs() as logs:
+            outcome = await sender.attempt(make_batch(), make_body())
+    assert outcome.verdict == Blocked("the request cannot be made: RuntimeError")
+    assert [line["event"] for line in logs] == ["attempt_failed"]
+
+
+def test_a_proxy_that_cannot_be_used_is_refused_at_the_start(monkeypatch):
+    monkeypatch.setenv("http_proxy", "http://user:hunter2@proxy:port/")
+    upstream = Upstream(name="samsara", kind="samsara", url="http://localhost/", signing="none")
+    with pytest.raises(UpstreamError, match="proxy") as caught:
         HttpSender(upstream, products={}, environ={}, wall=lambda: 0.0)
     assert "hunter2" not in str(caught.value)

@@ -114,10 +114,10 @@ async def test_a_rotated_key_signs_the_next_attempt(fake, tmp_path):
 async def test_a_key_is_parsed_once_for_as_long_as_its_file_stays_the_same(tmp_path):
     file = private_file(tmp_path / "device.pem", pem(Ed25519PrivateKey.generate()))
     async with sending(url="http://localhost/", key_id="kiosk-17", key_file=str(file)) as sender:
-        first = sender._key.read()
-        assert sender._key.read() is first
+        first = sender._requests._key.read()
+        assert sender._requests._key.read() is first
         file.write_bytes(pem(Ed25519PrivateKey.generate()))
-        assert sender._key.read() is not first
+        assert sender._requests._key.read() is not first
 
 
 @pytest.mark.parametrize(

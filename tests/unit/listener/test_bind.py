@@ -74,7 +74,9 @@ def test_a_taken_port_is_one_clear_line():
     with bound_to("127.0.0.1:0") as (bound,):
         with pytest.raises(BindError) as caught:
             bind(bound.address)
-        assert str(caught.value) == f"cannot listen on {bound.address}: the address is in use by another process"
+        assert (
+            str(caught.value) == f"cannot listen on {bound.address}: the address is in use by another process"
+        )
 
 
 def test_localhost_is_not_half_bound():
@@ -97,7 +99,9 @@ def test_a_port_can_be_bound_again_at_once():
         pass
 
 
-@pytest.mark.parametrize("text", ["", "9000", "example.com:9000", "127.0.0.1:99999", "unix:relative", "unix:"])
+@pytest.mark.parametrize(
+    "text", ["", "9000", "example.com:9000", "127.0.0.1:99999", "unix:relative", "unix:"]
+)
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(BindError, match="expected "):
         bind(text)
@@ -146,12 +150,12 @@ def test_a_missing_directory_is_made_for_the_owner_alone(tmp_path):
         assert mode_of(tmp_path / "a" / "b") == 0o700
 
 
-def test_a_path_that_is_too_long_is_refused_with_both_lengths(tmp_path, monkeypatch):
+def test_a_path_that_is_too_long_is_refused_with_both_lengths(monkeypatch):
     long = f"/{'x' * 200}"
     with pytest.raises(BindError):
         bind(f"unix:{long}")
     monkeypatch.setattr(module, "MAX_UNIX_PATH", 20)
-    path = "/tmp/" + "é" * 10
+    path = "/dir/" + "é" * 10
     with pytest.raises(BindError, match="the path has 25 bytes, and a socket's path may have 20"):
         bind(f"unix:{path}")
 
@@ -178,7 +182,7 @@ def test_a_live_socket_is_never_taken(tmp_path, full):
         inode = os.lstat(tmp_path / "s").st_ino
         for _ in range(2 if full else 0):
             client = waiting.enter_context(socket.socket(socket.AF_UNIX))
-            client.setblocking(False)
+            client.settimeout(0)
             client.connect_ex(str(tmp_path / "s"))
         with pytest.raises(BindError, match="another process listens there"):
             bind(f"unix:{tmp_path}/s")
@@ -244,7 +248,10 @@ def test_an_adopted_socket_says_where_it_is():
         assert bound.kind == "tcp"
         assert not bound.sock.getblocking()
         bound.close()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wrong, pytest.raises(BindError, match="inherited"):
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wrong,
+        pytest.raises(BindError, match="inherited"),
+    ):
         adopt(wrong)
 
 
@@ -258,8 +265,11 @@ def test_an_adopted_socket_may_have_an_abstract_name():
         bound.close()
 
 
-@pytest.mark.skipif(os.getuid() == 0, reason="root may write anywhere")
-def test_a_directory_without_rights_is_one_clear_line(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(BindError, match="permission denied"):
-        bind(f"unix:{tmp_path}/s")
+def test_what_the_system_refuses_is_one_clear_line(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BindError, match=rf"cannot listen on unix:{tmp_path}/file/s: File exists"):
+        bind(f"unix:{tmp_path}/file/s")
+    with pytest.raises(
+        BindError, match=r"cannot listen on 192\.0\.2\.1:0: this machine does not have that address"
+    ):
+        bind("192.0.2.1:0")

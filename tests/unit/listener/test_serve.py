@@ -211,8 +211,8 @@ async def test_a_stop_sees_a_request_that_has_come_and_was_not_yet_read(unix):
     async with serving(unix) as server, await connect(unix) as client:
         await ask(client)
         await wait_all_tasks_blocked()
-        raw = client.socket
-        assert await raw.send(PLAIN) == len(PLAIN)  # in the kernel, and the connection's task still asleep
+        with socket.socket(fileno=os.dup(client.socket.fileno())) as raw:
+            raw.sendall(PLAIN)  # in the kernel, and the connection's task is still asleep
         server.stop()
         (reply,) = replies(await until_end(client))
         assert (reply.status, reply.headers["connection"]) == (200, "close")
@@ -225,17 +225,26 @@ async def test_the_sockets_are_closed_when_the_server_is_cancelled(unix):
 
 
 async def test_a_pending_answer_survives_a_client_that_leaves(unix):
-    waiting = Waiting()
+    class Begun(Waiting):
+        def begin(self, request):
+            begun.set()
+            return super().begin(request)
+
+        async def answer(self):
+            answer = await super().answer()
+            answered.set()
+            return answer
+
+    begun, answered = trio.Event(), trio.Event()
+    waiting = Begun()
     async with serving(unix, site=make_site(waiting=waiting)) as server:
-        client = await connect(unix)
-        await client.send_all(WAIT)
-        while not waiting.begun:
-            await trio.sleep(0)
-        await client.aclose()
+        async with await connect(unix) as client:
+            await client.send_all(WAIT)
+            await begun.wait()
         waiting.release()
-        while server.site.tally.open:
-            await trio.sleep(0)
-        assert waiting.answered == 1
+        await answered.wait()
+        await wait_all_tasks_blocked()
+        assert server.site.tally.open == 0
 
 
 async def test_a_slow_reader_gets_all_of_a_large_answer(unix):

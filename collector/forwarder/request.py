@@ -1,0 +1,103 @@
+"""What is sent: the headers and the bytes of one attempt, as each dialect wants them."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+from collector import __version__
+from collector.core.identity import batch_headers
+from collector.core.signing import content_digest, covered, sign, traintracks_auth
+from collector.forwarder.keys import ProductSecrets, UpstreamKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from collector.config.model import Secret, Upstream
+    from collector.core.batch import SealedBatch
+
+GZIP_LEVEL = 6
+"""zlib's default: a kiosk's link costs more than its idle processor."""
+
+_GZIP_WINDOW = 31  # zlib's 15 bits, with a gzip header that has no time in it
+
+UNKNOWN_ADDRESS = "1.2.3.4"
+"""What the Traintracks document says to send where the client's address is not known."""
+
+
+class RequestMaker:
+    """Makes the requests of one upstream of kind `samsara` or `traintracks`.
+
+    Args:
+        upstream: how it wants them.
+        url: encoded, as it is requested.
+        host: the value of the Host header.
+        products: secrets of the Traintracks products, by product key.
+        environ: of the process, where secrets may be.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        *,
+        url: str,
+        host: str,
+        products: Mapping[str, Secret],
+        environ: Mapping[str, str],
+    ) -> None:
+        self._upstream = upstream
+        self._url = url
+        self._host = host
+        self._products = ProductSecrets(products, environ=environ)
+        self._key = UpstreamKey(upstream, environ=environ)
+
+    def make(
+        self, batch: SealedBatch, body: bytes, *, now: float, created: float
+    ) -> tuple[dict[str, str], bytes]:
+        """Make a request; blocks on the disk and the processor.
+
+        Args:
+            batch: names itself in the headers.
+            body: as rendered.
+            now: seconds since 1970 by this machine's clock, as the events' own timestamps
+                are: together they tell an upstream how far it is off.
+            created: seconds since 1970 by the upstream's clock.
+
+        Returns:
+            The headers, and the bytes that they speak of.
+
+        Raises:
+            SecretError: a key is not there.
+            ValueError: a key or a header's value cannot be used.
+        """
+        upstream = self._upstream
+        headers = {
+            "Host": self._host,
+            "User-Agent": f"waystation/{__version__}",
+            "Accept": "*/*",
+            "Accept-Encoding": "identity",
+            "Content-Type": "application/json",
+        }
+        content = body
+        if upstream.compresses:
+            headers["Content-Encoding"] = "gzip"
+            packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+            content = packer.compress(body) + packer.flush()
+        headers |= {"Content-Length": str(len(content)), **batch_headers(batch)}
+        if upstream.kind == "traintracks":
+            headers["X-Product-Key"] = batch.product
+            headers["X-Product-Auth"] = traintracks_auth(content, self._products.read(batch.product))
+            headers["Remote-Address"] = batch.remote_address or UNKNOWN_ADDRESS
+            return headers, content
+        headers["X-Samsara-publishedTimestamp"] = str(int(now * 1000))
+        if upstream.signing == "rfc9421":
+            headers["Content-Digest"] = content_digest(content)
+            headers |= sign(
+                method="POST",
+                url=self._url,
+                headers=headers,
+                components=covered(headers),
+                key=self._key.read(),
+                created=int(created),
+            )
+        return headers, content

@@ -1,0 +1,257 @@
+"""What a lane makes of an attempt: what is kept of it, how long the lane waits, what is told."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import TYPE_CHECKING, assert_never
+
+from collector.core.backoff import next_delay
+from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
+from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
+from collector.forwarder.prepare import ALL_LATE, letter_of
+from collector.spool import settle
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable
+
+    from collector.core.batch import SealedBatch
+    from collector.core.verdict import Outcome
+    from collector.forwarder.standing import Standing
+    from collector.forwarder.surroundings import Surroundings
+    from collector.forwarder.tasks import Bury, Ready
+
+MOVED_PAUSE = 1.0
+"""Seconds that a lane pauses after it was moved under way, as retention does: rare, and a
+lane that nothing moves may not spin."""
+
+MAX_CONDEMNED = 100
+"""Events of one answer that are kept as named: the list is written again with each that is
+buried. What an answer named beyond these is sent again, and named again."""
+
+TOO_LARGE = 413
+INTERNAL_SERVER_ERROR = 500
+
+
+class Settling:
+    """Settles one lane's attempts."""
+
+    def __init__(self, standing: Standing, around: Surroundings) -> None:
+        self._standing = standing
+        self._around = around
+
+    async def seal(self, task: Ready) -> bool:
+        """Persist a fresh batch, in place of the one that it replaces; False where the lane has moved."""
+        now = self._around.chances.wall_ms()
+        replaced = None if task.replaced is None else task.replaced.batch
+        sealed = await self._standing.persist(partial(_seal, replaced=replaced, batch=task.batch, now=now))
+        if sealed:
+            self._standing.tell_replaced(task.replaced)
+        return sealed
+
+    async def bury(self, task: Bury) -> float:
+        """Dead-letter what stands at the lane's cursor; returns seconds to wait."""
+        buried = await self._standing.persist(
+            partial(
+                settle.buried,
+                lane=self._standing.lane,
+                letter=task.letter,
+                passage=task.passage,
+                epoch=self._around.spool.epoch.name,
+                batch=None if task.replaced is None else task.replaced.batch,
+                now=self._around.chances.wall_ms(),
+                fate="damaged" if task.damaged else "dead",
+            )
+        )
+        if not buried:
+            return MOVED_PAUSE
+        self._standing.tell_replaced(task.replaced)
+        self._standing.tell_buried(task.letter)
+        return 0.0
+
+    async def settle(self, task: Ready, outcome: Outcome, *, probe: bool) -> float:
+        """Keep what an attempt came to.
+
+        Args:
+            task: the batch that was attempted.
+            outcome: of the attempt.
+            probe: as the breaker's passage gave it.
+
+        Returns:
+            Seconds to wait before the lane goes on. Where the upstream's breaker opened there is
+            nothing to wait for but the breaker.
+        """
+        batch, breaker = task.batch, self._around.breaker
+        same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
+        verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
+        if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
+            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}, position {batch.first}")
+        match verdict:
+            case Delivered():
+                breaker.close()
+                return await self._delivered(task, outcome)
+            case Retry():
+                failures = task.lane.failures + 1
+                if verdict.breaker:
+                    failures = max(failures, breaker.failures(probe=probe))
+                backoff = self._around.upstream.backoff
+                wait = next_delay(
+                    failures,
+                    initial=backoff.initial,
+                    max_delay=backoff.max,
+                    chance=self._around.chances.chance(),
+                    retry_after=verdict.after,
+                )
+                return await self._postpone(task, outcome, verdict, wait, shared=verdict.breaker, probe=probe)
+            case Blocked():
+                wait = self._around.probe_interval()
+                shared = verdict.whole_upstream
+                return await self._postpone(task, outcome, verdict, wait, shared=shared, probe=probe)
+            case Split():
+                breaker.close()
+                return await self._suspect(task, verdict)
+            case Rejected():
+                breaker.close()
+                return await self._rejected(task, outcome, verdict, probe=probe)
+            case _:
+                assert_never(verdict)
+
+    async def _delivered(self, task: Ready, outcome: Outcome) -> float:
+        limit = limit_after_delivery(
+            task.lane.learned_limit, size=len(task.body), most=self._around.upstream.max_batch_bytes
+        )
+        kept = await self._standing.persist(
+            partial(
+                settle.delivered,
+                batch=task.batch,
+                run=task.run,
+                settled=outcome.settled,
+                learned_limit=limit,
+                now=self._around.chances.wall_ms(),
+            )
+        )
+        if not kept:
+            return MOVED_PAUSE
+        if self._standing.tells("healthy", ""):
+            self._standing.log.info("lane_healthy")
+        return 0.0
+
+    async def _postpone(
+        self,
+        task: Ready,
+        outcome: Outcome,
+        verdict: Retry | Blocked,
+        wait: float,
+        *,
+        shared: bool,
+        probe: bool,
+    ) -> float:
+        """Keep the batch for later; `shared` is what concerns the upstream as a whole."""
+        breaker = self._around.breaker
+        if self._standing.hurried:
+            wait = 0.0
+        if shared:
+            breaker.open(verdict.reason, wait=wait, probe=probe)
+        elif verdict.status is not None:
+            # Whatever ails this lane, the upstream answers. What never got there says nothing of it.
+            breaker.close()
+        state: settle.LaneState = "retrying" if isinstance(verdict, Retry) else "blocked"
+        now = self._around.chances.wall_ms()
+        postponed = partial(
+            settle.postponed,
+            batch=task.batch,
+            state=state,
+            reason=verdict.reason,
+            status=verdict.status or 0,
+            next_attempt_at=now + round(wait * 1000),
+            now=now,
+        )
+        kept = await self._standing.persist(
+            partial(
+                _postpone, postponed=postponed, unseal=task.batch if _worth_resealing(task, outcome) else None
+            )
+        )
+        # What an upstream says of itself may differ each time; its status is what the state hangs on.
+        if self._standing.tells(state, verdict.status or verdict.reason.partition(":")[0]):
+            event = "lane_blocked" if state == "blocked" else "lane_retrying"
+            self._standing.log.warning(event, reason=verdict.reason)
+        if not kept:
+            return MOVED_PAUSE
+        return 0.0 if shared else wait
+
+    async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
+        limit = task.lane.learned_limit
+        if verdict.status == TOO_LARGE:
+            limit = limit_after_too_large(len(task.body))
+        kept = await self._standing.persist(partial(settle.suspected, batch=task.batch, learned_limit=limit))
+        self._standing.log.debug(
+            "batch_split", batch=task.batch.id, events=task.batch.events, reason=verdict.reason, limit=limit
+        )
+        return 0.0 if kept else MOVED_PAUSE
+
+    async def _rejected(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
+        batch = task.batch
+        if batch.events == 1:
+            return await self._rejected_one(task, outcome, verdict, probe=probe)
+        if not verdict.named:
+            return await self._suspect(task, verdict)
+        named = [
+            settle.Condemned(batch.first + index, wrong, verdict.status)
+            for index, wrong in verdict.named[:MAX_CONDEMNED]
+        ]
+        kept = await self._standing.persist(partial(settle.condemned, batch=batch, named=named))
+        return 0.0 if kept else MOVED_PAUSE
+
+    async def _rejected_one(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
+        lane, batch, limit = task.lane, task.batch, self._around.upstream.reject_limit
+        if bad_deploy(judged=lane.judged + 1, rejected=lane.rejected + 1, limit=limit):
+            reason = (
+                f"{verdict.reason}: {lane.rejected + 1} of the last {lane.judged + 1} events were refused,"
+                f" over reject_limit {limit:g}; the upstream or the apps must change"
+            )
+            blocked, wait = Blocked(reason, verdict.status), self._around.probe_interval()
+            return await self._postpone(task, outcome, blocked, wait, shared=False, probe=probe)
+        wrong = verdict.named[0][1] if verdict.named else verdict.reason
+        letter = letter_of(task.run, reason=wrong, status=verdict.status, answer=verdict.excerpt)
+        kept = await self._standing.persist(
+            partial(
+                settle.buried,
+                lane=lane.id,
+                letter=letter,
+                passage=settle.Passage.of(task.run),
+                epoch=batch.epoch,
+                batch=batch,
+                now=self._around.chances.wall_ms(),
+            )
+        )
+        if not kept:
+            return MOVED_PAUSE
+        self._standing.tell_buried(letter)
+        return 0.0
+
+
+def _worth_resealing(task: Ready, outcome: Outcome) -> bool:
+    """Whether a batch that nobody has seen a byte of should become one of data from the past."""
+    late_before = task.batch.options.late_before
+    return task.fresh and not outcome.wrote_body and late_before is not None and late_before != ALL_LATE
+
+
+def _seal(
+    connection: sqlite3.Connection, *, replaced: SealedBatch | None, batch: SealedBatch, now: int
+) -> bool:
+    if replaced is not None:
+        settle.unseal(connection, replaced)
+    return settle.seal(connection, batch, now=now)
+
+
+def _postpone(
+    connection: sqlite3.Connection,
+    *,
+    postponed: Callable[[sqlite3.Connection], bool],
+    unseal: SealedBatch | None,
+) -> bool:
+    kept = postponed(connection)
+    if unseal is not None:
+        settle.unseal(connection, unseal)
+    return kept

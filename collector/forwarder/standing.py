@@ -1,0 +1,130 @@
+"""A lane's standing: whether it delivers, what was told of it last, and that commits are insisted on."""
+
+from __future__ import annotations
+
+import sqlite3
+import traceback
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+import trio
+
+from collector.errors import SpoolUnavailable
+from collector.forwarder.tasks import InconsistentError
+from collector.spool import lanes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collector.forwarder.surroundings import Surroundings
+    from collector.forwarder.tasks import Replaced
+    from collector.spool.read import Lane
+    from collector.spool.settle import DeadLetter, LaneState
+
+SPOOL_RETRY = 1.0
+"""Seconds until something that the disk refused is tried again."""
+
+
+class Standing:
+    """One lane's.
+
+    Attributes:
+        lane: its id.
+        healthy: whether it is known to deliver.
+        hurried: whether it was told, since its attempt began, not to wait after it.
+        log: its logger.
+    """
+
+    def __init__(self, lane: int, name: str, around: Surroundings) -> None:
+        self.lane = lane
+        self.healthy = False
+        self.hurried = False
+        self.log = structlog.get_logger().bind(lane=name)
+        self._around = around
+        self._told: tuple[str, int | str] = ("", "")
+
+    def recall(self, lane: Lane) -> None:
+        """Take up the state that the lane had before a restart; what is not well is told once more."""
+        self.healthy = lane.state == "healthy"
+        if self.healthy:
+            self._told = ("healthy", "")
+
+    def tells(self, state: LaneState, cause: int | str) -> bool:
+        """Come to a state; returns whether that is a change, worth a line in the log."""
+        self.healthy = state == "healthy"
+        changed = (state, cause) != self._told
+        self._told = (state, cause)
+        return changed
+
+    def tell_buried(self, letter: DeadLetter) -> None:
+        """Log a dead letter."""
+        self.log.warning("dead_letter", position=letter.position, status=letter.status, reason=letter.reason)
+
+    def tell_replaced(self, replaced: Replaced | None) -> None:
+        """Log a batch that could not be made again, if there was one."""
+        if replaced is not None:
+            self.log.error("batch_unrenderable", batch=replaced.batch.id, reason=replaced.reason)
+
+    async def persist(self, work: Callable[[sqlite3.Connection], object]) -> bool:
+        """Commit, and if the disk refuses, again until it does not.
+
+        Returns:
+            False where the work said so: what it was for had changed meanwhile.
+        """
+        told = False
+        while True:
+            try:
+                kept = await self._around.spool.write(work) is not False
+            except SpoolUnavailable as error:
+                reason = error.reason
+            else:
+                if told:
+                    self.log.info("settling_goes_on")
+                return kept
+            if not told:
+                self.log.error("settling_waits", reason=reason)
+            told = True
+            await trio.sleep(SPOOL_RETRY)
+
+    async def halt(self, error: Exception) -> float:
+        """Show the lane as blocked, which something unforeseen stopped.
+
+        Returns:
+            Seconds until it is worth another try.
+        """
+        wait = self._around.probe_interval()
+        now = self._around.chances.wall_ms()
+        reason = _told(error)
+        self._tell_halted(error)
+        next_attempt_at = now + round(wait * 1000)
+        try:
+            await self.persist(
+                partial(lanes.halted, lane=self.lane, reason=reason, next_attempt_at=next_attempt_at, now=now)
+            )
+        except Exception as worse:  # noqa: BLE001 (the lane must go on trying, and the others with it)
+            self._tell_halted(worse)
+        return wait
+
+    def _tell_halted(self, error: Exception) -> None:
+        reason = _told(error)
+        if self.tells("blocked", reason):
+            self.log.error("lane_halted", reason=reason, where=_where(error))
+
+
+def _told(error: Exception) -> str:
+    """What stopped a lane, without a text that may hold an event or a secret."""
+    match error:
+        case InconsistentError():
+            return f"the spool contradicts itself: {error}"
+        case sqlite3.Error():
+            return f"the spool fails: {error}"
+        case _:
+            return f"a defect of Waystation: {type(error).__name__} in {_where(error).rpartition(' > ')[2]}"
+
+
+def _where(error: Exception) -> str:
+    """The innermost places that an error came through."""
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)

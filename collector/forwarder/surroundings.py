@@ -1,0 +1,74 @@
+"""What a lane is given: its upstream, what carries batches there, the spool, time and chance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from collector.config.model import Upstream
+    from collector.core.batch import SealedBatch
+    from collector.core.verdict import Outcome
+    from collector.forwarder.breaker import Breaker
+    from collector.spool.spool import Spool
+
+
+class Sender(Protocol):
+    """What carries a batch to an upstream."""
+
+    async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
+        """Send a batch once; failures are outcomes, not exceptions."""
+
+
+@runtime_checkable
+class OpensLanes(Protocol):
+    """A sender that has to be told of each lane before the first of its batches."""
+
+    async def open_lane(self, lane_name: str, settled: str | None) -> str:
+        """Make ready for a lane.
+
+        Args:
+            lane_name: the lane's.
+            settled: the marker that its last delivery, or this function, gave.
+
+        Returns:
+            The marker as it is now.
+
+        Raises:
+            OSError: it cannot be made ready now.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Chances:
+    """Time and chance.
+
+    Attributes:
+        wall_ms: wall time, ms since 1970.
+        chance: a number from 0 up to 1.
+        batch_id: 32 hex digits, never the same twice.
+    """
+
+    wall_ms: Callable[[], int]
+    chance: Callable[[], float]
+    batch_id: Callable[[], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the lanes of one upstream share."""
+
+    upstream: Upstream
+    sender: Sender
+    breaker: Breaker
+    spool: Spool
+    chances: Chances
+
+    def probe_interval(self) -> float:
+        """Seconds until a blocked lane probes.
+
+        Half of `backoff.max` at least, so that probes neither hurry nor fall in step.
+        """
+        return self.upstream.backoff.max * (0.5 + self.chances.chance() / 2)

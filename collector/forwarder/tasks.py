@@ -1,0 +1,92 @@
+"""What a lane may have to do next, and what is asked to find out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collector.config.model import Upstream
+    from collector.core.batch import Run, SealedBatch
+    from collector.spool.read import Lane
+    from collector.spool.settle import DeadLetter, Passage
+
+
+@dataclass(frozen=True, slots=True)
+class Replaced:
+    """A sealed batch that cannot be made again as it was: its events are sealed anew."""
+
+    batch: SealedBatch
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A batch to send.
+
+    Attributes:
+        body: before any Content-Encoding.
+        fresh: whether it has yet to be sealed.
+        replaced: the batch that it stands for, where it is fresh for that reason.
+    """
+
+    lane: Lane
+    batch: SealedBatch
+    run: Run
+    body: bytes
+    fresh: bool
+    replaced: Replaced | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """No event is to be sent now.
+
+    Attributes:
+        linger: seconds until the events that do wait are sent even so, None for no event.
+    """
+
+    lane: Lane
+    linger: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Bury:
+    """What stands at the cursor is dead-lettered unsent: an answer named it, or it is damaged."""
+
+    lane: Lane
+    letter: DeadLetter
+    passage: Passage
+    damaged: bool
+    replaced: Replaced | None
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """The lane has sent all it had before its upstream left, and goes on where that returned."""
+
+    lane: Lane
+
+
+Task = Ready | Idle | Bury | Resume
+
+
+class InconsistentError(Exception):
+    """The spool's rows contradict each other; `str()` says how. The lane cannot go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the reading side needs to know beside the spool.
+
+    Attributes:
+        batch_id: for a batch that is to be sealed.
+        now: ms since 1970.
+        healthy: whether the lane is known to deliver.
+    """
+
+    lane: int
+    upstream: Upstream
+    batch_id: str
+    now: int
+    healthy: bool

@@ -1,0 +1,135 @@
+"""A sender that answers as it is told, and remembers what it was given."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+import trio
+
+from collector.core.reply import Reply
+from collector.core.verdict import Delivered, Failure, Outcome, judge, judge_failure, policy_for
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from collector.core.batch import SealedBatch
+    from collector.core.verdict import Verdict
+
+    Step = Verdict | Outcome | Callable[[SealedBatch, bytes], "Verdict | Outcome | Awaitable[Outcome]"]
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One call: when it came (seconds on trio's clock), and what was to be sent."""
+
+    at: float
+    batch: SealedBatch
+    body: bytes
+
+    @property
+    def positions(self) -> list[int]:
+        return list(range(self.batch.first, self.batch.last + 1))
+
+    @property
+    def numbers(self) -> list[int]:
+        """The field `n` of each event."""
+        return [event["n"] for event in msgspec.json.decode(self.body)]
+
+
+class ScriptedSender:
+    """Answers attempts by the steps of a script, then always by `otherwise`.
+
+    A step is a verdict, an outcome, or a function of (batch, body) that gives one.
+    """
+
+    def __init__(self, *script: Step, otherwise: Step | None = None) -> None:
+        self.script = deque(script)
+        self.otherwise = otherwise or Delivered()
+        self.attempts: list[Attempt] = []
+        self.taken: dict[str, list[int]] = {}
+        self.under_way: set[int] = set()
+
+    async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
+        assert batch.lane not in self.under_way, "a lane has two batches outstanding"
+        self.under_way.add(batch.lane)
+        try:
+            attempt = Attempt(trio.current_time(), batch, body)
+            self.attempts.append(attempt)
+            step = self.script.popleft() if self.script else self.otherwise
+            result = step(batch, body) if callable(step) else step
+            if hasattr(result, "__await__"):
+                result = await result
+            else:
+                await trio.lowlevel.checkpoint()
+            outcome = result if isinstance(result, Outcome) else Outcome(result, wrote_body=True)
+            if isinstance(outcome.verdict, Delivered):
+                self.taken.setdefault(batch.lane_name, []).extend(attempt.positions)
+            return outcome
+        finally:
+            self.under_way.remove(batch.lane)
+
+    @property
+    def last(self) -> Attempt:
+        return self.attempts[-1]
+
+    @property
+    def ranges(self) -> list[tuple[int, int]]:
+        """First and last position of each attempt."""
+        return [(attempt.batch.first, attempt.batch.last) for attempt in self.attempts]
+
+    @property
+    def times(self) -> list[float]:
+        return [round(attempt.at, 3) for attempt in self.attempts]
+
+
+def answer(status: int, body: bytes = b"", *, retry_after: str | None = None, content_type: str = "") -> Step:
+    """A step: the upstream answers so, and the answer is judged as the real sender would."""
+
+    def step(batch: SealedBatch, _body: bytes) -> Verdict:
+        reply = Reply(status=status, content_type=content_type, body=body, retry_after=retry_after)
+        return judge(reply, policy=policy_for(batch.dialect), events=batch.events, now_ms=0)
+
+    return step
+
+
+def no_answer(failure: Failure, *, wrote_body: bool = False) -> Outcome:
+    """A step: no answer comes."""
+    return Outcome(judge_failure(failure, "as told"), wrote_body=wrote_body)
+
+
+def after(seconds: float, verdict: Verdict) -> Step:
+    """A step that takes its time."""
+
+    async def slowly(_batch: SealedBatch, _body: bytes) -> Outcome:
+        await trio.sleep(seconds)
+        return Outcome(verdict, wrote_body=True)
+
+    return slowly
+
+
+def refusing(*bad: int, status: int = 400, naming: bool = False) -> Step:
+    """A step: batches that hold a bad position are refused, all others are taken."""
+
+    def step(batch: SealedBatch, body: bytes) -> Verdict:
+        faults = {position for position in bad if batch.first <= position <= batch.last}
+        if not faults:
+            return Delivered()
+        told = [
+            f"event {position} is bad" if position in faults else "OK"
+            for position in range(batch.first, batch.last + 1)
+        ]
+        return answer(status, msgspec.json.encode(told) if naming else b"")(batch, body)
+
+    return step
+
+
+def too_large(limit: int) -> Step:
+    """A step: bodies over `limit` bytes are too large."""
+
+    def step(batch: SealedBatch, body: bytes) -> Verdict:
+        return answer(413 if len(body) > limit else 200)(batch, body)
+
+    return step

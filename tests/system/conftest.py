@@ -1,0 +1,95 @@
+"""An installation to test: the wheel, in an environment that holds nothing else."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import pytest
+from fakes.daemon import Daemon
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from the tree."""
+    directory = tmp_path_factory.mktemp("wheel")
+    _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(directory))
+    (built,) = directory.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def waystation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The command, as the wheel installs it."""
+    environment = tmp_path_factory.mktemp("installed") / "venv"
+    uv = _find_uv()
+    if uv is not None:
+        _run(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
+        _run(uv, "pip", "install", "--quiet", "--python", str(environment / "bin/python"), str(wheel))
+    else:
+        _run(sys.executable, "-m", "venv", str(environment))
+        _run(str(environment / "bin/python"), "-m", "pip", "install", "--quiet", str(wheel))
+    return environment / "bin/waystation"
+
+
+class MakeDaemon(Protocol):
+    """Makes a daemon that is not started yet; see `Daemon` for what it is given."""
+
+    def __call__(self, config: str | None = None, *, command: Path | None = None, **environ: str) -> Daemon: ...
+
+
+@pytest.fixture
+def make_daemon(waystation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDaemon]:
+    """Makes daemons that end with the test."""
+    with _daemons(waystation, tmp_path_factory) as make:
+        yield make
+
+
+@pytest.fixture(scope="module")
+def make_shared_daemon(waystation: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeDaemon]:
+    """Makes daemons that end with the module's last test."""
+    with _daemons(waystation, tmp_path_factory) as make:
+        yield make
+
+
+@contextmanager
+def _daemons(installed: Path, homes: pytest.TempPathFactory) -> Iterator[MakeDaemon]:
+    made: list[Daemon] = []
+    # Not below pytest's own directory: a socket's path has to be short.
+    runtimes = Path(tempfile.mkdtemp(prefix="ws-"))
+
+    def make(config: str | None = None, *, command: Path | None = None, **environ: str) -> Daemon:
+        runtime = runtimes / str(len(made))
+        runtime.mkdir(mode=0o700)
+        made.append(Daemon(command or installed, homes.mktemp("home"), runtime, config, environ))
+        return made[-1]
+
+    try:
+        yield make
+    finally:
+        for daemon in made:
+            daemon.close()
+            print(daemon.log())  # noqa: T201 - pytest shows it where a test failed
+        shutil.rmtree(runtimes)
+
+
+def _find_uv() -> str | None:
+    beside = Path(sys.executable).with_name("uv")
+    return str(beside) if beside.exists() else shutil.which("uv")
+
+
+def _run(*command: str) -> None:
+    done = subprocess.run(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+    )
+    assert done.returncode == 0, f"{' '.join(command)}:\n{done.stdout}"

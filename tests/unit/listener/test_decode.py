@@ -1,0 +1,104 @@
+"""gzip is undone within bounds, and what cannot be undone is refused."""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+
+import pytest
+
+from collector.core.http import Answer
+from collector.listener import decode
+from collector.listener.decode import BROKEN, TOO_LARGE, gunzip, is_gzip, unknown_encoding
+
+BODY = b'[{"timestamp": 1}]' * 100
+
+
+@pytest.mark.parametrize("name", ["gzip", "GZIP", "x-gzip", " GZip ", "identity, gzip", "gzip,identity"])
+def test_gzip_is_known_by_all_its_spellings(name):
+    assert unknown_encoding(name) is None
+    assert is_gzip(name)
+
+
+@pytest.mark.parametrize("name", ["identity", "Identity", "", "identity,identity"])
+def test_identity_is_plain(name):
+    assert unknown_encoding(name) is None
+    assert not is_gzip(name)
+
+
+@pytest.mark.parametrize("name", ["br", "zstd", "deflate", "gzip, br", "gzip, gzip", "gzip;q=1"])
+def test_any_other_is_refused_by_name(name):
+    refusal = unknown_encoding(name)
+    assert refusal.status == 415
+    assert name.encode() in refusal.body
+    assert refusal.headers == (("Accept-Encoding", "gzip, identity"),)
+
+
+def test_one_member():
+    assert gunzip(gzip.compress(BODY)) == (BODY, 1)
+    assert gunzip(gzip.compress(b"")) == (b"", 1)
+
+
+def test_several_members_are_one_body():
+    stream = gzip.compress(BODY) + gzip.compress(b"") + gzip.compress(b"tail" * 100_000)
+    assert gunzip(stream) == (BODY + b"tail" * 100_000, 3)
+
+
+@pytest.mark.parametrize("cut", range(1, 40))
+def test_a_stream_cut_short_is_refused(cut):
+    assert gunzip(gzip.compress(b"some short body")[:-cut]) is BROKEN
+    assert gunzip(gzip.compress(BODY) + gzip.compress(b"some short body")[:-cut]) in {BROKEN, (BODY, 1)}
+
+
+def test_every_cut_in_a_second_member_is_refused():
+    first, second = gzip.compress(BODY), gzip.compress(b"second")
+    for cut in range(1, len(second)):
+        assert gunzip(first + second[:-cut]) is BROKEN
+
+
+@pytest.mark.parametrize(
+    "stream",
+    [
+        pytest.param(b"", id="nothing"),
+        pytest.param(BODY, id="plain"),
+        pytest.param(zlib.compress(BODY), id="zlib"),
+        pytest.param(gzip.compress(BODY) + b"\0\0", id="padding"),
+        pytest.param(gzip.compress(BODY) + b"garbage", id="garbage behind"),
+        pytest.param(gzip.compress(BODY)[:-8] + b"\0" * 8, id="wrong checksum"),
+        pytest.param(gzip.compress(BODY)[:-4] + b"\0" * 4, id="wrong length"),
+    ],
+)
+def test_what_is_not_gzip_is_refused(stream):
+    assert gunzip(stream) is BROKEN
+
+
+@pytest.mark.parametrize("behind", [b"", gzip.compress(b"a")])
+def test_the_bound_is_exact(behind):
+    stream = behind + gzip.compress(b"x" * 1000)
+    size = 1000 + bool(behind)
+    assert gunzip(stream, max_bytes=size)[0][-1000:] == b"x" * 1000
+    assert gunzip(stream, max_bytes=size - 1) is TOO_LARGE
+
+
+def test_a_bomb_is_never_unpacked():
+    bomb = gzip.compress(b"\0" * 100_000_000)
+    pieces = gzip.compress(b"\0" * 900_000) * 200
+    started = time.perf_counter()
+    assert gunzip(bomb, max_bytes=1_000_000) is TOO_LARGE
+    assert gunzip(pieces, max_bytes=1_000_000) is TOO_LARGE
+    assert time.perf_counter() - started < 1
+
+
+def test_members_are_bounded():
+    empty = gzip.compress(b"")
+    assert gunzip(empty * decode.MAX_MEMBERS) == (b"", decode.MAX_MEMBERS)
+    assert gunzip(empty * (decode.MAX_MEMBERS + 1)) is BROKEN
+    started = time.perf_counter()
+    assert gunzip(empty * 500_000) is BROKEN
+    assert time.perf_counter() - started < 1
+
+
+def test_the_refusals_tell_clients_what_to_do():
+    assert isinstance(BROKEN, Answer)
+    assert (BROKEN.status, TOO_LARGE.status) == (400, 413)

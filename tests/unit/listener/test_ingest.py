@@ -1,0 +1,346 @@
+"""Posting events, from the head to the commit, in both dialects."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+
+import pytest
+import trio
+from fakes.site import HOST
+
+from collector.core.dialects import traintracks
+from collector.core.http import Answer
+from collector.core.limits import MAX_BODY_BYTES
+from collector.errors import SpoolFull, SpoolUnavailable
+from collector.listener import decode
+from collector.listener.admission import Admission
+from collector.listener.ingest import PATH, Counts, Ingest, Policy
+from collector.listener.reader import Reader
+from collector.listener.routes import Peer, Site
+
+NOW = 1_433_004_485_870
+KEY = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+SECRET = b"tt-secret"
+
+EVENT = {"timestamp": 1, "sourceId": "a", "eventName": "b.c"}
+BODY = json.dumps([EVENT]).encode()
+PLAY = {
+    "build": "1",
+    "device": "d",
+    "eventType": "e",
+    "userId": "u",
+    "userName": "n",
+    "sessionId": "s",
+    "clientTimestamp": "2012-03-14T02:33:42.416587+00:00",
+    "data": {},
+}
+PLAYS = json.dumps([PLAY, PLAY]).encode()
+
+
+class FakeTicket:
+    def __init__(self) -> None:
+        self.done = trio.Event()
+        self.error = None
+
+    async def committed(self):
+        await self.done.wait()
+        if self.error:
+            raise self.error
+
+
+class FakeIntake:
+    def __init__(self, refuse=None) -> None:
+        self.chunks = []
+        self.tickets = []
+        self.refuse = refuse
+
+    def submit(self, chunk):
+        if self.refuse:
+            raise self.refuse
+        self.chunks.append(chunk)
+        self.tickets.append(FakeTicket())
+        return self.tickets[-1]
+
+
+def taking(*dialects):
+    return lambda dialect, _product: dialect in dialects
+
+
+ALL = taking("samsara", "traintracks")
+
+
+class Desk:
+    """An ingest endpoint behind a reader, as a listener has it."""
+
+    def __init__(self, *, takes=ALL, secrets=None, auth="required", strict=False, refuse=None) -> None:
+        self.intake = FakeIntake(refuse)
+        self.ingest = Ingest(
+            self.intake,
+            Policy(takes, {KEY: (SECRET,)} if secrets is None else secrets, auth, strict),
+            wall_ms=lambda: NOW,
+        )
+        self.site = Site({PATH: {"POST": self.ingest}}, Admission(origins=["http://allowed"]))
+
+    def post(self, body=BODY, *, peer=None, **headers):
+        """What a request comes to: an answer, or what waits for the commit."""
+        fields = {"Content-Type": "application/json", "Content-Length": str(len(body))}
+        fields |= {name.replace("_", "-"): value for name, value in headers.items()}
+        lines = "".join(f"{name}: {value}\r\n" for name, value in fields.items() if value is not None)
+        host = b"" if "Host" in headers else HOST
+        reader = Reader(self.site, peer or Peer("tcp"))
+        reader.feed(b"POST /v1/events HTTP/1.1\r\n" + host + lines.encode("latin-1") + b"\r\n")
+        if not reader.finished:
+            reader.feed(body)
+        (turn,) = reader.turns
+        return turn.outcome
+
+    async def take(self, *args, **headers):
+        """The answer of a request that is committed."""
+        pending = self.post(*args, **headers)
+        assert not isinstance(pending, Answer), pending
+        self.intake.tickets[-1].done.set()
+        return await pending.answer()
+
+    def play(self, body=PLAYS, **headers):
+        return self.post(body, **{"X_Product_Key": KEY} | headers)
+
+
+def signature(body, secret=SECRET):
+    return hashlib.md5(body + secret).hexdigest()
+
+
+async def test_samsara_events_are_stored_as_they_came():
+    desk = Desk()
+    answer = await desk.take(X_Samsara_publishedTimestamp="1433004485000", peer=Peer("unix", uid=7))
+    assert answer == Answer(202)
+    (chunk,) = desk.intake.chunks
+    assert (chunk.dialect, chunk.product, chunk.remote_address) == ("samsara", "", "")
+    assert (chunk.received_at, chunk.published_at, chunk.events) == (NOW, 1433004485000, 1)
+    assert (chunk.encoding, chunk.body, chunk.uid) == ("", BODY, 7)
+
+
+async def test_the_missing_header_is_mentioned():
+    answer = await Desk().take()
+    assert answer.status == 202
+    assert b"X-Samsara-publishedTimestamp" in answer.body
+
+
+@pytest.mark.parametrize("name", ["gzip", "GZIP", "x-gzip"])
+async def test_a_compressed_body_is_stored_compressed(name):
+    desk = Desk()
+    packed = gzip.compress(BODY)
+    assert (await desk.take(packed, Content_Encoding=name)).status == 202
+    assert (desk.intake.chunks[0].encoding, desk.intake.chunks[0].body) == ("gzip", packed)
+
+
+async def test_a_body_of_several_gzip_members_is_stored_plain():
+    desk = Desk()
+    packed = gzip.compress(BODY[:10]) + gzip.compress(BODY[10:])
+    assert (await desk.take(packed, Content_Encoding="gzip")).status == 202
+    assert (desk.intake.chunks[0].encoding, desk.intake.chunks[0].body) == ("", BODY)
+
+
+async def test_identity_is_plain():
+    desk = Desk()
+    assert (await desk.take(Content_Encoding="Identity")).status == 202
+    assert desk.intake.chunks[0].encoding == ""
+
+
+async def test_no_answer_leaves_before_the_commit(autojump_clock):
+    desk = Desk()
+    pending = desk.post()
+    with trio.move_on_after(1000) as patience:
+        await pending.answer()
+    assert patience.cancelled_caught
+    assert desk.ingest.counts["samsara"] == Counts()
+
+
+async def test_a_refused_commit_is_503_and_never_success():
+    desk = Desk()
+    pending = desk.post()
+    (ticket,) = desk.intake.tickets
+    ticket.error = SpoolUnavailable("the disk said no")
+    ticket.done.set()
+    answer = await pending.answer()
+    assert answer.status == 503
+    assert dict(answer.headers) == {"Retry-After": "5"}
+    assert b"the disk said no" in answer.body
+    assert desk.ingest.counts["samsara"] == Counts(failed=1)
+
+
+def test_a_full_spool_is_503_at_once():
+    desk = Desk(refuse=SpoolFull(used=9, quota=10))
+    answer = desk.post()
+    assert answer.status == 503
+    assert dict(answer.headers) == {"Retry-After": "30"}
+    assert json.loads(answer.body) == {
+        "status": "ERROR",
+        "message": "the spool is full: 9 of 10 bytes are in use",
+    }
+
+
+@pytest.mark.parametrize("body", [b"[]", b"null"])
+def test_no_events_are_answered_at_once(body):
+    desk = Desk()
+    assert desk.post(body).status == 202
+    assert desk.play(b"[]", X_Product_Auth=signature(b"[]")).status == 200
+    assert desk.intake.chunks == []
+
+
+async def test_traintracks_events_are_stored_with_product_and_address():
+    desk = Desk()
+    answer = await desk.take(
+        PLAYS, X_Product_Key=KEY, X_Product_Auth=signature(PLAYS), Remote_Address="203.0.113.9"
+    )
+    assert answer.status == 200
+    (chunk,) = desk.intake.chunks
+    assert (chunk.dialect, chunk.product, chunk.remote_address) == ("traintracks", KEY, "203.0.113.9")
+    assert (chunk.events, chunk.published_at, chunk.body) == (2, None, PLAYS)
+
+
+@pytest.mark.parametrize(
+    ("auth", "header", "status"),
+    [
+        ("required", None, 401),
+        ("required", "wrong", 401),
+        ("required", "ÿ", 401),
+        ("required", "right", 200),
+        ("if-present", None, 200),
+        ("if-present", "wrong", 401),
+        ("if-present", "", 401),
+        ("if-present", "right", 200),
+        ("off", None, 200),
+        ("off", "wrong", 200),
+    ],
+)
+def test_the_signature_is_asked_for_as_the_listener_says(auth, header, status):
+    outcome = Desk(auth=auth).play(X_Product_Auth=signature(PLAYS) if header == "right" else header)
+    assert (outcome.status if isinstance(outcome, Answer) else 200) == status
+
+
+def test_a_refusal_for_want_of_a_signature_says_which():
+    assert dict(Desk().play().headers) == {"WWW-Authenticate": "X-Product-Auth"}
+
+
+def test_the_signature_may_be_in_capitals():
+    assert not isinstance(Desk().play(X_Product_Auth=signature(PLAYS).upper()), Answer)
+
+
+def test_the_signature_covers_the_bytes_as_they_came_or_the_json_within():
+    packed = gzip.compress(PLAYS)
+    for signed in (packed, PLAYS):
+        outcome = Desk().play(packed, X_Product_Auth=signature(signed), Content_Encoding="gzip")
+        assert not isinstance(outcome, Answer)
+    assert Desk().play(packed, X_Product_Auth=signature(b"[]"), Content_Encoding="gzip").status == 401
+
+
+def test_while_a_secret_changes_the_old_and_the_new_are_taken():
+    desk = Desk(secrets={KEY: (b"new", b"old")})
+    for secret in (b"new", b"old"):
+        assert not isinstance(desk.play(X_Product_Auth=signature(PLAYS, secret)), Answer)
+    assert desk.play(X_Product_Auth=signature(PLAYS, b"older")).status == 401
+
+
+@pytest.mark.parametrize("key", ["other", "", "a b"])
+def test_an_unknown_product_is_refused(key):
+    assert Desk().play(X_Product_Key=key, X_Product_Auth=signature(PLAYS)).status == 403
+
+
+def test_while_no_product_is_configured_any_key_is_taken_unverified():
+    desk = Desk(secrets={})
+    assert not isinstance(desk.play(X_Product_Key="anything.goes"), Answer)
+    assert not isinstance(desk.play(X_Product_Key="anything.goes", X_Product_Auth="wrong"), Answer)
+    for key in ("", "a b", "x" * 65, "../etc", "a,b"):
+        assert desk.play(X_Product_Key=key).status == 403
+
+
+def test_events_of_a_dialect_that_goes_nowhere_are_refused_with_the_reason():
+    assert b"No upstream takes Samsara" in Desk(takes=taking("traintracks")).post().body
+    answer = Desk(takes=taking("samsara")).play(X_Product_Auth=signature(PLAYS))
+    assert answer.status == 403
+    assert b"No upstream takes" in answer.body
+
+
+def test_a_new_policy_counts_from_the_next_request():
+    desk = Desk()
+    assert desk.play(X_Product_Key="second").status == 403
+    desk.ingest.policy = Policy(ALL, {"second": (SECRET,)})
+    assert not isinstance(desk.play(X_Product_Key="second", X_Product_Auth=signature(PLAYS)), Answer)
+    assert desk.play(X_Product_Auth=signature(PLAYS)).status == 403
+
+
+def test_what_is_remembered_of_keys_is_bounded():
+    desk = Desk()
+    for number in range(3000):
+        desk.play(X_Product_Key=f"key-{number}")
+    desk.play(X_Product_Key="x" * 5000)
+    assert len(desk.ingest._refusals) <= 1024
+    assert max(map(len, desk.ingest._refusals)) <= 64
+
+
+def test_strict_makes_warnings_errors():
+    odd = json.dumps([PLAY | {"userId": 5}]).encode()
+    assert not isinstance(Desk().play(odd, X_Product_Auth=signature(odd)), Answer)
+    assert Desk(strict=True).play(odd, X_Product_Auth=signature(odd)).status == 400
+
+
+async def test_everything_is_counted():
+    desk = Desk()
+    await desk.take()
+    await desk.take(X_Samsara_publishedTimestamp="1")
+    desk.post(b"{}")
+    odd = json.dumps([PLAY, PLAY | {"userId": 5}]).encode()
+    warnings = traintracks.read(odd, content_type="application/json", strict=False).warnings
+    assert warnings
+    await desk.take(odd, X_Product_Key=KEY, X_Product_Auth=signature(odd))
+    desk.play(X_Product_Auth="wrong")
+    assert desk.ingest.counts["samsara"] == Counts(requests=2, events=2, refused=1)
+    assert desk.ingest.counts["traintracks"] == Counts(requests=1, events=2, warnings=warnings, refused=1)
+
+
+BROKEN_GZIP = gzip.compress(PLAYS)[:-1]
+WRONG = {"X_Product_Key": KEY, "X_Product_Auth": "wrong"}
+
+ORDER = [
+    # Each breaks its own rule and all that come after it.
+    (
+        403,
+        PLAYS,
+        WRONG | {"Host": "evil.example", "Content_Encoding": "br", "Content_Length": str(MAX_BODY_BYTES + 1)},
+    ),
+    (
+        403,
+        PLAYS,
+        WRONG
+        | {"Origin": "http://evil", "Content_Encoding": "br", "Content_Length": str(MAX_BODY_BYTES + 1)},
+    ),
+    (403, PLAYS, WRONG | {"X_Product_Key": "unknown", "Content_Encoding": "br"}),
+    (415, PLAYS, WRONG | {"Content_Encoding": "br", "Content_Length": str(MAX_BODY_BYTES + 1)}),
+    (413, PLAYS, WRONG | {"Content_Type": "text/plain", "Content_Length": str(MAX_BODY_BYTES + 1)}),
+    (401, BROKEN_GZIP, WRONG | {"Content_Encoding": "gzip", "Content_Type": "text/plain"}),
+    (401, b"not json", WRONG | {"Content_Type": "text/plain"}),
+    (400, b"not json", {"Content_Type": "text/plain"}),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "headers"), ORDER)
+def test_refusals_come_in_the_order_of_the_dialects(status, body, headers):
+    assert Desk().post(body, **headers).status == status
+
+
+def test_a_bomb_is_413_before_its_signature_is_looked_at(monkeypatch):
+    monkeypatch.setattr(decode.gunzip, "__kwdefaults__", {"max_bytes": 100})
+    assert Desk().play(gzip.compress(b" " * 101), Content_Encoding="gzip").status == 413
+
+
+def test_a_body_that_is_not_what_its_encoding_says_is_400():
+    answer = Desk().post(BODY, Content_Encoding="gzip")
+    assert (answer.status, json.loads(answer.body)["status"]) == (400, "ERROR")
+
+
+def test_an_unknown_encoding_is_named():
+    answer = Desk().post(BODY, Content_Encoding="zstd")
+    assert answer.status == 415
+    assert b"zstd" in answer.body
