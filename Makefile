@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint soak wheel clean
+.PHONY: demo test lint docs soak wheel clean
 
 $(READY): pyproject.toml uv.lock
 ifeq ($(UV),)
@@ -36,6 +36,9 @@ test: $(READY) lint
 
 soak: $(READY)
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q
+
+docs: $(READY)
+	$(BIN)/python -m collector.config.reference > docs/configuration.md
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist

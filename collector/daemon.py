@@ -1,9 +1,9 @@
 """The daemon: everything that runs, in nurseries whose nesting is the shutdown order.
 
-    spool                   closed last, after all that was queued is committed
-      signals, maintenance
-        lanes               may finish or abandon their attempt within drain_timeout
-          listeners         refuse, answer what is in hand, close
+spool                   closed last, after all that was queued is committed
+  signals, maintenance
+    lanes               may finish or abandon their attempt within drain_timeout
+      listeners         refuse, answer what is in hand, close
 """
 
 from __future__ import annotations
@@ -131,7 +131,9 @@ async def _serve(
             lanes.start_soon(forwarder.run)
             async with trio.open_nursery() as intake:
                 scopes.append(intake.cancel_scope)
-                await background.start(lambda task_status: watch(stop=stop, hurry=hurry, task_status=task_status))
+                await background.start(
+                    lambda task_status: watch(stop=stop, hurry=hurry, task_status=task_status)
+                )
                 background.start_soon(_maintain, spool)
                 for front in fronts:
                     await intake.start(front.server.run)
@@ -203,7 +205,7 @@ async def _maintain(spool: Spool) -> None:
         try:
             await spool.maintain()
         except SpoolUnavailable as error:
-            log.error("maintenance_failed", reason=error.reason)
+            log.warning("maintenance_failed", reason=error.reason)
         for (fate, lane), events in spool.counters.ended.items():
             if events > told.get((fate, lane), 0):
                 log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))

@@ -137,12 +137,18 @@ class SpoolTooNew(SpoolError):
 
 
 class SpoolFull(SpoolError):
-    """Admission refused a chunk: the quota is reached."""
+    """Admission refused a chunk: the quota is reached, or what a lane may have of it.
 
-    def __init__(self, *, used: int, quota: int) -> None:
-        super().__init__(f"the spool is full: {used} of {quota} bytes are in use")
+    Attributes:
+        lane: the one to look at; empty for none.
+    """
+
+    def __init__(self, *, used: int, quota: int, lane: str = "") -> None:
+        whose = f"; lane {lane} holds too much" if lane else ""
+        super().__init__(f"the spool is full: {used} of {quota} bytes are in use{whose}")
         self.used = used
         self.quota = quota
+        self.lane = lane
 
 
 class SpoolUnavailable(SpoolError):

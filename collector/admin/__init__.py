@@ -1,0 +1,1 @@
+"""The operator's endpoints, and the status behind them."""

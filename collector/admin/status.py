@@ -145,7 +145,7 @@ class Asynchronous:
     def admit(self, head: Request) -> None:
         """Let everything through; the admin listener's gate is who decides."""
 
-    def begin(self, request: Request) -> Asynchronous:
+    def begin(self, request: Request) -> Asynchronous:  # noqa: ARG002 - an Endpoint's signature
         """Answer when the function has."""
         return self
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "run": Entry("collector.cli.run:run", "Run the daemon in the foreground."),
     "demo": Entry("collector.cli.demo:demo", "Show events going all the way through, on this machine."),
     "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
-    "status": Entry("collector.cli.status:status", "Show what the daemon holds and where it stands."),
+    "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 

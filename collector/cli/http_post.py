@@ -1,4 +1,4 @@
-"""The least of an HTTP/1.1 client that can post to a daemon on this machine.
+"""The least of an HTTP/1.1 client that can post to a daemon on this machine, and ask it.
 
 A connection a request: loopback makes them cheap, and a kept one may be closed by the
 other side just as the request leaves, so that nobody knows whether it was taken.
@@ -63,10 +63,23 @@ def post(target: Target, body: bytes, headers: Mapping[str, str], *, timeout: fl
     Raises:
         DaemonUnavailable: nothing listens there, or what does gives no HTTP answer.
     """
+    return _exchange("POST", target, body, headers, timeout)
+
+
+def get(target: Target, *, timeout: float) -> Reply:
+    """Ask for the target's path.
+
+    Raises:
+        DaemonUnavailable: nothing listens there, or what does gives no HTTP answer.
+    """
+    return _exchange("GET", target, b"", {}, timeout)
+
+
+def _exchange(method: str, target: Target, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
     connection = _connect(target, timeout)
     with connection, connection.makefile("rb") as reader:
         try:
-            connection.sendall(_head(target, body, headers) + body)
+            connection.sendall(_head(method, target, body, headers) + body)
         except (BrokenPipeError, ConnectionResetError):
             # A body that is refused early is answered before it was read; look for that.
             pass
@@ -97,10 +110,10 @@ def _connect(target: Target, timeout: float) -> socket.socket:
     return connection
 
 
-def _head(target: Target, body: bytes, headers: Mapping[str, str]) -> bytes:
+def _head(method: str, target: Target, body: bytes, headers: Mapping[str, str]) -> bytes:
     host = f"[{target.host}]" if ":" in target.host else target.host
     lines = [
-        f"POST {target.path} HTTP/1.1",
+        f"{method} {target.path} HTTP/1.1",
         f"Host: {host}" if target.unix_path is not None else f"Host: {host}:{target.port}",
         f"Content-Length: {len(body)}",
         "Connection: close",

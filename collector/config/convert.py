@@ -7,7 +7,6 @@ so that what depends on the others can still be checked.
 
 from __future__ import annotations
 
-import math
 import re
 from difflib import get_close_matches
 from pathlib import Path
@@ -128,18 +127,17 @@ def _number(kind: mi.IntType | mi.FloatType, unit: object, raw: object) -> int |
     number = _parse_unit(unit, raw) if isinstance(raw, str) else raw
     if isinstance(number, bool) or not isinstance(number, int | float):
         return None
+    if not abs(number) <= _MAX_INTEGER:
+        return None  # that goes for inf, and for nan, which is not below anything
     if unit == "mode" and not isinstance(raw, str):
         return None  # 660 and 0o660 differ: only the string says which is meant
     if isinstance(kind, mi.IntType):
         if not isinstance(number, int):
             return None
     else:
-        if not math.isfinite(number) or abs(number) > _MAX_INTEGER:
-            return None
         number = round(float(number), 9) if unit == "duration" else float(number)
     inside = (
-        abs(number) <= _MAX_INTEGER
-        and (kind.ge is None or number >= kind.ge)
+        (kind.ge is None or number >= kind.ge)
         and (kind.gt is None or number > kind.gt)
         and (kind.le is None or number <= kind.le)
         and (kind.lt is None or number < kind.lt)

@@ -112,7 +112,7 @@ class Spool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         when_full: refuse new events (503), or drop the oldest.
         durability: whether each commit is synced to disk (`full`), or the last ones may
             be lost to a power cut (`normal`).
-        commit_interval: the least time between two commits; spares flash, costs latency.
+        commit_interval: how long a commit waits for more requests; spares flash, costs latency.
     """
 
     # The write-ahead log may reach 4 MiB, and settling a full spool needs a reserve as large.

@@ -82,9 +82,8 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         directory: where a `file` upstream writes.
         max_file_bytes: size at which a `file` upstream begins a new file.
         max_files: how many files a `file` upstream keeps before it waits.
-        max_bytes: its own quota within the spool's.
         max_events: most events in a batch.
-        max_batch_bytes: most bytes of a batch on the wire.
+        max_batch_bytes: most bytes of a batch, before compression.
         linger: how long a batch that is not full waits for more.
         late_after: age at which a Traintracks event is sent as data from the past.
         stamp_ids: whether Samsara events without an `id` are given one.
@@ -116,7 +115,6 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     directory: FilePath | None = None
     max_file_bytes: Annotated[Size, Meta(ge=64 * KIB)] = 64 * MIB
     max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
-    max_bytes: Annotated[Size, Meta(ge=MIB)] | None = None
     max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
     max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = MIB
     linger: Annotated[Duration, Meta(ge=0, le=HOUR)] = 0.0

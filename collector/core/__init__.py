@@ -1,0 +1,1 @@
+"""Decisions: no I/O, clock, chance or logging."""

@@ -79,6 +79,7 @@ class Piece:
 
     @property
     def first_position(self) -> int:
+        """The position of its first event."""
         return self.chunk.first_position + self.start
 
 
@@ -101,19 +102,23 @@ class Run:
 
     @property
     def first(self) -> int:
+        """The position of its first event."""
         return self.pieces[0].first_position
 
     @property
     def last(self) -> int:
+        """The position of its last event."""
         final = self.pieces[-1]
         return final.first_position + len(final.events) - 1
 
     @property
     def events(self) -> int:
+        """How many it holds."""
         return sum(len(piece.events) for piece in self.pieces)
 
     @property
     def remote_address(self) -> str:
+        """Of its first event; of all, where the run was bounded so."""
         return self.pieces[0].chunk.remote_address
 
 
@@ -159,6 +164,7 @@ class SealedBatch:
 
     @property
     def events(self) -> int:
+        """How many it holds."""
         return self.last - self.first + 1
 
 

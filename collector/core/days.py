@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 UNKNOWN_DAY = 0
 """The day of what was accepted while the clock was not known good."""
@@ -19,4 +19,4 @@ def day_name(day: int) -> str:
     """`YYYY-MM-DD`, or `unknown`."""
     if day == UNKNOWN_DAY:
         return "unknown"
-    return (datetime.date(1970, 1, 1) + datetime.timedelta(days=day)).isoformat()
+    return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()

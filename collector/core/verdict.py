@@ -216,8 +216,9 @@ def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
     if same_500 < SAME_500_LIMIT:
         return verdict
     if events > 1:
-        return Split(f"{verdict.reason}, {same_500} times for this batch", verdict.status)
-    return Blocked(f"{verdict.reason}, {same_500} times for this one event", verdict.status)
+        return Split(f"{verdict.reason}, {SAME_500_LIMIT} times for this batch", verdict.status)
+    # The same words at each probe: a lane that stays blocked has nothing new to tell.
+    return Blocked(f"{verdict.reason}, {SAME_500_LIMIT} times and more for this one event", verdict.status)
 
 
 class Failure(Enum):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from collector.errors import SpoolUnavailable
-from collector.spool import retention
+from collector.errors import SpoolFull, SpoolUnavailable
+from collector.spool import admission, retention
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
@@ -15,8 +16,30 @@ if TYPE_CHECKING:
     from collector.spool.database import Database
     from collector.spool.store import Store
 
-SETTLING_RESERVE = 8 * 1024 * 1024
-"""Bytes of the quota (a quarter of a small one) that settling may use and admission may not."""
+EVICTION_STEPS = 16
+"""Steps of eviction in one commit at most: a lowered quota is come down to over several."""
+
+ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
+"""What SQLite says of one statement; all else it says is of the disk or the file."""
+
+
+@dataclass(slots=True)
+class Committed:
+    """What a commit came to.
+
+    Attributes:
+        grown: streams (dialect, product) that have more events.
+        evicted: events that quota ended, by lane name.
+        crowding: who is not admitted now.
+        used: bytes that the spool takes now.
+        healthy: whether the disk can be relied upon.
+    """
+
+    grown: Collection[tuple[str, str]] = ()
+    evicted: dict[str, int] = field(default_factory=dict)
+    crowding: admission.Crowding = admission.EMPTY
+    used: int = 0
+    healthy: bool = True
 
 
 class Observer(Protocol):
@@ -26,98 +49,136 @@ class Observer(Protocol):
     def in_flight(self) -> frozenset[int]:
         """Lanes whose batch retention must spare; read on the writer's thread."""
 
-    def committed(self, *, used: int, dequeued: int, grown: Collection[tuple[str, str]]) -> None:
-        """A group is on disk; the spool now uses `used` bytes, and streams (dialect, product) have grown."""
+    def committed(self, result: Committed, *, dequeued: int) -> None:
+        """A group is on disk, of which `dequeued` bytes of bodies had waited."""
 
     def refused(self, *, dequeued: int) -> None:
         """The disk refused a group."""
-
-    def evicted(self, ended: dict[str, int]) -> None:
-        """Events were evicted, by lane name."""
 
 
 class Committer:
     """The writer's side: owns the writing connection.
 
     Args:
-        make_room_within: the bytes that appending may use, at the cost of the oldest
-            events; None where admission alone keeps the quota.
+        observer: who is told.
+        database: the writing connection.
+        store: the appending side.
+        limits: the bytes that the spool may take.
+        make_room: whether to evict where appending goes beyond them; else admission alone keeps them.
     """
 
     def __init__(
-        self, observer: Observer, database: Database, store: Store, *, make_room_within: int | None
+        self,
+        observer: Observer,
+        database: Database,
+        store: Store,
+        limits: admission.Limits,
+        *,
+        make_room: bool,
     ) -> None:
         self._observer = observer
         self._database = database
         self._store = store
-        self._make_room_within = make_room_within
+        self._limits = limits
+        self._makes_room = make_room
+        self._used = 0
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
-        self._evicted: list[dict[str, int]] = []
+        incoming = _body_bytes(group)
         try:
-            grown = self._database.commit(lambda connection: self._work(connection, group))
-            used = self._database.used_bytes()
+            if self._makes_room and self._used + incoming > self._limits.room:
+                # What the log takes beyond its due would be made up for with events.
+                self._database.shorten_log()
+            result = self._database.commit(lambda connection: self._work(connection, group, incoming))
         except SpoolUnavailable as error:
-            return self._failed(group, error)
+            return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
-            return self._failed(group, SpoolUnavailable(f"unexpected {type(error).__name__}: {error}"))
+            return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
-        evicted = self._evicted
-        return lambda: self._settle(group, used, evicted, grown)
+        # From here on the group is on disk, whatever happens.
+        result.used = self._used = self._database.used_bytes(otherwise=self._used)
+        result.healthy = self._database.trusted
+        return lambda: self._settle(group, result, incoming)
 
-    def _failed(self, group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:
+    def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
         self._store.forget()
         settle = refused(group, error)
 
         def settle_and_count() -> None:
-            self._observer.refused(dequeued=_body_bytes(group))
+            self._observer.refused(dequeued=incoming)
             settle()
 
         return settle_and_count
 
-    def _work(self, connection: sqlite3.Connection, group: Sequence[Item]) -> set[tuple[str, str]]:
-        grown: set[tuple[str, str]] = set()
-        chunks = [item.chunk for item in group if isinstance(item, Append)]
-        if chunks:
-            if self._make_room_within is not None:
-                self._make_room(connection, self._make_room_within - _body_bytes(group))
-            grown = self._store.append(connection, chunks)
+    def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
+        result = Committed()
+        appends = [item for item in group if isinstance(item, Append)]
+        if self._makes_room:
+            self._make_room(connection, incoming, result.evicted)
+            appends = self._fitting(appends)
+        if appends:
+            result.grown = self._store.append(connection, [item.chunk for item in appends])
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
-        return grown
+        if not self._makes_room:
+            used = self._database.used_bytes(otherwise=self._used)
+            if self._limits.worth_counting(used):
+                result.crowding = self._limits.crowding(retention.backlogs(connection), used=used)
+        return result
 
-    def _make_room(self, connection: sqlite3.Connection, room: int) -> None:
-        while self._database.used_bytes() > room:
-            ended = retention.evict(connection, in_flight=self._observer.in_flight)
-            if not ended:
+    def _make_room(self, connection: sqlite3.Connection, incoming: int, evicted: dict[str, int]) -> None:
+        """End the oldest events until what comes fits, as far as a few steps go."""
+        in_flight = self._observer.in_flight
+        for _ in range(EVICTION_STEPS):
+            for upstream, excess in self._excesses(connection, incoming):
+                ended = retention.evict(
+                    connection, wanted_bytes=excess, in_flight=in_flight, upstream=upstream
+                )
+                for lane, events in ended.items():
+                    evicted[lane] = evicted.get(lane, 0) + events
+                if ended:
+                    break
+            else:
                 return
-            self._evicted.append(ended)
 
-    def _settle(
-        self,
-        group: Sequence[Item],
-        used: int,
-        evicted: list[dict[str, int]],
-        grown: Collection[tuple[str, str]],
-    ) -> None:
-        for ended in evicted:
-            self._observer.evicted(ended)
+    def _excesses(self, connection: sqlite3.Connection, incoming: int) -> list[tuple[str | None, int]]:
+        """Which upstreams hold how many bytes too many; None stands for all of them."""
+        excesses: list[tuple[str | None, int]] = []
+        if self._limits.upstreams:
+            held: dict[str, int] = {}
+            for backlog in retention.backlogs(connection):
+                held[backlog.upstream] = held.get(backlog.upstream, 0) + backlog.bytes
+            excesses += [(name, held.get(name, 0) - bound) for name, bound in self._limits.upstreams.items()]
+        used = self._database.used_bytes(otherwise=self._used)
+        excesses.append((None, used + incoming - self._limits.room))
+        return [(upstream, excess) for upstream, excess in excesses if excess > 0]
+
+    def _fitting(self, appends: list[Append]) -> list[Append]:
+        """Those that the quota has room for; the others are refused."""
+        used = self._database.used_bytes(otherwise=self._used)
+        wanted = used
+        fitting = []
+        for item in appends:
+            size = len(item.chunk.body)
+            if wanted + size > self._limits.quota:
+                item.error = SpoolFull(used=used, quota=self._limits.quota)
+            else:
+                wanted += size
+                fitting.append(item)
+        return fitting
+
+    def _settle(self, group: Sequence[Item], result: Committed, incoming: int) -> None:
         for item in group:
-            item.ticket.settle(None if isinstance(item, Append) else item.error)
-        self._observer.committed(used=used, dequeued=_body_bytes(group), grown=grown)
+            item.ticket.settle(item.error)
+        self._observer.committed(result, dequeued=incoming)
 
     def close(self) -> None:
         """Close the writing connection."""
         self._database.close()
-
-
-def admissible(quota: int) -> int:
-    """The part of a quota that admission may fill; settling keeps the rest."""
-    return quota - min(SETTLING_RESERVE, quota // 4)
 
 
 def _body_bytes(group: Sequence[Item]) -> int:
@@ -129,9 +190,9 @@ def _run_alone(connection: sqlite3.Connection, item: Work) -> None:
     connection.execute("SAVEPOINT work")
     try:
         item.run(connection)
-    except (sqlite3.OperationalError, sqlite3.InternalError):
-        raise  # the disk's or the file's fault concerns the whole group
-    except Exception as error:  # noqa: BLE001 (handed to whoever waits for it)
+    except Exception as error:
+        if isinstance(error, sqlite3.Error) and not isinstance(error, ITEM_ERRORS):
+            raise  # the disk's or the file's fault concerns the whole group
         connection.execute("ROLLBACK TO work")
         item.error = error
     connection.execute("RELEASE work")
@@ -142,3 +203,9 @@ def _attempt(item: Chore) -> None:
         item.run()
     except SpoolUnavailable as error:
         item.error = error
+    except Exception as error:  # noqa: BLE001 (as for a group)
+        item.error = SpoolUnavailable(_unexpected(error))
+
+
+def _unexpected(error: Exception) -> str:
+    return f"unexpected {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -34,22 +35,38 @@ PAGE_BYTES = 8192
 WAL_CHECKPOINT_BYTES = 4 * 1024 * 1024
 """The WAL is checkpointed into the database when it has grown past this."""
 
+KEPT_FREE_PAGES = 512
+"""Free pages (4 MiB) that are not given back: traffic takes them again, and each that is given
+back may cost writing another one to its place."""
+
 BUSY_SECONDS = 5.0
 """How long a statement waits for a reader of another process."""
 
 
 class Database:
-    """The writing connection. Not thread-safe: it belongs to the writer's thread."""
+    """The writing connection. Not thread-safe: it belongs to the writer's thread.
+
+    Raises:
+        SpoolTooNew: the database was written by a later release.
+        SpoolUnavailable: it cannot be opened.
+    """
 
     def __init__(self, path: Path, *, durability: Literal["full", "normal"] = "full") -> None:
         self.path = path
         self._wal = Path(f"{path}-wal")
         self._suspect = False
-        self.connection = _connect(path)
+        try:
+            _make_private(path)
+            self.connection = _connect(path)
+        except (sqlite3.Error, OSError) as error:
+            raise SpoolUnavailable(f"{path}: {error}") from error
         try:
             self._configure(durability)
             self._empty_wal()
             self.migrated = schema.migrate(self.connection, path=str(path))
+        except sqlite3.Error as error:
+            self.connection.close()
+            raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
         except BaseException:
             self.connection.close()
             raise
@@ -123,11 +140,18 @@ class Database:
         if busy:
             raise SpoolUnavailable("a reader keeps the write-ahead log from being emptied")
 
-    def used_bytes(self) -> int:
-        """Pages that hold data, and the WAL; what free pages take is reused first."""
-        (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
-        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
-        return int(pages - free) * PAGE_BYTES + self._wal_bytes()
+    def used_bytes(self, *, otherwise: int) -> int:
+        """Pages that hold data, and the WAL; what free pages take is reused first.
+
+        Args:
+            otherwise: what to return where the disk does not say.
+        """
+        try:
+            (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
+            return int(pages - free) * PAGE_BYTES + self._wal_bytes()
+        except (sqlite3.Error, OSError):
+            return otherwise
 
     def _wal_bytes(self) -> int:
         try:
@@ -135,11 +159,24 @@ class Database:
         except FileNotFoundError:
             return 0
 
-    def give_back(self, *, pages: int) -> int:
-        """Return up to `pages` free pages to the file system.
+    def shorten_log(self) -> None:
+        """Empty the WAL where a large commit has left it longer than it should be.
+
+        Raises:
+            SpoolUnavailable: the disk refused.
+        """
+        if self._wal_bytes() > 2 * WAL_CHECKPOINT_BYTES:
+            try:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                self._suspect = True
+                raise SpoolUnavailable(_cause(error)) from error
+
+    def give_back(self, *, pages: int) -> bool:
+        """Return up to `pages` free pages to the file system, all but `KEPT_FREE_PAGES`.
 
         Returns:
-            How many are still free.
+            Whether there are more.
 
         Raises:
             SpoolUnavailable: the disk refused.
@@ -147,16 +184,19 @@ class Database:
         if self._suspect:
             self._heal()
         try:
-            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
-            if free == 0:
-                return 0
+            surplus = self._free_pages() - KEPT_FREE_PAGES
+            if surplus <= 0:
+                return False
             # `execute` would step the pragma once and free one page.
-            self.connection.executescript(f"PRAGMA incremental_vacuum({pages})")
+            self.connection.executescript(f"PRAGMA incremental_vacuum({min(pages, surplus)})")
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
         except sqlite3.Error as error:
             self._suspect = True
             raise SpoolUnavailable(_cause(error)) from error
+        return surplus > pages
+
+    def _free_pages(self) -> int:
+        (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
         return int(free)
 
     def close(self) -> None:
@@ -165,10 +205,24 @@ class Database:
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, for the reader's thread."""
-    connection = _connect(path)
-    connection.execute("PRAGMA query_only=ON")
+    """A connection that cannot write, for the reader's thread.
+
+    Raises:
+        SpoolUnavailable: it cannot be opened.
+    """
+    try:
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only=ON")
+    except sqlite3.Error as error:
+        raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
     return connection
+
+
+def _make_private(path: Path) -> None:
+    """Make the file, which none but the owner may read; SQLite gives its log the same mode."""
+    # Only where there is none: closing a file that SQLite has open would drop its locks.
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def _connect(path: Path) -> sqlite3.Connection:

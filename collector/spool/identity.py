@@ -63,7 +63,11 @@ def establish(
             connection.execute("DELETE FROM batch")
     else:
         name, made = row[0], device or row[1]
-        connection.execute("UPDATE epoch SET device = ? WHERE name = ?", (made, name))
+        # A machine that was nameless, and is not now, would not be told from a clone later.
+        connection.execute(
+            "UPDATE epoch SET device = ?1, machine = iif(machine = '', ?2, machine) WHERE name = ?3",
+            (made, machine.id, name),
+        )
     return Epoch(
         name, made, _boot(connection, machine, now=now, clock_good=clock_good), _age(connection, now=now)
     )

@@ -22,12 +22,24 @@ def halted(connection: sqlite3.Connection, lane: int, *, reason: str, next_attem
     )
 
 
-def position_after(connection: sqlite3.Connection, stream: int, seq: int) -> int:
-    """The position of the first event behind a chunk, without asking the chunk itself."""
+def position_after(
+    connection: sqlite3.Connection, stream: int, seq: int, *, end_seq: int | None = None
+) -> int:
+    """The position of the first event behind a chunk, as far as can be told without asking the chunk.
+
+    Args:
+        connection: any.
+        stream: the chunk's.
+        seq: the chunk's.
+        end_seq: the first chunk that is not the lane's own, None for none; where there is no chunk
+            before it to be asked, the chunk itself is.
+    """
     (position,) = connection.execute(
         "SELECT coalesce("
-        "(SELECT first_position FROM chunk WHERE stream = ?1 AND seq > ?2 ORDER BY seq LIMIT 1),"
-        " (SELECT next_position FROM stream WHERE id = ?1))",
-        (stream, seq),
+        " (SELECT first_position FROM chunk WHERE stream = ?1 AND seq > ?2 AND seq < coalesce(?3, seq + 1)"
+        "  ORDER BY seq LIMIT 1),"
+        " (SELECT next_position FROM stream WHERE id = ?1 AND ?3 IS NULL),"
+        " (SELECT first_position + events FROM chunk WHERE seq = ?2))",
+        (stream, seq, end_seq),
     ).fetchone()
     return int(position)

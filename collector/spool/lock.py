@@ -11,7 +11,7 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolLocked
+from collector.errors import SpoolLocked, SpoolUnavailable
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -24,8 +24,12 @@ def owned(path: Path) -> Generator[None]:
 
     Raises:
         SpoolLocked: another process holds it.
+        SpoolUnavailable: its file cannot be opened.
     """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SpoolUnavailable(f"{path}: {error.strerror}") from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

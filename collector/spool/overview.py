@@ -8,6 +8,7 @@ import msgspec
 
 from collector.core.batch import lane_name
 from collector.core.days import day_name
+from collector.spool.retention import backlogs
 
 if TYPE_CHECKING:
     import sqlite3
@@ -83,33 +84,34 @@ def overview(connection: sqlite3.Connection) -> Overview:
 
 
 def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
+    held = {backlog.lane: backlog for backlog in backlogs(connection)}
     rows = connection.execute(
-        "SELECT upstream.name, dialect, product, iif(orphaned_at IS NULL, state, 'orphaned'), reason, since,"
-        " next_attempt_at,"
+        "SELECT lane.id, upstream.name, dialect, product, state, reason, since, next_attempt_at,"
         " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id),"
-        " coalesce(end_bytes, stored_bytes) - passed_bytes + coalesce(stored_bytes - resume_bytes, 0),"
         " (SELECT received_at FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
-        "  AND (end_seq IS NULL OR seq < end_seq) ORDER BY seq LIMIT 1),"
+        "  ORDER BY seq LIMIT 1),"
         " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id)"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " ORDER BY upstream.name, dialect, product"
-    )
+    ).fetchall()
     return [
         LaneView(
-            name=lane_name(upstream, dialect, product),
+            name=held[lane].name,
             upstream=upstream,
             dialect=dialect,
             product=product,
-            state=state,
+            state="orphaned" if held[lane].away else state,
             reason=reason,
             since=since,
             next_attempt_at=next_attempt_at or None,
             pending_events=events,
-            pending_bytes=size if events else 0,
+            pending_bytes=held[lane].bytes,
+            # Where events wait, the first chunk from the cursor on is the lane's own.
             oldest_received_at=oldest if events else None,
             dead_letters=dead_letters,
         )
         for (
+            lane,
             upstream,
             dialect,
             product,
@@ -118,17 +120,16 @@ def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
             since,
             next_attempt_at,
             events,
-            size,
             oldest,
             dead_letters,
-        ) in rows.fetchall()
+        ) in rows
     ]
 
 
 def _ledger(connection: sqlite3.Connection) -> list[LedgerRow]:
     rows = connection.execute(
-        "SELECT upstream.name, dialect, product, day, accepted, pending, delivered, dead, expired, evicted, damaged,"
-        " outcome_unknown FROM ledger JOIN lane ON lane.id = ledger.lane"
+        "SELECT upstream.name, dialect, product, day, accepted, pending, delivered, dead, expired, evicted,"
+        " damaged, outcome_unknown FROM ledger JOIN lane ON lane.id = ledger.lane"
         " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " ORDER BY upstream.name, dialect, product, day"
     ).fetchall()
@@ -163,5 +164,6 @@ def _intake(connection: sqlite3.Connection) -> list[IntakeRow]:
 def products(connection: sqlite3.Connection) -> list[str]:
     """The products that the spool has ever had events of."""
     return [
-        product for (product,) in connection.execute("SELECT product FROM stream WHERE product <> ''").fetchall()
+        product
+        for (product,) in connection.execute("SELECT product FROM stream WHERE product <> ''").fetchall()
     ]

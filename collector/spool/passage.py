@@ -54,7 +54,8 @@ def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: F
         [(day, events, lane) for day, events in passage.days],
     )
     (stream,) = connection.execute(
-        "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?, passed_bytes = passed_bytes + ?,"
+        "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?,"
+        " passed_bytes = passed_bytes + ?,"
         " suspect_end = CASE WHEN suspect_end > ? THEN suspect_end END WHERE id = ? RETURNING stream",
         (
             passage.end_seq,

@@ -139,8 +139,8 @@ def chunks(
     """
     last = (1 << 62) if end_seq is None else end_seq
     cursor = connection.execute(
-        "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding, checksum,"
-        " body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding,"
+        " checksum, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
         (stream, from_seq, last),
     )
     # A row at a time: bodies may be megabytes. Closing the generator ends the read transaction.

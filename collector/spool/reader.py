@@ -52,8 +52,7 @@ class ThreadReader:
 
     async def close(self) -> None:
         """Close the connection."""
-        with trio.CancelScope(shield=True):
-            await trio.to_thread.run_sync(self._connection.close, limiter=self._turn)
+        await trio.to_thread.run_sync(self._connection.close, abandon_on_cancel=True, limiter=self._turn)
 
 
 def _at_one_moment(work: Callable[[sqlite3.Connection], T], connection: sqlite3.Connection) -> T:

@@ -1,23 +1,59 @@
 """Retention: age and quota, the only things that end an event's life unsent.
 
-Both end events from the head of a lane, whole chunks at a time and whole batches: where
-the lane's sealed batch is touched, it ends with all of its events, and they are also
-counted `outcome_unknown`, since an attempt may have reached the upstream. A batch whose
-attempt is in flight is spared.
+Both end events from the head of a lane, and sealed batches whole: where a batch is touched
+it ends with all of its events, and they are also counted `outcome_unknown`, since an
+attempt may have reached the upstream. A lane whose batch is in flight is spared.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from collector.spool.settle import Passage, advance
+from collector.core.batch import lane_name
+from collector.spool.passage import Passage, advance
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Collection
 
 STEP_CHUNKS = 1000
-"""Chunks that one transaction ends at most, so that ingest is never held up for long."""
+"""Chunks of a lane that one step ends, so that ingest is never held up for long."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What a lane holds.
+
+    Attributes:
+        stream: dialect and product.
+        away: whether its upstream does not take the stream any more.
+        bytes: what the chunks that it still needs take; those it shares with other lanes count in full.
+    """
+
+    lane: int
+    name: str
+    upstream: str
+    stream: tuple[str, str]
+    away: bool
+    bytes: int
+
+
+def backlogs(connection: sqlite3.Connection) -> list[Backlog]:
+    """What each lane holds, those with most first; takes a moment, however much it is."""
+    rows = connection.execute(
+        "SELECT lane.id, upstream.name, dialect, product,"
+        " EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND to_seq IS NULL),"
+        " stored_bytes - passed_bytes -"
+        " (SELECT coalesce(sum(coalesce(to_bytes, stored_bytes) - from_bytes), 0)"
+        "  FROM absence WHERE absence.lane = lane.id) AS bytes"
+        " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+        " ORDER BY bytes DESC, lane.id"
+    )
+    return [
+        Backlog(lane, lane_name(upstream, dialect, product), upstream, (dialect, product), bool(away), held)
+        for lane, upstream, dialect, product, away, held in rows.fetchall()
+    ]
 
 
 def expire(
@@ -29,107 +65,118 @@ def expire(
         How many events ended, by lane name.
     """
     ended: dict[str, int] = {}
-    for lane, name in _lanes(connection):
-        if lane not in in_flight:
-            count = _end_head(
-                connection, lane, "expired", accepted_before=accepted_before, at_most=STEP_CHUNKS
-            )
-            if count:
-                ended[name] = count
+    for backlog in backlogs(connection):
+        if backlog.lane not in in_flight and backlog.bytes:
+            head = _head(connection, backlog.lane, accepted_before=accepted_before)
+            if head is not None:
+                ended[backlog.name] = _end(connection, backlog.lane, head, "expired")
     return ended
 
 
-def evict(connection: sqlite3.Connection, *, in_flight: Collection[int]) -> dict[str, int]:
-    """End the oldest chunks of one lane: an orphan's if there is one, else of the lane with most bytes.
+def evict(
+    connection: sqlite3.Connection,
+    *,
+    wanted_bytes: int,
+    in_flight: Collection[int],
+    upstream: str | None = None,
+) -> dict[str, int]:
+    """End the oldest chunks of one lane: of one whose upstream has left, else of the one with most bytes.
+
+    Args:
+        connection: the writing one.
+        wanted_bytes: how much, as far as that one lane goes; at most `STEP_CHUNKS` chunks.
+        in_flight: lanes to spare.
+        upstream: whose lanes alone are asked, None for all.
 
     Returns:
         How many events ended, by lane name; empty where nothing can be ended.
     """
-    rows = connection.execute(
-        "SELECT lane.id, upstream.name || '/' || dialect || CASE product WHEN '' THEN '' ELSE '/' || product END,"
-        " orphaned_at IS NOT NULL AS orphan, coalesce(end_bytes, stored_bytes) - passed_bytes AS bytes"
-        " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
-        " ORDER BY orphan DESC, bytes DESC"
-    ).fetchall()
-    for lane, name, _, _ in rows:
-        if lane in in_flight:
-            continue
-        count = _end_head(connection, lane, "evicted", accepted_before=None, at_most=64)
-        if count:
-            return {name: count}
+    asked = [
+        backlog
+        for backlog in backlogs(connection)
+        if backlog.bytes and backlog.lane not in in_flight and upstream in {None, backlog.upstream}
+    ]
+    for backlog in sorted(asked, key=lambda backlog: not backlog.away):
+        head = _head(connection, backlog.lane, wanted_bytes=wanted_bytes)
+        if head is not None:
+            return {backlog.name: _end(connection, backlog.lane, head, "evicted")}
     return {}
 
 
-def _lanes(connection: sqlite3.Connection) -> list[tuple[int, str]]:
-    return connection.execute(
-        "SELECT lane.id, upstream.name || '/' || dialect || CASE product WHEN '' THEN '' ELSE '/' || product END"
-        " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
-    ).fetchall()
+@dataclass(frozen=True, slots=True)
+class _Head:
+    passage: Passage
+    batch: str | None
 
 
-def _end_head(
+def _head(
     connection: sqlite3.Connection,
     lane: int,
-    fate: Literal["expired", "evicted"],
     *,
-    accepted_before: int | None,
-    at_most: int,
-) -> int:
-    """End the oldest chunks of a lane, and what is left of a batch that they begin."""
+    accepted_before: int | None = None,
+    wanted_bytes: int | None = None,
+) -> _Head | None:
+    """What retention ends of a lane: its oldest chunks, and what is left of a batch that they begin."""
     stream, cursor_seq, cursor_index, end_seq = connection.execute(
-        "SELECT stream, cursor_seq, cursor_index, end_seq FROM lane WHERE id = ?", (lane,)
+        "SELECT stream, cursor_seq, cursor_index,"
+        " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
+        " FROM lane WHERE id = ?",
+        (lane,),
     ).fetchone()
     batch = connection.execute("SELECT id, end_seq, end_index FROM batch WHERE lane = ?", (lane,)).fetchone()
-    if batch is not None:
-        (of_batch,) = connection.execute(
-            "SELECT count(*) FROM chunk WHERE stream = ? AND seq BETWEEN ? AND ?",
-            (stream, cursor_seq, batch[1]),
-        ).fetchone()
-        at_most = max(at_most, of_batch)
-    rows = connection.execute(
+    batch_id, *batch_end = batch or (None, 0, 0)
+    cursor = connection.execute(
         "SELECT seq, day, events, first_position, length(body), accepted_age FROM chunk"
-        " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq LIMIT ?",
-        (stream, cursor_seq, (1 << 62) if end_seq is None else end_seq, at_most),
-    ).fetchall()
-    days: dict[int, int] = {}
-    passed_bytes = 0
-    position = None
-    last_seq, last_index = cursor_seq, cursor_index
-    for seq, day, events, first_position, size, accepted_age in rows:
-        inside_batch = batch is not None and (seq, 0) < (batch[1], batch[2])
-        if accepted_before is not None and accepted_age >= accepted_before and not (inside_batch and days):
-            break
-        skipped = cursor_index if seq == cursor_seq else 0
-        days[day] = days.get(day, 0) + events - skipped
-        passed_bytes += size
-        position = first_position + events
-        last_seq, last_index = seq + 1, 0
-    if position is None:
-        return 0
-    if batch is not None:
-        _end_batch(connection, lane, batch[0])
-    advance(
-        connection,
-        lane,
-        Passage(cursor_seq, last_seq, last_index, position, tuple(days.items()), passed_bytes),
-        fate,
+        " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        (stream, cursor_seq, (1 << 62) if end_seq is None else end_seq),
     )
-    return sum(days.values())
+    days: dict[int, int] = {}
+    chunks = passed_bytes = 0
+    end = (cursor_seq, cursor_index, 0)
+    for seq, day, events, first_position, size, accepted_age in cursor:
+        start = cursor_index if seq == cursor_seq else 0
+        enough = (
+            chunks >= STEP_CHUNKS
+            or (accepted_before is not None and accepted_age >= accepted_before)
+            or (wanted_bytes is not None and passed_bytes >= wanted_bytes)
+        )
+        if enough:
+            if chunks == 0 or [seq, 0] >= batch_end:
+                break
+            if seq == batch_end[0]:
+                # The rest of this chunk is not the batch's, and lives on.
+                days[day] = days.get(day, 0) + batch_end[1] - start
+                end = (seq, batch_end[1], first_position + batch_end[1])
+                break
+        chunks += 1
+        days[day] = days.get(day, 0) + events - start
+        passed_bytes += size
+        end = (seq + 1, 0, first_position + events)
+    cursor.close()
+    if chunks == 0:
+        return None
+    return _Head(Passage(cursor_seq, *end, tuple(days.items()), passed_bytes), batch_id)
+
+
+def _end(connection: sqlite3.Connection, lane: int, head: _Head, fate: Literal["expired", "evicted"]) -> int:
+    """End a lane's head; returns how many events that were."""
+    if head.batch is not None:
+        _end_batch(connection, lane, head.batch)
+    advance(connection, lane, head.passage, fate)
+    return sum(events for _, events in head.passage.days)
 
 
 def _end_batch(connection: sqlite3.Connection, lane: int, batch: str) -> None:
     """End a sealed batch; each of its events' outcome at the upstream is unknown."""
     rows = connection.execute(
-        "SELECT chunk.day, min(chunk.first_position + chunk.events, batch.last + 1)"
-        " - max(chunk.first_position, batch.first)"
+        "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"
         " FROM batch JOIN lane ON lane.id = batch.lane JOIN chunk ON chunk.stream = lane.stream"
         " AND chunk.seq >= batch.first_seq AND chunk.seq <= batch.end_seq"
-        " WHERE batch.id = ? AND chunk.first_position <= batch.last",
+        " WHERE batch.id = ? AND first_position <= batch.last",
         (batch,),
     ).fetchall()
-    for day, events in rows:
-        connection.execute(
-            "UPDATE ledger SET outcome_unknown = outcome_unknown + ? WHERE lane = ? AND day = ?",
-            (events, lane, day),
-        )
+    connection.executemany(
+        "UPDATE ledger SET outcome_unknown = outcome_unknown + ?2 WHERE lane = ?3 AND day = ?1",
+        [(day, events, lane) for day, events in rows],
+    )
     connection.execute("DELETE FROM batch WHERE id = ?", (batch,))

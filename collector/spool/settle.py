@@ -128,7 +128,8 @@ def delivered(
         return False
     advance(connection, batch.lane, Passage.of(run), "delivered")
     connection.execute(
-        "UPDATE lane SET since = CASE state WHEN 'healthy' THEN since ELSE ? END, state = 'healthy', reason = '',"
+        "UPDATE lane SET since = CASE state WHEN 'healthy' THEN since ELSE ? END,"
+        " state = 'healthy', reason = '',"
         " failures = 0, next_attempt_at = 0, settled = coalesce(?, settled), learned_limit = ? WHERE id = ?",
         (now, settled, learned_limit, batch.lane),
     )
@@ -166,7 +167,7 @@ def postponed(
         (status, batch.id),
     )
     connection.execute(
-        "UPDATE lane SET since = CASE WHEN state = ?1 AND reason = ?2 THEN since ELSE ?3 END, state = ?1,"
+        "UPDATE lane SET since = CASE WHEN state = ?1 THEN since ELSE ?3 END, state = ?1,"
         " reason = ?2, failures = failures + 1, next_attempt_at = ?4 WHERE id = ?5",
         (state, reason, now, next_attempt_at, batch.lane),
     )
@@ -187,8 +188,7 @@ def suspected(connection: sqlite3.Connection, batch: SealedBatch, *, learned_lim
 def condemned(connection: sqlite3.Connection, batch: SealedBatch, named: Sequence[Condemned]) -> bool:
     """End a refused batch whose bad events the answer named; each dies when its turn comes.
 
-    Args:
-        named: ascending, all of this batch. What earlier answers named behind it stays so.
+    They are given in order. What earlier answers named behind the batch stays so.
     """
     if not unseal(connection, batch):
         return False
@@ -212,16 +212,13 @@ def buried(
     now: int,
     fate: Literal["dead", "damaged"] = "dead",
 ) -> bool:
-    """Dead-letter what stands at a lane's cursor.
-
-    Args:
-        batch: the sealed batch that ends with it, or None where there is none.
-    """
+    """Dead-letter what stands at a lane's cursor, and end the sealed `batch` that begins with it, if any."""
     if batch is not None and not unseal(connection, batch):
         return False
     inserted = connection.execute(
-        "INSERT INTO dead_letter (lane, epoch, position, day, received_at, published_at, remote_address, died_at,"
-        " reason, status, answer, event)"
+        "INSERT INTO dead_letter"
+        " (lane, epoch, position, day, received_at, published_at, remote_address, died_at, reason,"
+        "  status, answer, event)"
         " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
         " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
         (

@@ -7,27 +7,25 @@ held in memory does not grow with the backlog.
 
 from __future__ import annotations
 
-import sqlite3
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from collector.errors import SpoolFull, SpoolUnavailable
-from collector.spool import identity, retention, upstreams
-from collector.spool.committer import Committer, admissible
+from collector.spool import admission, identity, retention, upstreams
+from collector.spool.committer import Committed, Committer
 from collector.spool.database import Database, open_reader
+from collector.spool.directory import make_directory
 from collector.spool.lock import owned
+from collector.spool.options import Counters, SpoolOptions
+from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
     Append,
     Chore,
-    InlineReader,
     InlineWriter,
-    Reader,
     ResultTicket,
-    ThreadReader,
     ThreadWriter,
     Ticket,
     Work,
@@ -35,8 +33,10 @@ from collector.spool.worker import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator, Sequence
-    from pathlib import Path
+    import sqlite3
+    from collections.abc import AsyncGenerator, Callable, Collection, Generator
+
+__all__ = ["Spool", "SpoolOptions", "open_spool"]
 
 T = TypeVar("T")
 
@@ -46,50 +46,11 @@ LOCK_FILE = "spool.lock"
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Bodies that may wait for a commit; more is refused rather than held in memory."""
 
+CLOSE_SECONDS = 30.0
+"""How long closing waits for a disk that hangs. systemd kills after 90."""
+
 VACUUM_PAGES = 1024
 """Pages given back to the file system in one step, 8 MiB."""
-
-
-@dataclass(frozen=True, slots=True)
-class SpoolOptions:
-    """How a spool is opened.
-
-    Attributes:
-        directory: where its files are.
-        upstreams: those of the configuration.
-        max_bytes: the quota.
-        max_age: ms on the age clock.
-        commit_interval: seconds.
-        threads: False to do all work inline, for tests under a mock clock.
-    """
-
-    directory: Path
-    upstreams: Sequence[upstreams.Wanted]
-    max_bytes: int = 1 << 30
-    max_age: int = 30 * 86_400_000
-    when_full: Literal["reject", "drop-oldest"] = "reject"
-    durability: Literal["full", "normal"] = "full"
-    commit_interval: float = 0.0
-    threads: bool = True
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the spool has done since it was opened.
-
-    Attributes:
-        failed_commits: groups that the disk refused.
-        ended: events that age or quota ended, by fate and lane name.
-    """
-
-    commits: int = 0
-    failed_commits: int = 0
-    ended: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def add(self, fate: str, ended: dict[str, int]) -> None:
-        """Count events that retention ended."""
-        for lane, events in ended.items():
-            self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events
 
 
 class Spool:
@@ -102,12 +63,15 @@ class Spool:
         self.used_bytes = 0
         self.healthy = True
         self.in_flight: frozenset[int] = frozenset()
-        self.on_growth: Callable[[Collection[tuple[str, str]]], None] = _nothing
+        self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
         self._times = times
+        self._limits = options.limits
+        self._crowding = admission.EMPTY
+        self._taken: set[tuple[str, str]] = set()
         self._queued_bytes = 0
         self._writer: Writer
         self._reader: Reader
-        self._vacuum: Callable[[], object]
+        self._vacuum: Callable[[], bool]
 
     # -- for the listener
 
@@ -116,15 +80,23 @@ class Spool:
 
         Raises:
             SpoolFull: the quota is reached, or too much waits already.
+            ValueError: no upstream takes the chunk's stream, so nobody would ever end its events.
         """
+        stream = (chunk.dialect, chunk.product)
+        if stream not in self._taken:
+            if not self.takers(*stream):
+                raise ValueError(f"no upstream takes {' '.join(stream)}")
+            self._taken.add(stream)
         size = len(chunk.body)
-        if self._queued_bytes + size > MAX_QUEUED_BYTES:
+        queued = self._queued_bytes + size
+        if queued > MAX_QUEUED_BYTES:
             raise SpoolFull(used=self._queued_bytes, quota=MAX_QUEUED_BYTES)
-        quota = self.options.max_bytes
-        wanted = self.used_bytes + self._queued_bytes + size
-        if self.options.when_full == "reject" and wanted > admissible(quota):
-            raise SpoolFull(used=self.used_bytes, quota=quota)
-        self._queued_bytes += size
+        if self.options.when_full == "reject":
+            wanted = self.used_bytes + queued
+            self._limits.check(stream, used=self.used_bytes, wanted=wanted, crowding=self._crowding)
+        elif size > self._limits.room:
+            raise SpoolFull(used=self.used_bytes, quota=self.options.max_bytes)
+        self._queued_bytes = queued
         ticket = Ticket()
         self._writer.put(Append(chunk, ticket))
         return ticket
@@ -149,7 +121,11 @@ class Spool:
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Run `work` on the reading connection."""
+        """Run `work` on the reading connection; all that it sees is of one moment.
+
+        Raises:
+            sqlite3.Error: the disk failed.
+        """
         return await self._reader.run(work)
 
     @contextmanager
@@ -169,21 +145,35 @@ class Spool:
 
         Returns:
             Events that expired, by lane name.
+
+        Raises:
+            SpoolUnavailable: the disk refused; what was done until then is kept.
         """
+        expired: dict[str, int] = {}
+        while ended := await self.write(self._expire):
+            self.counters.add("expired", ended)
+            for lane, events in ended.items():
+                expired[lane] = expired.get(lane, 0) + events
+        while await self._chore(self._vacuum):
+            pass
+        return expired
 
-        def work(connection: sqlite3.Connection) -> dict[str, int]:
-            age = self._times.age_ms()
-            identity.save_age(connection, age=age, wall=self._times.wall_ms())
-            return retention.expire(
-                connection, accepted_before=age - self.options.max_age, in_flight=self.in_flight
-            )
+    def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
+        age = self._times.age_ms()
+        identity.save_age(connection, age=age, wall=self._times.wall_ms())
+        before = age - self.options.max_age
+        return retention.expire(connection, accepted_before=before, in_flight=self.in_flight)
 
-        ended = await self.write(work)
-        self.counters.add("expired", ended)
-        ticket = Ticket()
-        self._writer.put(Chore(self._vacuum, ticket))
+    async def _chore(self, run: Callable[[], T]) -> T:
+        """Run something on the writer's thread, outside of any transaction."""
+        ticket: ResultTicket[T] = ResultTicket()
+
+        def chore() -> None:
+            ticket.result = run()
+
+        self._writer.put(Chore(chore, ticket))
         await ticket.committed()
-        return ended
+        return ticket.result  # type: ignore[return-value]  # set by `chore` before the ticket was settled
 
     def takers(self, dialect: str, product: str) -> list[str]:
         """The names of the upstreams that take a dialect and product."""
@@ -192,7 +182,6 @@ class Spool:
     def start(self, database: Database, committer: Committer, reader: sqlite3.Connection) -> None:
         """Start the threads; called once, by `open_spool`."""
         self._vacuum = lambda: database.give_back(pages=VACUUM_PAGES)
-        self.used_bytes = database.used_bytes()
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
             self._writer = ThreadWriter(committer, interval=self.options.commit_interval, token=token)
@@ -208,28 +197,22 @@ class Spool:
 
     # -- told by the committer
 
-    def committed(self, *, used: int, dequeued: int, grown: Collection[tuple[str, str]]) -> None:
-        """A group is on disk; the spool now uses `used` bytes."""
-        self.used_bytes = used
-        self.healthy = True
-        self.counters.commits += 1
+    def committed(self, result: Committed, *, dequeued: int) -> None:
+        """A group is on disk."""
+        self.used_bytes = result.used
+        self.healthy = result.healthy
+        self._crowding = result.crowding
         self._queued_bytes -= dequeued
-        if grown:
-            self.on_growth(grown)
+        self.counters.commits += 1
+        self.counters.add("evicted", result.evicted)
+        if result.grown:
+            self.on_growth(result.grown)
 
     def refused(self, *, dequeued: int) -> None:
         """The disk refused a group."""
         self.healthy = False
-        self.counters.failed_commits += 1
         self._queued_bytes -= dequeued
-
-    def evicted(self, ended: dict[str, int]) -> None:
-        """Events were evicted, by lane name."""
-        self.counters.add("evicted", ended)
-
-
-def _nothing(_streams: Collection[tuple[str, str]]) -> None:
-    pass
+        self.counters.failed_commits += 1
 
 
 @asynccontextmanager
@@ -253,35 +236,47 @@ async def open_spool(
         SpoolTooNew: it was written by a later release.
         SpoolUnavailable: its database cannot be opened.
     """
-    directory = options.directory
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with owned(directory / LOCK_FILE):
-        path = directory / DATABASE_FILE
+    path = options.directory / DATABASE_FILE
+    make_directory(options.directory)
+    with owned(options.directory / LOCK_FILE):
+        database = Database(path, durability=options.durability)
         try:
-            database = Database(path, durability=options.durability)
-        except sqlite3.Error as error:
-            raise SpoolUnavailable(f"{path}: {error}") from error
-        wall = times(None)
-
-        def prepare(connection: sqlite3.Connection) -> identity.Epoch:
-            epoch = identity.establish(
-                connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-            )
-            upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-            return epoch
-
-        try:
-            epoch = database.commit(prepare)
+            spool, committer = _prepare(database, options, times, machine, device)
+            reader = open_reader(path)
         except BaseException:
             database.close()
             raise
-        clocks = times(epoch)
-        spool = Spool(options, clocks, epoch)
-        store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-        room = admissible(options.max_bytes) if options.when_full == "drop-oldest" else None
-        committer = Committer(spool, database, store, make_room_within=room)
-        spool.start(database, committer, open_reader(path))
+        spool.start(database, committer, reader)
         try:
+            # The first commit says what the spool takes, and who is admitted.
+            await spool.write(lambda _: None)
             yield spool
         finally:
-            await spool.close()
+            with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
+                await spool.close()
+            if closing.cancelled_caught:
+                raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
+
+
+def _prepare(
+    database: Database,
+    options: SpoolOptions,
+    times: Callable[[identity.Epoch | None], Times],
+    machine: identity.Machine,
+    device: str | None,
+) -> tuple[Spool, Committer]:
+    wall = times(None)
+
+    def establish(connection: sqlite3.Connection) -> identity.Epoch:
+        epoch = identity.establish(
+            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
+        )
+        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
+        return epoch
+
+    epoch = database.commit(establish)
+    clocks = times(epoch)
+    spool = Spool(options, clocks, epoch)
+    store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
+    make_room = options.when_full == "drop-oldest"
+    return spool, Committer(spool, database, store, options.limits, make_room=make_room)

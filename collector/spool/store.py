@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import limits
 from collector.core.days import utc_day
+from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     import sqlite3
@@ -186,7 +187,7 @@ class Store:
         Returns:
             The streams (dialect, product) that grew.
         """
-        seq = self._next_seq if self._next_seq is not None else _next_seq(connection)
+        seq = self._next_seq if self._next_seq is not None else next_seq(connection)
         rows = []
         grown: dict[tuple[str, str], _Growth] = {}
         age = self._times.age_ms()
@@ -274,8 +275,3 @@ class Store:
             stream.lanes.append(lane)
         self._streams[key] = stream
         return stream
-
-
-def _next_seq(connection: sqlite3.Connection) -> int:
-    row = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
-    return 1 if row is None else int(row[0]) + 1

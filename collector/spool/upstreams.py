@@ -67,34 +67,39 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
             _leave(connection, lane)
 
 
-_NEXT_SEQ = "(SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunk')"
-
-
 def _leave(connection: sqlite3.Connection, lane: int) -> None:
+    from_seq = next_seq(connection)
     # Nothing accepted since it came back: it is as if it had been away all the time.
     reopened = connection.execute(
-        "UPDATE absence SET to_seq = NULL, to_position = NULL, to_bytes = NULL"
-        f" WHERE lane = ? AND to_seq = {_NEXT_SEQ}",  # noqa: S608 (a constant)
-        (lane,),
+        "UPDATE absence SET to_seq = NULL, to_position = NULL, to_bytes = NULL WHERE lane = ? AND to_seq = ?",
+        (lane, from_seq),
     )
     if reopened.rowcount == 0:
         connection.execute(
             "INSERT INTO absence (lane, from_seq, from_bytes)"
-            f" SELECT lane.id, {_NEXT_SEQ}, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"  # noqa: S608 (a constant)
+            " SELECT lane.id, ?, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
             " WHERE lane.id = ?",
-            (lane,),
+            (from_seq, lane),
         )
 
 
 def _come_back(connection: sqlite3.Connection, lane: int) -> None:
     connection.execute(
-        "UPDATE absence SET (to_seq, to_position, to_bytes) = ("
-        f"  SELECT {_NEXT_SEQ}, next_position, stored_bytes"  # noqa: S608 (a constant)
-        "  FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = absence.lane)"
+        "UPDATE absence SET (to_seq, to_position, to_bytes) ="
+        " (SELECT ?, next_position, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
+        "  WHERE lane.id = absence.lane)"
         " WHERE lane = ? AND to_seq IS NULL",
-        (lane,),
+        (next_seq(connection), lane),
     )
     resume(connection, lane)
+
+
+def next_seq(connection: sqlite3.Connection) -> int:
+    """The number of the next chunk; AUTOINCREMENT keeps it, whatever is deleted."""
+    (seq,) = connection.execute(
+        "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunk'"
+    ).fetchone()
+    return int(seq)
 
 
 def resume(connection: sqlite3.Connection, lane: int) -> bool:

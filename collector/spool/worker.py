@@ -183,12 +183,11 @@ class ThreadWriter:
         self._queue.put(item)
 
     async def close(self) -> None:
-        """Commit what is queued, then close; shielded, since it may be what an attempt came to."""
+        """Commit what is queued, then close."""
         if not self._closed:
             self._closed = True
             self._queue.put(None)
-        with trio.CancelScope(shield=True):
-            await self._finished.wait()
+        await self._finished.wait()
 
     def _run(self) -> None:
         try:

@@ -15,6 +15,7 @@ import http_sf
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
 
     from fakes.receiver import Received
     from fakes.upstream import Upstream
@@ -62,10 +63,15 @@ def batch_range(request: Received) -> tuple[str, int, int]:
     return f"{lane} {epoch}", first, last
 
 
+def whole(received: Iterable[Received]) -> list[Received]:
+    """The requests that came to their end; a sender that is killed leaves others."""
+    return [request for request in received if request.header("Content-Length") == str(len(request.body))]
+
+
 def arrivals(upstream: Upstream) -> dict[str, dict[int, str]]:
     """By lane and epoch the text of each event that was taken, by position, in the order of arrival."""
     texts: dict[str, dict[int, str]] = {}
-    for request in upstream.received:
+    for request in whole(upstream.received):
         lane, first, _ = batch_range(request)
         texts.setdefault(lane, {}).update(enumerate(elements(request.content.decode()), first))
     return {
@@ -134,3 +140,15 @@ def repeat_faults(received: Iterable[Received]) -> list[str]:
                 faults.append(f"{lane}: position {position} came under {owner} and {key}")
                 break
     return faults
+
+
+def in_files(directory: Path) -> dict[str, dict[int, str]]:
+    """By dialect, the events that an upstream of kind `file` wrote: text by position, in its order."""
+    found: dict[str, dict[int, str]] = {}
+    for file in sorted(directory.glob("*.ndjson")):
+        for line in file.read_text(encoding="utf-8").split("\n")[:-1]:
+            head, _, event = line.partition(',"event":')
+            dialect, position = head.split('"')[3], int(head.rpartition(":")[2])
+            assert position not in found.setdefault(dialect, {}), f"{file.name} has position {position} twice"
+            found[dialect][position] = event[:-1]
+    return found

@@ -67,7 +67,7 @@ class Site:
         self.times = times
         self.chance = 0.5
 
-    async def accept(self, *sizes: int, pad: int = 0) -> None:
+    async def accept(self, *sizes: int, pad: int = 0, miscounted: int = 0) -> None:
         """Accept one Samsara request for each size, of so many events; `n` counts positions."""
         for size in sizes:
             first = await self.spool.read(_next_position)
@@ -75,21 +75,23 @@ class Site:
                 {"timestamp": 1, "sourceId": "till", "eventName": "sold", "n": first + i, "pad": "x" * pad}
                 for i in range(size)
             ]
-            await self._submit("samsara", "", "", events)
+            await self._submit("samsara", "", "", events, miscounted)
 
     async def accept_traintracks(self, size: int = 1, *, product: str = PRODUCT, address: str = "1.2.3.4"):
         """Accept one Traintracks request of so many events."""
         event = {"eventType": "sold", "clientTimestamp": "2026-10-01T00:00:00.000000+00:00", "data": {}}
         await self._submit("traintracks", product, address, [{**event, "n": i} for i in range(size)])
 
-    async def _submit(self, dialect: str, product: str, address: str, events: list[dict]) -> None:
+    async def _submit(
+        self, dialect: str, product: str, address: str, events: list[dict], miscounted: int = 0
+    ) -> None:
         chunk = NewChunk(
             dialect=dialect,
             product=product,
             remote_address=address,
             received_at=self.times.wall_ms(),
             published_at=None,
-            events=len(events),
+            events=len(events) + miscounted,
             encoding="",
             body=msgspec.json.encode(events),
         )

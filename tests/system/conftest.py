@@ -45,7 +45,9 @@ def waystation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 class MakeDaemon(Protocol):
     """Makes a daemon that is not started yet; see `Daemon` for what it is given."""
 
-    def __call__(self, config: str | None = None, *, command: Path | None = None, **environ: str) -> Daemon: ...
+    def __call__(
+        self, config: str | None = None, *, command: Path | None = None, **environ: str
+    ) -> Daemon: ...
 
 
 @pytest.fixture

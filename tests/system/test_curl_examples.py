@@ -24,7 +24,7 @@ pytestmark = [
 ]
 
 PRODUCT = documents.TRAINTRACKS_PRODUCT
-SECRET = "it's \\ a \"secret\" with $HOME"
+SECRET = 'it\'s \\ a "secret" with $HOME'
 
 TRAINTRACKS_POST = r"""
 AUTH=$( (cat batch.json; printf %s "$SECRET") | md5sum | cut -d' ' -f1 )
@@ -92,7 +92,8 @@ def test_samsaras_events_as_written_go_all_the_way_with_no_configuration(newcome
     assert all(event["receivedAt"] > event["publishedAt"] - 1000 for event in events)
 
 
-def test_samsaras_status_examples_work_as_written(newcomer, tmp_path):
+@pytest.mark.usefixtures("newcomer")
+def test_samsaras_status_examples_work_as_written(tmp_path):
     get, put = documents.SAMSARA_GET_STATUS, documents.SAMSARA_PUT_STATUS
     status, body = shell(get, tmp_path)
     assert (status, json.loads(body)) == (200, {"status": "online"})

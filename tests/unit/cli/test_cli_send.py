@@ -254,9 +254,9 @@ def test_the_socket_is_looked_for_from_the_nearest_to_the_farthest(find, home):
     config = home / ".config/waystation/config.toml"
     config.parent.mkdir(parents=True)
     config.write_text(
-        '[[listener]]\nbind = "localhost:9"\n[[listener]]\nbind = "unix:/a"\n[[listener]]\nbind = "unix:/b"\n'
+        "".join(f'[[listener]]\nbind = "{bind}"\n' for bind in ("localhost:9", "unix:/longer/a", "unix:/b"))
     )
-    assert find().unix_path == "/a"
+    assert find().unix_path == "/longer/a"
     assert find({"WAYSTATION_SOCKET": "/env"}).unix_path == "/env"
     assert find({"WAYSTATION_SOCKET": "/env"}, socket_path="/given").unix_path == "/given"
 

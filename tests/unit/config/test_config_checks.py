@@ -206,11 +206,16 @@ def test_every_upstream_key_belongs_to_some_kind():
         "https://a b/",
         "https://a.example/#f",
         "https://ö.example/",
-        "https://a.example/\\r\\nX: y",
+        "https://a.example/\\r\\nX:y",
     ],
 )
 def test_a_url_that_cannot_be_posted_to_is_refused(site, url):
     assert site.problem(SAMSARA + NONE + f'url = "{url}"\n').key == "upstream[0].url"
+
+
+def test_a_url_in_an_error_has_no_userinfo(site):
+    problem = site.problem(SAMSARA + NONE + 'url = "http://me:hunter2@a.example/"\n')
+    assert problem.found == '"http://***@a.example/"'
 
 
 def test_a_url_is_needed(site):

@@ -171,10 +171,13 @@ def test_all_errors_are_told_at_once_each_in_its_place(site):
     [
         ("spool = 3", "3", "a table"),
         ("state_dir = 3", "3", "a path"),
+        ("state_dir = 'a\tb'", '"a\\tb"', "a path"),
+        ("state_dir = ''", '""', "a path"),
         ("device = true", "true", "1 to 64 of"),
         ("listener = {}", "a table", "an array of tables"),
         ("drain_timeout = nan", "nan", "a duration"),
         ("drain_timeout = inf", "inf", "a duration"),
+        ("drain_timeout = 0x" + "f" * 5000, "a huge number", "a duration"),
         ("drain_timeout = -1", "-1", "at least 0s and at most 1h"),
         ("drain_timeout = true", "true", "a duration"),
         ("drain_timeout = 1979-05-27", "a date or time", "a duration"),
@@ -271,5 +274,5 @@ def test_secrets_need_not_be_readable_for_commands_that_need_none(site):
 
 
 def test_a_faulty_array_element_does_not_shift_the_blame(site):
-    problems = site.problems('listener = [3, {bind = "0.0.0.0:1"}]')
+    problems = site.problems('listener = [3, {bind = "localhost:1"}, {bind = "0.0.0.0:1"}]')
     assert [problem.key for problem in problems] == ["listener[0]"]

@@ -19,7 +19,7 @@ long = """
 fake = 1
 [not.a.header]
 \\""" still \\
-"""
+"""""
 raw = \'\'\'
 fake = 2\'\'\'\'
 when = 1979-05-27 07:32:00Z

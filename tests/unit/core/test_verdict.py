@@ -224,6 +224,7 @@ def test_one_event_that_ends_in_500_ten_times_blocks_its_lane():
     verdict = escalate(verdict_of(500), same_500=10, events=1)
     assert isinstance(verdict, Blocked)
     assert not verdict.whole_upstream
+    assert escalate(verdict_of(500), same_500=11, events=1) == verdict
 
 
 @pytest.mark.parametrize("status", [202, 400, 401, 413, 429, 502, 503])

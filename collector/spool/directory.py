@@ -1,0 +1,35 @@
+"""The spool's directory: made so that it outlives a power cut."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from collector.errors import SpoolUnavailable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory that only its owner may use, with those above it, where there is none.
+
+    Raises:
+        SpoolUnavailable: it cannot be made.
+    """
+    try:
+        missing = [directory for directory in (path, *path.parents) if not directory.exists()]
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # SQLite syncs the directory that its files are in, not the entries that lead there.
+        for directory in missing:
+            _sync(directory.parent)
+    except OSError as error:
+        raise SpoolUnavailable(f"{path}: {error.strerror}") from error
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

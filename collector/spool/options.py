@@ -1,0 +1,62 @@
+"""How a spool is opened, and what it has done since."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+from collector.spool.admission import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from collector.spool.upstreams import Wanted
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolOptions:
+    """How a spool is opened.
+
+    Attributes:
+        directory: where its files are.
+        upstreams: those of the configuration.
+        max_bytes: the quota.
+        max_age: ms on the age clock.
+        commit_interval: seconds.
+        threads: False to do all work inline, for tests under a mock clock.
+    """
+
+    directory: Path
+    upstreams: Sequence[Wanted]
+    max_bytes: int = 1 << 30
+    max_age: int = 30 * 86_400_000
+    when_full: Literal["reject", "drop-oldest"] = "reject"
+    durability: Literal["full", "normal"] = "full"
+    commit_interval: float = 0.0
+    threads: bool = True
+
+    @property
+    def limits(self) -> Limits:
+        """The bytes that the spool may take."""
+        bounds = {wanted.name: wanted.max_bytes for wanted in self.upstreams if wanted.max_bytes is not None}
+        return Limits(self.max_bytes, bounds)
+
+
+@dataclass(slots=True)
+class Counters:
+    """What the spool has done since it was opened.
+
+    Attributes:
+        failed_commits: groups that the disk refused.
+        ended: events that age or quota ended, by fate and lane name.
+    """
+
+    commits: int = 0
+    failed_commits: int = 0
+    ended: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def add(self, fate: str, ended: dict[str, int]) -> None:
+        """Count events that retention ended."""
+        for lane, events in ended.items():
+            self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events

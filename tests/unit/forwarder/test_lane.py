@@ -1,0 +1,260 @@
+from __future__ import annotations
+
+import pytest
+import trio
+from fakes.lanes import START_MS, balanced, samsara, site, traintracks
+from fakes.sender import ScriptedSender, after, answer, no_answer
+from structlog.testing import capture_logs
+
+from collector.config.model import Backoff
+from collector.core.verdict import Blocked, Delivered, Failure, Retry
+
+RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 599]
+BLOCKED = [401, 403, 404, 405, 410, 418, 501, 505, 511, 301, 302, 307, 204, 100]
+HTML = {"body": b"<!doctype html><p>Welcome to the hotel", "content_type": "text/html"}
+
+
+async def test_what_is_delivered_leaves_the_spool_and_is_counted(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(202), answer(200))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(3)
+        await here.quiet()
+        await here.accept(2)
+        await here.quiet()
+        lane = await here.lane()
+        assert sender.ranges == [(0, 2), (3, 4)]
+        assert (lane.state, lane.cursor_position, lane.failures) == ("healthy", 5, 0)
+        assert await here.ledger() == {"accepted": 5, "delivered": 5}
+        assert await here.query("SELECT count(*) FROM chunk") == [(0,)]
+        assert await here.batches() == []
+
+
+@pytest.mark.parametrize("status", RETRIED)
+async def test_what_may_work_later_is_retried_with_the_same_batch(tmp_path, autojump_clock, status):
+    sender = ScriptedSender(answer(status), answer(status))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(3)
+        await here.quiet()
+        lane = await here.lane()
+        assert (lane.state, lane.failures) == ("retrying", 1)
+        assert str(status) in lane.reason
+        assert await here.ledger() == {"accepted": 3, "pending": 3}
+        await here.accept(3)  # what comes meanwhile is for the next batch
+        await trio.sleep(10)
+        assert len({(attempt.batch.id, attempt.body) for attempt in sender.attempts[:3]}) == 1
+        assert sender.ranges == [(0, 2), (0, 2), (0, 2), (3, 5)]
+        assert [attempt.batch.attempts for attempt in sender.attempts] == sorted(
+            attempt.batch.attempts for attempt in sender.attempts[:3]
+        ) + [sender.attempts[0].batch.attempts]
+        lane = await here.lane()
+        assert (lane.state, lane.reason, lane.failures, lane.next_attempt_at) == ("healthy", "", 0, 0)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [*[answer(status) for status in BLOCKED], answer(200, **HTML), no_answer(Failure.TLS)],
+    ids=[*map(str, BLOCKED), "html", "tls"],
+)
+async def test_what_needs_a_person_blocks_the_lane_which_probes_with_the_same_batch(
+    tmp_path, autojump_clock, step
+):
+    sender = ScriptedSender(step, step, step)
+    async with site(tmp_path, {samsara(backoff=Backoff(max=60)): sender}) as here:
+        here.chance = 0.0
+        await here.accept(3)
+        await here.quiet()
+        lane = await here.lane()
+        assert lane.state == "blocked"
+        assert lane.next_attempt_at == START_MS + 30_000
+        await here.accept(3)
+        await trio.sleep(31)
+        here.chance = 0.999
+        await trio.sleep(200)
+        # The wait is chosen when a probe fails: between half of backoff.max and all of it.
+        assert sender.times[:3] == [0, 30, 60]
+        assert sender.times[3] == pytest.approx(60 + 60, abs=0.1)
+        assert sender.ranges == [(0, 2), (0, 2), (0, 2), (0, 2), (3, 5)]
+        assert len({attempt.batch.id for attempt in sender.attempts[:4]}) == 1
+        assert await here.ledger() == {"accepted": 6, "delivered": 6}
+
+
+async def test_waits_double_up_to_the_longest_and_are_jittered_in_full(tmp_path, autojump_clock):
+    sender = ScriptedSender(otherwise=answer(500))
+    async with site(tmp_path, {samsara(backoff=Backoff(initial=2, max=30)): sender}) as here:
+        here.chance = 0.25
+        await here.accept(1)
+        await trio.sleep(31)
+        assert sender.times == [0, 0.5, 1.5, 3.5, 7.5, 15, 22.5, 30]
+
+
+async def test_a_retry_after_is_kept_to_where_it_is_longer_than_the_backoff(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(503, retry_after="17"), answer(429, retry_after="0"), answer(500))
+    async with site(tmp_path, {samsara(backoff=Backoff(initial=8)): sender}) as here:
+        await here.accept(1)
+        await trio.sleep(100)
+        assert sender.times == [0, 17, 17 + 8, 17 + 8 + 16]
+        assert (await here.lane()).state == "healthy"
+
+
+async def test_a_restart_changes_neither_the_wait_nor_the_batch(tmp_path, autojump_clock):
+    sender = ScriptedSender(otherwise=answer(503, retry_after="100"))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(3)
+        await trio.sleep(40)
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(3)
+        await trio.sleep(50)
+        assert sender.times == [0]
+        await trio.sleep(11)
+        assert sender.times == [0, 100]
+        first, second = sender.attempts
+        assert (first.batch.id, first.body) == (second.batch.id, second.body)
+        assert second.batch.attempts > first.batch.attempts
+        assert (await here.lane()).failures == 2
+
+
+async def test_after_a_restart_a_wait_is_never_longer_than_a_wait_can_be(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(500))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(1)
+        await here.quiet()
+        await here.change("UPDATE lane SET next_attempt_at = next_attempt_at + 86400000000")
+    async with site(tmp_path, {samsara(): sender}):
+        await trio.sleep(3601)
+        assert len(sender.attempts) == 2
+
+
+async def test_a_blocked_lane_probes_at_once_after_a_restart(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(401))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(1)
+        await here.quiet()
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.quiet()
+        assert sender.times == [0, 0]
+
+
+async def test_an_attempt_that_was_cut_off_is_made_again_with_the_same_batch(tmp_path, autojump_clock):
+    sender = ScriptedSender(after(60, Delivered()))
+    async with site(tmp_path, {traintracks(): sender}) as here:
+        await here.accept_traintracks(3)
+        await trio.sleep(1)
+    async with site(tmp_path, {traintracks(): sender}) as here:
+        await trio.sleep(1)
+        first, second = sender.attempts
+        assert (first.batch.id, first.body) == (second.batch.id, second.body)
+        assert await here.ledger() == {"accepted": 3, "delivered": 3}
+
+
+async def test_a_batch_of_which_no_byte_left_is_sealed_anew_as_data_from_the_past(tmp_path, autojump_clock):
+    sender = ScriptedSender(
+        Delivered(),
+        no_answer(Failure.CONNECT),
+        no_answer(Failure.TIMEOUT, wrote_body=True),
+        no_answer(Failure.CONNECT),
+    )
+    async with site(tmp_path, {traintracks(): sender}) as here:
+        await here.accept_traintracks()
+        await here.quiet()
+        await here.accept_traintracks(2)
+        await trio.sleep(100)
+        _, *attempts = sender.attempts
+        stamped = [b"serverTimestamp" in attempt.body for attempt in attempts]
+        ids = [attempt.batch.id for attempt in attempts]
+        assert stamped == [False, True, True, True]
+        assert ids[0] != ids[1] == ids[2] == ids[3]
+        assert {attempt.batch.first for attempt in attempts} == {1}
+        assert balanced(await here.ledger())
+
+
+async def test_a_batch_of_which_a_byte_may_have_left_is_never_sealed_anew(tmp_path, autojump_clock):
+    sender = ScriptedSender(Delivered(), no_answer(Failure.TIMEOUT, wrote_body=True))
+    async with site(tmp_path, {traintracks(): sender}) as here:
+        await here.accept_traintracks()
+        await here.quiet()
+        await here.accept_traintracks()
+        await trio.sleep(100)
+        _, first, second = sender.attempts
+        assert (first.batch.id, first.body) == (second.batch.id, second.body)
+        assert b"serverTimestamp" not in second.body
+
+
+async def test_a_lane_that_just_failed_stamps_what_it_seals_next(tmp_path, autojump_clock):
+    sender = ScriptedSender(Delivered(), answer(400), Delivered())
+    async with site(tmp_path, {traintracks(): sender}) as here:
+        await here.accept_traintracks()
+        await here.quiet()
+        assert b"serverTimestamp" in sender.last.body  # a new lane is not known to deliver
+        await here.accept_traintracks()
+        await here.quiet()
+        assert b"serverTimestamp" not in sender.last.body
+
+
+async def test_lines_are_logged_when_the_state_changes_and_not_at_each_attempt(tmp_path, autojump_clock):
+    script = [
+        Delivered(),
+        *[Blocked(f"http 401 Unauthorized: request {n}", 401) for n in range(20)],
+        Blocked("http 403 Forbidden", 403),
+        *[no_answer(Failure.CONNECT)] * 5,
+    ]
+    sender = ScriptedSender(*script)
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await here.accept(1)
+            await here.quiet()
+            await here.accept(1)
+            await trio.sleep(600)
+            assert (await here.lane()).since == START_MS
+            assert (await here.lane()).reason.startswith("http 401 Unauthorized: request")
+            await trio.sleep(10_000)
+            await here.accept(1)
+            await here.quiet()
+    assert [(line["event"], line.get("reason")) for line in logs] == [
+        ("lane_healthy", None),
+        ("lane_blocked", "http 401 Unauthorized: request 0"),
+        ("lane_blocked", "http 403 Forbidden"),
+        ("lane_retrying", "cannot connect: as told"),
+        ("lane_healthy", None),
+    ]
+    assert {line["lane"] for line in logs} == {"samsara/samsara"}
+
+
+async def test_a_restart_tells_once_what_is_still_not_well(tmp_path, autojump_clock):
+    sender = ScriptedSender(Retry("http 500", 500), Retry("http 500", 500))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(1)
+        await here.quiet()
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await trio.sleep(10)
+    assert [line["event"] for line in logs] == ["lane_retrying", "lane_healthy"]
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await here.accept(1)
+            await here.quiet()
+    assert logs == []
+
+
+async def test_a_lane_lingers_for_company(tmp_path, autojump_clock):
+    sender = ScriptedSender()
+    async with site(tmp_path, {samsara(linger=5.0, max_events=10): sender}) as here:
+        await here.accept(1)
+        await trio.sleep(3)
+        await here.accept(1)
+        await trio.sleep(10)
+        await here.accept(10)
+        await here.quiet()
+        assert list(zip(sender.times, sender.ranges, strict=True)) == [(5, (0, 1)), (13, (2, 11))]
+
+
+async def test_events_keep_their_order_however_attempts_end(tmp_path, autojump_clock):
+    script = [answer(503), answer(401), Delivered(), answer(500), Delivered(), answer(429), answer(302)]
+    sender = ScriptedSender(*script)
+    async with site(tmp_path, {samsara(max_events=7): sender}) as here:
+        for size in (1, 5, 20, 3, 1):
+            await here.accept(size)
+            await trio.sleep(1)
+        await trio.sleep(1000)
+        assert sender.taken["samsara/samsara"] == list(range(30))
+        numbers = [n for attempt in sender.attempts for n in attempt.numbers]
+        assert numbers == [position for attempt in sender.attempts for position in attempt.positions]
