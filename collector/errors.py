@@ -6,6 +6,7 @@
     ├── UsageError           a command was given something it cannot use
     ├── DaemonUnavailable    no daemon answers where a command looked for it
     ├── EventsRefused        the daemon did not take what `send` gave it
+    ├── DemoFailed           a step of the demo did not come about
     ├── BindError            a listener cannot be bound
     ├── SpoolError
     │   ├── SpoolLocked      another live process owns the spool
@@ -93,6 +94,20 @@ class DaemonUnavailable(WaystationError):
 
 class EventsRefused(WaystationError):
     """The daemon did not take what `send` gave it; the text is the daemon's reason."""
+
+
+class DemoFailed(WaystationError):
+    """A step of the demo did not come about.
+
+    Attributes:
+        step: what should have.
+        reason: what happened instead, over as many lines as it takes.
+    """
+
+    def __init__(self, *, step: str, reason: str) -> None:
+        super().__init__(f"the demo failed where {step}: {reason}")
+        self.step = step
+        self.reason = reason
 
 
 class BindError(WaystationError):

@@ -21,6 +21,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from http_message_signatures import HTTPMessageVerifier, MappingKeyResolver, algorithms
 
+from collector.demo.arrived import Repeat
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -99,22 +101,6 @@ class Identity:
     last: int
 
 
-class Repeat(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch that held events which had been taken before.
-
-    Attributes:
-        key: of this batch.
-        events: how many of its events had been taken before.
-        recognised: whether a batch of this key had come before, with the same positions and the
-            same bytes; else it took the positions themselves to tell.
-    """
-
-    key: str
-    lane: str
-    events: int
-    recognised: bool
-
-
 @dataclass
 class _Message:
     """A request as http-message-signatures wants it."""
@@ -145,6 +131,7 @@ class Book:
         self.repeats: list[Repeat] = []
         self.problems: list[str] = []
         self._batches: dict[str, tuple[Identity, bytes]] = {}
+        self._highest: dict[Stream, int] = {}
 
     def verify(self, request: Received) -> tuple[int, str]:
         """Check a request: (status, what is wrong), the dialect's success status and "" if nothing is."""
@@ -172,9 +159,7 @@ class Book:
 
     def _verify_signature(self, request: Received) -> None:
         ((_, parameters),) = _dictionary(request, "Signature-Input").values()
-        key_id = parameters["keyid"]
-        if not isinstance(key_id, str):
-            raise ValueError("keyid is no string")
+        key_id = str(parameters["keyid"])
         key = self.keys[key_id]
         signed_by_device = isinstance(key, Ed25519PublicKey)
         verifier = HTTPMessageVerifier(
@@ -201,22 +186,23 @@ class Book:
             self.problems.append(
                 f"{said.key}: {len(events)} events for positions {said.first} to {said.last}"
             )
-        digest = hashlib.sha256(request.content).digest()
-        before = self._batches.setdefault(said.key, (said, digest))
-        if before[0] != said:
+        batch = (said, hashlib.sha256(request.content).digest())
+        before = self._batches.get(said.key)
+        if before is None:
+            self._batches[said.key] = batch
+        if before is not None and before[0] != said:
             self.problems.append(f"{said.key}: came with other positions before")
-        if before[1] != digest:
+        if before is not None and before[1] != batch[1]:
             self.problems.append(f"{said.key}: came with another body before")
         again = self._take(said, events, replaces=request.header("Waystation-Replaces") is not None)
         if again:
-            recognised = before == (said, digest) and again == len(events)
             lane = said.stream.lane
-            self.repeats.append(Repeat(key=said.key, lane=lane, events=again, recognised=recognised))
+            self.repeats.append(Repeat(key=said.key, lane=lane, events=again, recognised=before == batch))
 
     def _take(self, said: Identity, events: list[bytes], *, replaces: bool) -> int:
         """Take the events at new positions; returns how many were not new."""
         positions = self.taken.setdefault(said.stream, {})
-        lane, highest, again = said.stream.lane, max(positions, default=-1), 0
+        lane, highest, again = said.stream.lane, self._highest.get(said.stream, -1), 0
         for position, event in enumerate(events, said.first):
             if position not in positions:
                 if position < highest:
@@ -226,6 +212,7 @@ class Book:
             again += 1
             if positions[position] != event and not replaces:
                 self.problems.append(f"{lane}: {position} is another event than before")
+        self._highest[said.stream] = max(highest, said.last)
         return again
 
 
@@ -236,13 +223,11 @@ def identity(request: Received) -> Identity:
         ValueError: it does not say so.
     """
     said = {name: value for name, (value, _) in _dictionary(request, "Waystation-Batch").items()}
-    epoch, lane, first, last = (said.get(name) for name in ("epoch", "lane", "first", "last"))
-    if not (isinstance(epoch, str) and isinstance(lane, str)):
-        raise ValueError("Waystation-Batch without epoch or lane")
-    if not (isinstance(first, int) and isinstance(last, int)):
-        raise ValueError("Waystation-Batch without positions")
-    stream = Stream(_string(request, "Waystation-Device"), epoch, lane)
-    return Identity(_string(request, "Idempotency-Key"), stream, first, last)
+    match [said.get(name) for name in ("epoch", "lane", "first", "last")]:
+        case [str(epoch), str(lane), int(first), int(last)]:
+            stream = Stream(_string(request, "Waystation-Device"), epoch, lane)
+            return Identity(_string(request, "Idempotency-Key"), stream, first, last)
+    raise ValueError("Waystation-Batch does not name epoch, lane, first and last")
 
 
 def _string(request: Received, name: str) -> str:

@@ -52,6 +52,7 @@ class Forwarder:
         }
         self._tasks: dict[int, tuple[str, LaneTask]] = {}
         self._by_stream: dict[Stream, dict[str, LaneTask]] = {}
+        self._complete: set[Stream] = set()
         self._found = trio.Event()
         self._stopping = False
         self._lanes = trio.CancelScope()
@@ -62,8 +63,12 @@ class Forwarder:
             known = self._by_stream.get(stream, {})
             for task in known.values():
                 task.grown()
+            if stream in self._complete:
+                continue
             # A stream that was there before an upstream was added gets its lane with its next events.
-            if not known.keys() >= set(self._spool.takers(*stream)):
+            if known.keys() >= set(self._spool.takers(*stream)):
+                self._complete.add(stream)
+            else:
                 self._found.set()
 
     def breaker(self, upstream: str) -> Breaker:

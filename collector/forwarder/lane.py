@@ -21,9 +21,8 @@ from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
 from collector.forwarder.surroundings import OpensLanes
-from collector.forwarder.tasks import Bury, Idle, Ready, Request, Resume
+from collector.forwarder.tasks import Bury, Idle, Ready, Request
 from collector.spool import lanes, read
-from collector.spool.upstreams import resume
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -45,7 +44,8 @@ class LaneTask:
         self._napping = trio.CancelScope()
         self._at_work = False
         self._stopping = trio.Event()
-        self._opened = False
+        sender = around.sender
+        self._unopened = sender if isinstance(sender, OpensLanes) else None
 
     def grown(self) -> None:
         """Events were accepted for this lane."""
@@ -125,9 +125,6 @@ class LaneTask:
         match task:
             case Idle():
                 return task.linger
-            case Resume():
-                await self._standing.persist(partial(resume, lane=self._lane))
-                return 0.0
             case Bury():
                 return await self._settling.bury(task)
             case Ready():
@@ -149,16 +146,15 @@ class LaneTask:
 
     async def _open(self, lane: Lane) -> Outcome | None:
         """Make the sender ready for the lane, once; returns what came of it where that failed."""
-        sender = self._around.sender
-        if self._opened or not isinstance(sender, OpensLanes):
+        if self._unopened is None:
             return None
         try:
-            settled = await sender.open_lane(lane.name, lane.settled)
+            settled = await self._unopened.open_lane(lane.name, lane.settled)
         except OSError as error:
             return Outcome(
                 Retry(f"cannot be opened: {error.strerror or type(error).__name__}"), wrote_body=False
             )
         if settled != lane.settled:
             await self._standing.persist(partial(lanes.opened, lane=self._lane, settled=settled))
-        self._opened = True
+        self._unopened = None
         return None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from collector.core import batch as batches
 from collector.core.narrowing import bad_deploy, half_end
-from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced, Resume
+from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
 from collector.spool import read
 from collector.spool.lanes import position_after
 from collector.spool.settle import DeadLetter, Passage
@@ -48,13 +48,12 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
         if isinstance(again, Ready):
             return again
         replaced = again
-    # Retention may have ended events that an answer named.
-    condemned = [item for item in lane.condemned if item.position >= lane.cursor_position]
+    condemned = lane.condemned
     at_cursor = bool(condemned) and condemned[0].position == lane.cursor_position
     try:
         if at_cursor and not _mistrusted(lane, request):
             return _bury_condemned(connection, lane, condemned[0], replaced)
-        return _seal(connection, lane, request, condemned, replaced)
+        return _seal(connection, lane, request, replaced)
     except read.DamagedChunk as damage:
         return _bury_damaged(connection, lane, damage, replaced)
 
@@ -91,7 +90,6 @@ def _seal(
     connection: sqlite3.Connection,
     lane: Lane,
     request: Request,
-    condemned: list[Condemned],
     replaced: Replaced | None,
 ) -> Task:
     """Choose the next batch's events, and render them."""
@@ -103,14 +101,14 @@ def _seal(
         stamp_ids=upstream.stamp_ids,
     )
     context = batches.Context(batches.RENDERER, options, epoch, lane.dialect, lane.product)
-    bounds = _bounds(lane, upstream, condemned, replaced)
+    bounds = _bounds(lane, upstream, replaced)
     while True:
         run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
         if run is None:
             if replaced is not None:
                 batch = replaced.batch
                 raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
-            return Resume(lane) if lane.resume_seq is not None else Idle(lane)
+            return Idle(lane)
         wait = 0.0 if more or replaced is not None else _linger(run, request)
         if wait > 0:
             return Idle(lane, wait)
@@ -152,8 +150,8 @@ def _late_before(lane: Lane, request: Request) -> int | None:
     return request.now - round(request.upstream.late_after * 1000)
 
 
-def _bounds(lane: Lane, upstream: Upstream, condemned: list[Condemned], replaced: Replaced | None) -> Bounds:
-    ends = [item.position for item in condemned]
+def _bounds(lane: Lane, upstream: Upstream, replaced: Replaced | None) -> Bounds:
+    ends = [item.position for item in lane.condemned]
     if ends and ends[0] == lane.cursor_position:
         ends[0] += 1  # mistrusted: sent once more, alone
     if lane.suspect_end is not None:

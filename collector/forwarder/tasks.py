@@ -61,14 +61,7 @@ class Bury:
     replaced: Replaced | None
 
 
-@dataclass(frozen=True, slots=True)
-class Resume:
-    """The lane has sent all it had before its upstream left, and goes on where that returned."""
-
-    lane: Lane
-
-
-Task = Ready | Idle | Bury | Resume
+Task = Ready | Idle | Bury
 
 
 class InconsistentError(Exception):

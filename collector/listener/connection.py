@@ -103,7 +103,7 @@ class Connection:
         return self._site.stopping or self.deadline > trio.current_time()
 
     async def _converse(self, data: bytes | bytearray) -> bool:
-        """Serve until the connection is over (True) or was interrupted with data in hand (False)."""
+        """Serve until the connection is over: True. False: look again whether it is."""
         receive, reader, limits = self._stream.receive_some, self._reader, self._site.limits
         while True:
             if not data:
@@ -121,8 +121,6 @@ class Connection:
                 resumed = False
                 self.deadline = now + limits.answer_timeout
                 await self._answer()
-                if self._held:
-                    self._release()
                 if reader.finished:
                     if reader.cut_short:
                         await self._linger()
@@ -132,6 +130,8 @@ class Connection:
             else:
                 self.phase = IDLE
                 self.deadline = now + limits.idle_timeout
+                if self._site.stopping:  # since the answer was put into words
+                    return False
 
     async def _answer(self) -> None:
         """Answer all that was begun, in order and in one send."""
@@ -166,6 +166,8 @@ class Connection:
         self.deadline += site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
+        if self._held:
+            self._release()
 
     async def _await_rest(self, *, resumed: bool) -> None:
         """Prepare to receive the rest of a request of which the first part has come."""
@@ -201,7 +203,6 @@ class Connection:
     async def _linger(self) -> None:
         """Let the client read its answer: a close with unread bytes would reset the connection."""
         self.phase = LEAVING
-        self.deadline = math.inf
         limits = self._site.limits
         left = limits.linger_bytes
         with trio.move_on_after(limits.linger_timeout):

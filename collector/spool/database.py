@@ -119,16 +119,15 @@ class Database:
         return result
 
     def _roll_back(self) -> None:
-        if not self.connection.in_transaction:
-            return
-        try:
-            self.connection.execute("ROLLBACK")
-        except sqlite3.Error:
-            # SQLite rolls back by itself on I/O errors; should it still be in the
-            # transaction, BEGIN fails and the commit with it.
-            self._suspect = True
+        """Leave the transaction, if SQLite has not; where that fails, healing tries it again."""
+        if self.connection.in_transaction:
+            try:
+                self.connection.execute("ROLLBACK")
+            except sqlite3.Error:
+                self._suspect = True
 
     def _heal(self) -> None:
+        self._roll_back()
         try:
             self._empty_wal()
         except sqlite3.Error as error:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-PATIENCE = 60.0
+PATIENCE = 30.0
 """Seconds until what must happen counts as not happening: far more than it ever takes."""
 
 LISTENERS = """

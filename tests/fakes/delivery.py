@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from pathlib import Path
 
-    from fakes.receiver import Received
     from fakes.upstream import Upstream
+
+    from collector.demo.book import Received
 
 _STAMPS = re.compile(r'(?:,"receivedAt":\d{13})?(?:,"publishedAt":\d{13})?(?:,"serverTimestamp":"[^"]*")?\}$')
 _GAP = re.compile(r"[\s,]*")

@@ -115,8 +115,11 @@ class Site:
     async def ledger(self) -> dict[str, int]:
         """What became of events, over all lanes and days; what is 0 is left out."""
         fates = ("accepted", "pending", "delivered", "dead", "expired", "evicted", "damaged")
-        sums = await self.query(f"SELECT {', '.join(f'sum({fate})' for fate in fates)} FROM ledger")
-        return {fate: count for fate, count in zip(fates, sums[0], strict=True) if count}
+        (sums,) = await self.query(
+            "SELECT sum(accepted), sum(pending), sum(delivered), sum(dead), sum(expired), sum(evicted),"
+            " sum(damaged) FROM ledger"
+        )
+        return {fate: count for fate, count in zip(fates, sums, strict=True) if count}
 
     async def dead_letters(self) -> list[tuple[int, str, int]]:
         """Position, reason and status of each, oldest first."""
@@ -134,7 +137,7 @@ def _next_position(connection) -> int:
 
 @asynccontextmanager
 async def site(
-    directory: Path, senders: Mapping[Upstream, Sender], *, run: bool = True, durability: str = "full"
+    directory: Path, senders: Mapping[Upstream, Sender], *, run: bool = True, durability: str = "normal"
 ) -> AsyncGenerator[Site]:
     """Open the spool of a directory, and run a forwarder on it; left, all of it is abandoned at once.
 
@@ -174,6 +177,7 @@ async def site(
                 nursery.start_soon(forwarder.run)
             yield here
             nursery.cancel_scope.cancel()
+    assert [problem for sender in senders.values() for problem in getattr(sender, "problems", [])] == []
 
 
 def balanced(ledger: Mapping[str, int]) -> bool:

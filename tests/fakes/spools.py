@@ -5,10 +5,13 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 import shutil
 import zlib
 from contextlib import closing
 from typing import TYPE_CHECKING
+
+from fakes.clocks import StandingClocks
 
 from collector.core import batch as batches
 from collector.spool import read
@@ -16,11 +19,10 @@ from collector.spool.identity import Machine
 from collector.spool.spool import DATABASE_FILE, Spool, SpoolOptions, open_spool
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
-from fakes.clocks import StandingClocks
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import AsyncGenerator, Callable, Sequence
+    from collections.abc import Callable
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 HERE = Machine(id="machine-a", boot="boot-1")
 PRODUCT = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+FAST_DISK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # noqa: S108 (a file system in memory)
 FATES = ("delivered", "dead", "expired", "evicted", "damaged")
 
 _numbers = itertools.count(1)

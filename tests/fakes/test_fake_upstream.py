@@ -107,7 +107,7 @@ async def test_the_halves_of_a_batch_whose_answer_was_lost_are_not_taken_twice(f
     assert await send(fake.url, make_batch(first=0, events=1, batch_id="1" * 32)) == Delivered()
     assert await send(fake.url, make_batch(first=1, events=1, batch_id="2" * 32)) == Delivered()
     ((_, taken),) = fake.book.taken.items()
-    assert [event["n"] for event in taken.values()] == [0, 1]
+    assert [json.loads(event)["n"] for event in taken.values()] == [0, 1]
     assert fake.book.problems == []
 
 

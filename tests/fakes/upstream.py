@@ -31,10 +31,7 @@ from typing import TYPE_CHECKING, Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-if __name__ == "__main__":  # started by its path, it has its own directory there instead
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fakes.receiver import Book, Received
+from collector.demo.book import Book, Received
 
 if TYPE_CHECKING:
     import ssl
@@ -159,7 +156,7 @@ class Upstream:
                     "epoch": epoch,
                     "lane": lane,
                     "positions": list(events),
-                    "events": list(events.values()),
+                    "events": [json.loads(event) for event in events.values()],
                 }
                 for (device, epoch, lane), events in self.book.taken.items()
             ]

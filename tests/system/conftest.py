@@ -14,7 +14,7 @@ import pytest
 from fakes.daemon import Daemon
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -29,16 +29,37 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def waystation(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def make_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes virtual environments that hold pip alone."""
+
+    def make() -> Path:
+        environment = tmp_path_factory.mktemp("installed") / "venv"
+        uv = _find_uv()
+        if uv is not None:  # in a fifth of the time
+            _run(uv, "venv", "--quiet", "--seed", "--python", sys.executable, str(environment))
+        else:
+            _run(sys.executable, "-m", "venv", str(environment))
+        return environment
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def waystation(wheel: Path, make_environment: Callable[[], Path]) -> Path:
     """The command, as the wheel installs it."""
-    environment = tmp_path_factory.mktemp("installed") / "venv"
+    environment = make_environment()
+    python = str(environment / "bin/python")
     uv = _find_uv()
-    if uv is not None:
-        _run(uv, "venv", "--quiet", "--python", sys.executable, str(environment))
-        _run(uv, "pip", "install", "--quiet", "--python", str(environment / "bin/python"), str(wheel))
-    else:
-        _run(sys.executable, "-m", "venv", str(environment))
-        _run(str(environment / "bin/python"), "-m", "pip", "install", "--quiet", str(wheel))
+    installer = [uv, "pip", "install", "--python", python] if uv else [python, "-m", "pip", "install"]
+    _run(*installer, "--quiet", str(wheel))
+    return environment / "bin/waystation"
+
+
+@pytest.fixture(scope="session")
+def pip_waystation(make_environment: Callable[[], Path]) -> Path:
+    """The command, as `pip install .` installs it."""
+    environment = make_environment()
+    _run(str(environment / "bin/python"), "-m", "pip", "install", "--quiet", ".")
     return environment / "bin/waystation"
 
 

@@ -7,7 +7,8 @@ import gzip
 
 import pytest
 from fakes.delivery import Sent, bare, delivery_faults, elements, in_files, repeat_faults, whole
-from fakes.receiver import Received
+
+from collector.demo.book import Received
 
 SENT = [
     Sent(

@@ -35,7 +35,7 @@ async def test_a_batch_that_is_taken_is_delivered(fake):
     assert fake.book.problems == []
     ((stream, taken),) = fake.book.taken.items()
     assert stream == ("kiosk-17", "9d1e", "samsara/samsara")
-    assert [event["n"] for event in taken.values()] == [0, 1]
+    assert [json.loads(event)["n"] for event in taken.values()] == [0, 1]
 
 
 async def test_a_samsara_request_is_what_that_api_expects(fake):

@@ -88,6 +88,11 @@ def test_localhost_is_not_half_bound():
             pass
 
 
+def test_an_ipv6_address_leaves_the_ipv4_port_alone():
+    with bound_to("[::]:0") as (bound,), bound_to(f"0.0.0.0:{bound.sock.getsockname()[1]}"):
+        pass
+
+
 def test_a_port_can_be_bound_again_at_once():
     with bound_to("127.0.0.1:0") as (bound,):
         address = bound.address

@@ -231,6 +231,13 @@ def test_the_requests_before_it_are_still_begun(name):
     assert statuses(reader) == [200, 200, status]
 
 
+def test_a_head_that_cannot_be_read_is_not_answered_as_the_request_before_it():
+    before = b"HEAD /echo HTTP/1.1\r\nOrigin: http://page\r\n" + HOST + b"\r\n"
+    first, second = read(before + b"nonsense\r\n").turns
+    assert (first.flags, first.extra) == (BODYLESS, "Access-Control-Allow-Origin: http://page\r\n")
+    assert (second.flags, second.extra) == (CLOSE, "")
+
+
 @pytest.mark.parametrize(
     "unfinished",
     [

@@ -113,16 +113,15 @@ async def test_a_client_that_sends_all_of_a_body_that_is_too_large_still_reads_4
 
 async def test_who_finds_no_seat_waits_for_one(unix):
     capacity = Capacity(connections=2)
-    async with serving(unix, capacity=capacity):
-        first, second, third = [await connect(unix) for _ in range(3)]
-        async with first, second, third:
-            await ask(first)
-            await ask(second)
-            await third.send_all(PLAIN)
-            await wait_all_tasks_blocked()
-            assert capacity.seated == 2
-            await first.aclose()
-            assert replies(await third.receive_some())[0].status == 200
+    first, second, third = [await connect(unix) for _ in range(3)]
+    async with serving(unix, capacity=capacity), first, second, third:
+        await ask(first)
+        await ask(second)
+        await third.send_all(PLAIN)
+        await wait_all_tasks_blocked()
+        assert capacity.seated == 2
+        await first.aclose()
+        assert replies(await third.receive_some())[0].status == 200
     assert capacity.seated == 0
 
 
@@ -177,9 +176,9 @@ async def test_a_stop_answers_those_who_wait_in_the_queue(tmp_path):
     silent = await connect(bound)
     server = Server([bound], make_site())
     with trio.fail_after(20):
+        server.stop()
         async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            server.stop()
+            nursery.start_soon(server.run)
             for client in queued:
                 (reply,) = replies(await until_end(client))
                 assert (reply.status, reply.headers["connection"]) == (200, "close")
