@@ -247,11 +247,12 @@ class _Dice:
 
 
 def _requests(dialect: Dialect, way: Way, events: int, dice: _Dice, now_ms: int) -> Iterator[Request]:
-    numbers = dict.fromkeys((f"{way}-user-{index}" for index in range(SOURCES)), 0)
+    sources = [_source(dialect, way, index) for index in range(SOURCES)]
+    numbers = dict.fromkeys(sources, 0)
     while events > 0:
         batch: list[Event] = []
         for _ in range(min(events, 1 + dice.below(MAX_EVENTS))):
-            source = f"{way}-user-{dice.below(SOURCES)}"
+            source = sources[dice.below(SOURCES)]
             number = numbers[source]
             numbers[source] += 1
             write = _samsara if dialect == "samsara" else _traintracks
@@ -262,6 +263,12 @@ def _requests(dialect: Dialect, way: Way, events: int, dice: _Dice, now_ms: int)
         body = b"[" + gap.join(event.text for event in batch) + b"]"
         gzipped = dialect == "samsara" and dice.below(2) == 0
         yield Request(dialect, way, body, tuple(batch), gzipped=gzipped)
+
+
+def _source(dialect: Dialect, way: Way, index: int) -> str:
+    if dialect == "samsara":
+        return f"{way}-user-{index}"
+    return f"3dc6b97d-7388-11e4-bfb3-{'1' if way == 'tcp' else '2'}{index:011x}"  # a UUID of version 1
 
 
 def _curious(dice: _Dice) -> str:

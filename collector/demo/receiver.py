@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -129,31 +130,42 @@ class Receiver:
         )
 
 
-class Presence:
-    """A port that can stop answering without being given up: nobody else may get it meanwhile."""
+async def bind(port: int = 0) -> trio.socket.SocketType:
+    """Take a port of 127.0.0.1, on which connections are refused until somebody listens."""
+    bound = trio.socket.socket()
+    # Connections that this side has closed linger for a minute on the same port.
+    bound.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
+    await bound.bind(("127.0.0.1", port))
+    return bound
 
-    def __init__(self, answer: Callable[[Message], Awaitable[Message | None]]) -> None:
+
+class Presence:
+    """A port that can stop answering without being given up: nobody else may get it meanwhile.
+
+    Args:
+        bound: as `bind` makes it.
+        answer: answers a request; None hangs up instead.
+
+    Attributes:
+        port: the same, however often it leaves.
+    """
+
+    def __init__(
+        self, bound: trio.socket.SocketType, answer: Callable[[Message], Awaitable[Message | None]]
+    ) -> None:
+        self.port: int = bound.getsockname()[1]
+        self._bound = bound
         self._answer = answer
         self._serving = trio.CancelScope()
         self._ended = trio.Event()
-        self._socket = trio.socket.socket()
-        self.port = 0
-
-    async def bind(self) -> None:
-        """Take a port; connections are refused until `serve`."""
-        self._socket = trio.socket.socket()
-        # Connections that this side has closed linger for a minute on the same port.
-        self._socket.setsockopt(trio.socket.SOL_SOCKET, trio.socket.SO_REUSEADDR, 1)
-        await self._socket.bind(("127.0.0.1", self.port))
-        self.port = self._socket.getsockname()[1]
 
     async def serve(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Accept connections until `leave`."""
         self._serving, self._ended = trio.CancelScope(), trio.Event()
-        self._socket.listen(BACKLOG)
+        self._bound.listen(BACKLOG)
         task_status.started()
         with self._serving:
-            await trio.serve_listeners(self._connection, [trio.SocketListener(self._socket)])
+            await trio.serve_listeners(self._connection, [trio.SocketListener(self._bound)])
         self._ended.set()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
@@ -163,7 +175,11 @@ class Presence:
         """Break all connections, and refuse new ones."""
         self._serving.cancel()
         await self._ended.wait()
-        await self.bind()
+        self._bound = await bind(self.port)
+
+    def close(self) -> None:
+        """Give the port up."""
+        self._bound.close()
 
 
 class Control:
@@ -196,20 +212,20 @@ class Control:
 async def serve(settings: Settings, *, task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED) -> None:
     """Be a receiver until cancelled; starts with its port."""
     receiver = Receiver(settings)
-    presence = Presence(receiver.answer)
-    await presence.bind()
+    presence = Presence(await bind(), receiver.answer)
     control_socket = trio.socket.socket(trio.socket.AF_UNIX)
     await control_socket.bind(settings.control)
     control_socket.listen(BACKLOG)
-    async with trio.open_nursery() as nursery:
-        control = Control(receiver, presence, nursery)
+    with closing(presence), control_socket:
+        async with trio.open_nursery() as nursery:
+            control = Control(receiver, presence, nursery)
 
-        async def controlled(stream: trio.SocketStream) -> None:
-            await wire.serve(stream, control.answer)
+            async def controlled(stream: trio.SocketStream) -> None:
+                await wire.serve(stream, control.answer)
 
-        await nursery.start(presence.serve)
-        nursery.start_soon(trio.serve_listeners, controlled, [trio.SocketListener(control_socket)])
-        task_status.started(presence.port)
+            await nursery.start(presence.serve)
+            nursery.start_soon(trio.serve_listeners, controlled, [trio.SocketListener(control_socket)])
+            task_status.started(presence.port)
 
 
 async def _main() -> None:

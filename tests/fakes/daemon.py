@@ -115,7 +115,7 @@ class Daemon:
         self.state_dir = self.home / ".local/state/waystation"
         self.socket = self.runtime / "waystation/waystation.sock"
         self.admin = self.runtime / "waystation/admin.sock"
-        self._log = self.home / "daemon.log"
+        self.log_file = self.home / "daemon.log"
         if self.config is not None:
             self.configure(self.config)
 
@@ -145,7 +145,7 @@ class Daemon:
     def spawn(self) -> subprocess.Popen[bytes]:
         """Start the process, and wait for nothing."""
         assert self._process is None, "it runs already"
-        with self._log.open("ab") as log:
+        with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
                 [self.command, "run"],
                 cwd=self.directory,
@@ -217,7 +217,7 @@ class Daemon:
 
     def log(self) -> str:
         """What it told so far, over all starts."""
-        return self._log.read_text(encoding="utf-8") if self._log.exists() else ""
+        return self.log_file.read_text(encoding="utf-8") if self.log_file.is_file() else ""
 
     def ask(self, path: str) -> Reply:
         """GET from the admin listener."""

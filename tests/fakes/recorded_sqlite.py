@@ -159,7 +159,7 @@ class RecordedConnection:
         began = self._recorded.disk.now
         with _as_sqlite3():
             cursor = RecordedCursor(self._connection, sql, parameters)
-        if sql == "COMMIT":
+        if sql == "COMMIT" and self._recorded.disk.now > began:
             self._recorded.commits.append(Commit(began, self._recorded.disk.now, state(self)))
         return cursor
 

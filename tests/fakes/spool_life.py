@@ -61,8 +61,6 @@ class Life:
     Attributes:
         accepted: in order.
         phases: what it was about from which operation on.
-        written: how many operations were done by the time that a work other than
-            accepting was said to be kept.
     """
 
     def __init__(
@@ -70,7 +68,6 @@ class Life:
     ) -> None:
         self.accepted: list[Accepted] = []
         self.phases: list[tuple[int, str]] = []
-        self.written: list[int] = []
         self._directory = directory
         self._recorded = recorded
         self._chance = chance
@@ -168,11 +165,8 @@ class Life:
         if batch is None:
             self._begin("seal")
             batch = await spool.read(lambda connection: batch_of(connection, lane, run))
-            ok = await spool.write(partial(settle.seal, batch=batch, now=self._clocks.wall))
-            if not ok:
-                print(lane, batch, run.first)
-                for t in ("stream","lane","absence","ledger","epoch"): print(t, await spool.read(lambda c: c.execute("select * from "+t).fetchall()))
-                print(await spool.read(lambda c: c.execute("select seq,stream,events,first_position from chunk").fetchall()))
+            if not await spool.write(partial(settle.seal, batch=batch, now=self._clocks.wall)):
+                return  # the same commit made room, and took these events for it
         await self._settle(spool, lane, run, batch)
 
     async def _settle(self, spool: Spool, lane: Lane, run: Run, batch: SealedBatch) -> None:
@@ -196,7 +190,7 @@ class Life:
             ),
         }
         if fate in works:
-            await self._write(spool, works[fate])
+            await spool.write(works[fate])
 
     async def _bury(self, spool: Spool, lane: Lane, run: Run, batch: SealedBatch | None) -> None:
         self._begin("settle")
@@ -204,8 +198,7 @@ class Life:
         letter = settle.DeadLetter(
             run.first, piece.chunk.day, piece.chunk.received_at, None, "", "refused", 400, "no", piece.events[0]
         )
-        await self._write(
-            spool,
+        await spool.write(
             partial(
                 settle.buried,
                 lane=lane.id,
@@ -214,12 +207,8 @@ class Life:
                 epoch=spool.epoch.name,
                 batch=batch,
                 now=self._clocks.wall,
-            ),
+            )
         )
-
-    async def _write(self, spool: Spool, work: partial[bool]) -> None:
-        assert await spool.write(work), "nothing moved the lane in between"
-        self.written.append(self._recorded.disk.now)
 
     # -- upkeep
 
@@ -232,7 +221,6 @@ class Life:
         self._clocks.pass_time(A_DAY)
         expired = await spool.maintain()
         assert expired
-        self.written.append(self._recorded.disk.now)
 
 
 def phase_at(phases: Sequence[tuple[int, str]], operation: int) -> str:

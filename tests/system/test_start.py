@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import stat
+from pathlib import Path
 
 import pytest
 from fakes.daemon import LISTENERS, Client, connect, total
@@ -18,6 +19,9 @@ TO_FILE = f"""{LISTENERS}
 name = "file"
 kind = "file"
 """
+
+
+FULL = Path("/dev/full")
 
 
 def refused(daemon, *, code):
@@ -136,6 +140,17 @@ def test_environment_variables_override_the_file(make_daemon, tmp_path):
     daemon = make_daemon(TO_FILE, WAYSTATION_STATE_DIR=str(tmp_path / "elsewhere")).start()
     assert daemon.status()["spool"]["path"] == str(tmp_path / "elsewhere")
     assert not daemon.state_dir.exists()
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
+@pytest.mark.xfail(reason="a line that cannot be logged ends the daemon", strict=True)
+def test_daemon_works_on_where_its_log_cannot_be_written(make_daemon):
+    daemon = make_daemon(TO_FILE)
+    daemon.log_file = FULL
+    daemon.start()
+    post(daemon.socket)
+    assert total(daemon.forwarded(), "delivered") == 1
+    assert daemon.stop() == 0
 
 
 def test_nobody_else_can_read_the_spool(make_daemon):
