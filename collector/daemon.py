@@ -65,7 +65,49 @@ def _first(error: BaseException) -> BaseException:
     return _first((own or error).exceptions[0])
 
 
+class _Stop:
+    """What SIGTERM asks for.
+
+    Attributes:
+        asked: set by the first one.
+        scopes: cancelled by the second one.
+    """
+
+    def __init__(self) -> None:
+        self.asked = trio.Event()
+        self.scopes: list[trio.CancelScope] = []
+        self.hurry = _nothing
+
+    def ask(self) -> None:
+        """Stop, or stop at once."""
+        if self.asked.is_set():
+            for scope in self.scopes:
+                scope.cancel()
+        self.asked.set()
+
+
+def _nothing() -> None:
+    """Hurry nobody."""
+
+
 async def _run(config: Config, environ: Mapping[str, str]) -> None:
+    stop = _Stop()
+    async with trio.open_nursery() as background:
+        await background.start(_watch, stop)
+        await _run_spool(config, environ, stop)
+        background.cancel_scope.cancel()
+    structlog.get_logger().info("stopped")
+
+
+async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
+    def hurry() -> None:
+        structlog.get_logger().info("hurried")
+        stop.hurry()
+
+    await watch(stop=stop.ask, hurry=hurry, task_status=task_status)
+
+
+async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) -> None:
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
@@ -103,49 +145,31 @@ async def _run(config: Config, environ: Mapping[str, str]) -> None:
         for address in config.admin.bind:
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
-        await _serve(config, environ, spool, forwarder, fronts)
-    structlog.get_logger().info("stopped")
+        stop.hurry = forwarder.hurry
+        await _serve(config, Notifier(environ), spool, forwarder, fronts, stop)
 
 
 async def _serve(
-    config: Config, environ: Mapping[str, str], spool: Spool, forwarder: Forwarder, fronts: list[Front]
+    config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
-    log = structlog.get_logger()
-    notify = Notifier(environ)
-    asked = trio.Event()
-    scopes: list[trio.CancelScope] = []
-
-    def stop() -> None:
-        if asked.is_set():
-            for scope in scopes:
-                scope.cancel()
-        asked.set()
-
-    def hurry() -> None:
-        log.info("hurried")
-        forwarder.hurry()
-
-    async with trio.open_nursery() as background:
+    async with trio.open_nursery() as maintenance:
+        maintenance.start_soon(_maintain, spool)
         async with trio.open_nursery() as lanes:
-            scopes.append(lanes.cancel_scope)
+            stop.scopes.append(lanes.cancel_scope)
             lanes.start_soon(forwarder.run)
             async with trio.open_nursery() as intake:
-                scopes.append(intake.cancel_scope)
-                await background.start(
-                    lambda task_status: watch(stop=stop, hurry=hurry, task_status=task_status)
-                )
-                background.start_soon(_maintain, spool)
+                stop.scopes.append(intake.cancel_scope)
                 for front in fronts:
                     await intake.start(front.server.run)
                 _announce(config, fronts)
                 notify.ready()
-                await asked.wait()
+                await stop.asked.wait()
                 notify.stopping()
-                log.info("stopping", drain_timeout=config.drain_timeout)
+                structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
                 forwarder.stop(drain_timeout=config.drain_timeout)
                 for front in fronts:
                     front.server.stop(trio.current_time() + config.drain_timeout)
-        background.cancel_scope.cancel()
+        maintenance.cancel_scope.cancel()
 
 
 def _announce(config: Config, fronts: list[Front]) -> None:

@@ -170,7 +170,7 @@ class SpoolUnavailable(SpoolError):
     """The disk refused a commit; nothing of it was kept."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"the spool cannot commit: {reason}")
+        super().__init__(f"the spool cannot be used: {reason}")
         self.reason = reason
 
 

@@ -11,6 +11,7 @@ from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, 
 from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
+from collector.listener.capacity import Capacity
 from collector.listener.routes import Site
 from collector.listener.serve import Server
 
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
-    from collector.listener.capacity import Capacity
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
+
+ADMIN_CONNECTIONS = 32
+ADMIN_BODY_BYTES = 16 * 1024 * 1024
+"""The admin listener has room of its own, so that a crowd of clients cannot lock the operator out."""
 
 MAX_UNVERIFIED_PRODUCTS = 1000
 """While no product is configured any key is taken, but no more of them than this: each is a lane."""
@@ -108,7 +112,8 @@ def client_front(listener: Listener, shared: Shared) -> Front:
         api_status.PATH: shared.status.methods(settable=settable),
     }
     sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
-    return _front(sockets, Site(routes=routes, gate=Admission.of(listener), report=_report), shared)
+    site = Site(routes=routes, gate=Admission.of(listener), report=_report)
+    return _front(sockets, site, shared.capacity)
 
 
 def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
@@ -126,12 +131,17 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
     if local:
         routes["/v1/status"] = {"GET": status_endpoint(source)}
     sockets = bind(address, mode=0o600)
-    return _front(sockets, Site(routes=routes, gate=Admission(check_host=not local), report=_report), shared)
+    site = Site(routes=routes, gate=Admission(check_host=not local), report=_report)
+    return _front(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
 
 
-def _front(sockets: Sequence[BoundSocket], site: Site, shared: Shared) -> Front:
-    return Front(Server(sockets, site, shared.capacity), site, tuple(sockets))
+def _front(sockets: Sequence[BoundSocket], site: Site, capacity: Capacity) -> Front:
+    return Front(Server(sockets, site, capacity), site, tuple(sockets))
 
 
 def _report(what: str, error: BaseException) -> None:
-    structlog.get_logger().error("listener", what=what, error=f"{type(error).__name__}: {error}")
+    # What the operating system refuses is no bug; of all else the place matters.
+    trace = None if isinstance(error, OSError) else error
+    structlog.get_logger().error(
+        "listener", what=what, error=f"{type(error).__name__}: {error}", exc_info=trace
+    )

@@ -80,11 +80,13 @@ def _show(report: Report) -> None:
         table.add_row(label, *(f"{number:,}" for number in numbers), style=style)
     console = Console(highlight=False)
     console.print(table)
-    ledgers = ", ".join(
-        f"{dialect} {row.delivered:,} of {row.accepted:,} delivered, {row.pending} pending, {row.dead} dead"
-        for dialect, row in report.ledger.items()
-    )
-    click.echo(f"the daemon's own ledger: {ledgers}")
+    answers = [f"{times:,} x {answer}" for answer, times in sorted(report.answers.items())]
+    click.echo(f"the upstream's answers: {', '.join(answers)}")
+    for dialect, row in report.ledger.items():
+        click.echo(
+            f"the daemon's own ledger: {dialect}: {row.accepted:,} accepted = {row.delivered:,} delivered"
+            f" + {row.pending:,} pending + {row.dead:,} dead + {row.gone:,} gone"
+        )
     for fault in report.faults[:MAX_FAULTS]:
         click.echo(f"WRONG: {fault}")
     if len(report.faults) > MAX_FAULTS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -21,6 +22,8 @@ def run(config_path: Path | None) -> None:
     Without a configuration it listens on localhost:9000 and on a UNIX socket, and writes events
     to files below its state directory.
     """
+    # Until the daemon listens for it, SIGHUP would end the process.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     # Imported here: other commands must not pay for the daemon's imports.
     from collector import daemon  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415

@@ -65,7 +65,7 @@ class Process:
         self.name = name
         self.directory = directory
         self._log = directory / f"{name}.log"
-        self._arguments = arguments
+        self.command = [sys.executable, *arguments]
         self._environ = {
             key: value
             for key, value in environ.items()
@@ -96,7 +96,7 @@ class Process:
         with self._log.open("ab") as log:
             # In a session of its own: Ctrl-C is for the demo, which ends it in good order.
             self._process = await trio.lowlevel.open_process(
-                [sys.executable, *self._arguments],
+                self.command,
                 cwd=self.directory,
                 env=self._environ,
                 stdin=subprocess.PIPE if pipes else subprocess.DEVNULL,

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +21,8 @@ if TYPE_CHECKING:
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+_STDERR = 2
+
 _SECRET_KEY = re.compile(r"secret|token|password|authorization|auth$|private|signature", re.IGNORECASE)
 _USERINFO = re.compile(r"(?<=://)[^/@\s]+@")
 
@@ -42,7 +43,7 @@ def to_journal(environ: Mapping[str, str]) -> bool:
     """Whether standard error is the journal's stream."""
     with suppress(OSError, ValueError, KeyError):
         device, inode = environ["JOURNAL_STREAM"].split(":")
-        status = os.fstat(sys.stderr.fileno())
+        status = os.fstat(_STDERR)
         return (status.st_dev, status.st_ino) == (int(device), int(inode))
     return False
 
@@ -59,18 +60,30 @@ def set_up(level: str, form: Literal["logfmt", "json"], environ: Mapping[str, st
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            structlog.processors.format_exc_info,
             redact,
             # journald stamps lines itself.
             *([] if journal else [structlog.processors.TimeStamper(fmt="iso", utc=True, key="time")]),
             _Prefixed(render) if journal else render,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(file=sys.stderr),
+        logger_factory=_Lines,
         cache_logger_on_first_use=True,
     )
     # Libraries log requests with their URLs; what matters of them is logged by us.
     logging.getLogger().addHandler(logging.NullHandler())
     logging.getLogger().setLevel(logging.CRITICAL)
+
+
+class _Lines:
+    """Writes lines to standard error; where that cannot take them, they are lost and nothing else is."""
+
+    def msg(self, line: str) -> None:
+        """Write one line."""
+        with suppress(OSError):
+            os.write(_STDERR, f"{line}\n".encode(errors="replace"))
+
+    log = debug = info = warning = error = critical = exception = msg
 
 
 class _Prefixed:

@@ -56,14 +56,15 @@ class BoundSocket:
 
     def close(self) -> None:
         """Close it, and remove its file if that is still the one made here; more than once is allowed."""
-        self.sock.close()
         made, self._file = self._file, None
         if made is not None:
             path, device, inode = made
+            # While the socket is open its inode cannot be another file's.
             with contextlib.suppress(OSError):
                 found = os.lstat(path)
                 if (found.st_dev, found.st_ino) == (device, inode):
                     Path(path).unlink()
+        self.sock.close()
 
 
 def adopt(sock: socket.socket) -> BoundSocket:
@@ -149,7 +150,7 @@ def _bind_unix(path: str, *, mode: int, group: str | None) -> BoundSocket:
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         parent = Path(path).parent
-        _make_parent(parent, gid)
+        _make_parent(parent, gid, where)
         with _locked(parent, where):
             _clear(path, where)
             made = _bind_closed(sock, path)
@@ -180,11 +181,14 @@ def _group_id(where: str, group: str | None) -> int | None:
         raise BindError(address=where, reason=f"there is no group {group!r}") from None
 
 
-def _make_parent(parent: Path, gid: int | None) -> None:
+def _make_parent(parent: Path, gid: int | None, where: str) -> None:
     """Make a missing directory that nobody but the owner, and the socket's group, may enter."""
     if parent.is_dir():
         return
-    parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BindError(address=where, reason=f"{parent} is not a directory") from None
     if gid is not None:
         os.chown(parent, -1, gid)
         parent.chmod(0o710)

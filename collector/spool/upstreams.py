@@ -69,7 +69,7 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
 
 def _leave(connection: sqlite3.Connection, lane: int) -> None:
     from_seq = next_seq(connection)
-    # Nothing accepted since it came back: it is as if it had been away all the time.
+    # Where nothing was accepted since it came back, it has been away all the time.
     reopened = connection.execute(
         "UPDATE absence SET to_seq = NULL, to_position = NULL, to_bytes = NULL WHERE lane = ? AND to_seq = ?",
         (lane, from_seq),
@@ -84,6 +84,12 @@ def _leave(connection: sqlite3.Connection, lane: int) -> None:
 
 
 def _come_back(connection: sqlite3.Connection, lane: int) -> None:
+    # Where nothing was accepted meanwhile, it was never away.
+    connection.execute(
+        "DELETE FROM absence WHERE lane = ? AND to_seq IS NULL AND from_bytes ="
+        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = absence.lane)",
+        (lane,),
+    )
     connection.execute(
         "UPDATE absence SET (to_seq, to_position, to_bytes) ="
         " (SELECT ?, next_position, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"

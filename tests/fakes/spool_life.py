@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from fakes.clocks import A_DAY, StandingClocks
-from fakes.spools import PRODUCT, batch_of, chunk, database_of, next_run, spool_in, wanted
+from fakes.spools import PRODUCT, batch_of, chunk, database_of, next_run, query, spool_in, wanted
 
-from collector.spool import read, settle
+from collector.spool import database, read, settle
 from collector.spool.passage import Passage
+from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
     from random import Random  # noqa: TID251 - the caller's, and seeded
@@ -85,20 +87,21 @@ class Life:
                 await self._forward(spool)
             database_of(spool).connection.keep_log()
         self._begin("start after a kill")
-        async with self._open(MAIN, THIRD, max_bytes=1_200_000, when_full="drop-oldest") as spool:
-            self._begin("evict")
-            for _ in range(14):
-                await self._accept(spool, pad=30_000)
-            assert spool.counters.ended, "something was evicted"
-            await self._forward(spool)
+        async with self._open(MAIN, THIRD) as spool:
+            with self._being_read():
+                for _ in range(4):
+                    await self._accept(spool)
+                    await self._forward(spool)
             await self._expire(spool)
             await self._forward(spool)
             self._begin("close")
         self._begin("start after a close")
-        async with self._open(MAIN, SECOND, THIRD) as spool:
-            for _ in range(3):
-                await self._accept(spool)
+        async with self._open(MAIN, SECOND, THIRD, max_bytes=700_000, when_full="drop-oldest") as spool:
+            for _ in range(16):
+                await self._accept(spool, pad=16_000)
                 await self._forward(spool)
+            assert spool.counters.ended, "something was evicted"
+            self._begin("close")
 
     def _begin(self, phase: str) -> None:
         self.phases.append((self._recorded.disk.now, phase))
@@ -129,7 +132,7 @@ class Life:
         dialect, product = self._chance.choice((SAMSARA, SAMSARA, TRAINTRACKS))
         events = self._chance.randint(1, 9)
         # Digits of chance, since what compresses well needs no room.
-        size = (pad or self._chance.choice((0, 50, 3000))) // events
+        size = (pad or self._chance.choice((0, 50, 6000))) // events
         body = json.dumps([{"n": n, "pad": self._chance.randbytes(size).hex()} for n in range(events)]).encode()
         gzip = self._chance.random() < 0.3
         if not gzip:
@@ -219,8 +222,17 @@ class Life:
             await self._accept(spool)
         self._begin("expire and vacuum")
         self._clocks.pass_time(A_DAY)
-        expired = await spool.maintain()
-        assert expired
+        before = await query(spool, "PRAGMA page_count")
+        assert await spool.maintain(), "something expired"
+        assert await query(spool, "PRAGMA page_count") < before, "room was given back"
+
+    @contextmanager
+    def _being_read(self) -> Iterator[None]:
+        """While a reader stands still, checkpoints cannot go past it, and the log grows."""
+        with closing(database.open_reader(self._directory / DATABASE_FILE)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM chunk").fetchone()
+            yield
 
 
 def phase_at(phases: Sequence[tuple[int, str]], operation: int) -> str:

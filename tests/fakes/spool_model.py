@@ -150,14 +150,19 @@ class Model:
     def head_events(
         self, lane: ModelLane, *, older_than: int | None = None, wanted_bytes: int | None = None
     ) -> int:
-        """How many events retention ends of a lane: whole chunks, and a batch that they begin."""
+        """How many events retention ends of a lane: whole chunks, and a batch that they begin.
+
+        Eviction ends no more in one step than what lies together.
+        """
         events = taken_bytes = 0
+        end = None
         for seq in lane.needs:
             chunk = self.chunks[seq]
-            if (older_than is not None and chunk.age >= older_than) or (
-                wanted_bytes is not None and taken_bytes >= wanted_bytes
-            ):
+            if older_than is not None and chunk.age >= older_than:
                 break
+            if wanted_bytes is not None and (taken_bytes >= wanted_bytes or end not in {None, chunk.first}):
+                break
+            end = chunk.first + chunk.events
             events += chunk.events
             taken_bytes += chunk.size
         if events == 0:

@@ -121,7 +121,7 @@ def test_ten_kills_under_load_lose_alter_and_reorder_nothing(make_daemon):
                 "all apps are served after the last start",
             )
         upstream.moody = False
-        status = daemon.forwarded()
+        status = daemon.forwarded(within=120)
         assert daemon.stop() == 0
 
     taken, written = arrivals(upstream), in_files(daemon.state_dir / "events")

@@ -65,10 +65,12 @@ def post_traintracks(tmp_path):
 @pytest.fixture(scope="module")
 def newcomer(make_shared_daemon):
     """A daemon without any configuration, on port 9000."""
-    for family, address in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
-        with socket.socket(family) as probe:
-            if probe.connect_ex((address, 9000)) == 0:
-                pytest.skip("port 9000 is in use by another program")
+    try:
+        socket.create_connection(("localhost", 9000), timeout=5).close()
+    except OSError:
+        pass
+    else:
+        pytest.skip("port 9000 is in use by another program")
     if Path("/etc/waystation/config.toml").exists():
         pytest.skip("this machine has a configuration of its own")
     return make_shared_daemon().start()

@@ -143,7 +143,6 @@ def test_environment_variables_override_the_file(make_daemon, tmp_path):
 
 
 @pytest.mark.skipif(not FULL.exists(), reason="this system has no /dev/full")
-@pytest.mark.xfail(reason="a line that cannot be logged ends the daemon", strict=True)
 def test_daemon_works_on_where_its_log_cannot_be_written(make_daemon):
     daemon = make_daemon(TO_FILE)
     daemon.log_file = FULL

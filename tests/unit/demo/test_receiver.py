@@ -94,6 +94,7 @@ async def test_away_it_breaks_connections_and_refuses_new_ones_and_keeps_its_por
             await tell(place, "/away")
             with pytest.raises(wire.Broken):
                 await kept.ask("POST", "/v1/events", EVENTS, headers(place))
+            await kept.aclose()
             with pytest.raises(OSError, match="connect"):
                 await wire.connect(address)
             await tell(place, "/back", msgspec.json.encode(Troubles()))
