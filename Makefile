@@ -27,12 +27,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/flake8-async --enable ASYNC102,ASYNC103 collector
+	$(BIN)/flake8-async --enable ASYNC102,ASYNC103 $$(git ls-files 'collector/*.py')
 	$(BIN)/lint-imports
 
 # Everything, against what is in the tree. The wheel is tested by the system tests among them.
 test: $(READY) lint
-	$(BIN)/pytest -q -m "not soak"
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not soak"
 
 soak: $(READY)
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q

@@ -2,10 +2,10 @@
 
 The examples stand as the two public documents give them:
 
-- Samsara's page "Ingestion API & Events" (http://samsara-analytics.io/docs/ingestion-api/),
-  under "/events": two events, posted plain and as gzip.
-- Traintracks' page "Sending events to Traintracks" (https://github.com/traintracks), under
-  "Example": a batch of two events; and the product key that its text gives.
+- Samsara's page "Ingestion API & Events" (http://samsara-analytics.io, documentation), under
+  "/events": two events, posted plain and as gzip.
+- Traintracks' page "Sending events to Traintracks", under "Example": a batch of two events;
+  and the product key that its text gives.
 
 The generated events are unlike each other and full of what careless software changes on the
 way: digits that no float holds, escapes, spaces, an order of keys, letters beyond the BMP.

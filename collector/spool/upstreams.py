@@ -68,19 +68,11 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
 
 
 def _leave(connection: sqlite3.Connection, lane: int) -> None:
-    from_seq = next_seq(connection)
-    # Where nothing was accepted since it came back, it has been away all the time.
-    reopened = connection.execute(
-        "UPDATE absence SET to_seq = NULL, to_position = NULL, to_bytes = NULL WHERE lane = ? AND to_seq = ?",
-        (lane, from_seq),
+    connection.execute(
+        "INSERT INTO absence (lane, from_seq, from_bytes)"
+        " SELECT lane.id, ?, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = ?",
+        (next_seq(connection), lane),
     )
-    if reopened.rowcount == 0:
-        connection.execute(
-            "INSERT INTO absence (lane, from_seq, from_bytes)"
-            " SELECT lane.id, ?, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
-            " WHERE lane.id = ?",
-            (from_seq, lane),
-        )
 
 
 def _come_back(connection: sqlite3.Connection, lane: int) -> None:

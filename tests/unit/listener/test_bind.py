@@ -272,7 +272,9 @@ def test_an_adopted_socket_may_have_an_abstract_name():
 
 def test_what_the_system_refuses_is_one_clear_line(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(BindError, match=rf"cannot listen on unix:{tmp_path}/file/s: {tmp_path}/file is not a directory"):
+    with pytest.raises(
+        BindError, match=rf"cannot listen on unix:{tmp_path}/file/s: {tmp_path}/file is not a directory"
+    ):
         bind(f"unix:{tmp_path}/file/s")
     with pytest.raises(
         BindError, match=r"cannot listen on 192\.0\.2\.1:0: this machine does not have that address"

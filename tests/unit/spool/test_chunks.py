@@ -72,7 +72,7 @@ async def test_a_gzip_body_is_kept_as_it_came(tmp_path):
 
 
 def test_every_member_of_a_gzip_body_is_read_up_to_the_bound():
-    members = gzip.compress(b"[1,") + gzip.compress(b"2]")
+    members = gzip.compress(b"[1,", mtime=0) + gzip.compress(b"2]")
     assert unpack("gzip", members) == b"[1,2]"
     largest = b" " * limits.MAX_DECODED_BYTES
     assert unpack("gzip", gzip.compress(largest, 1)) == largest
@@ -81,7 +81,7 @@ def test_every_member_of_a_gzip_body_is_read_up_to_the_bound():
 @pytest.mark.parametrize(
     ("encoding", "body"),
     [
-        ("gzip", gzip.compress(b"[]" * 100)[:-9]),
+        ("gzip", gzip.compress(b"[]" * 100, mtime=0)[:-9]),
         ("gzip", b"not gzip"),
         ("zlib", b"not zlib"),
         ("br", b"[]"),

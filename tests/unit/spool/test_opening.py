@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from collector.errors import SpoolLocked, SpoolTooNew, SpoolUnavailable
-from collector.spool import settle
+from collector.spool import read, settle
 from collector.spool.identity import Machine
 from collector.spool.lock import owned
 from fakes.clocks import START, StandingClocks
@@ -199,10 +199,11 @@ async def test_a_machine_without_a_name_is_no_clone_and_a_name_it_gets_is_kept(t
 async def test_a_sealed_batch_keeps_the_device_it_was_sealed_with(tmp_path):
     async with spool_in(tmp_path, device="till-7") as spool:
         await accept(spool, chunk(1))
-        await _seal(spool)
+        batch = await _seal(spool)
     async with spool_in(tmp_path, device="till-8") as spool:
-        assert await query(spool, "SELECT device FROM batch") == [("till-7",)]
-        assert await query(spool, "SELECT device FROM epoch") == [("till-8",)]
+        lane = await lane_of(spool)
+        assert await spool.read(lambda connection: read.outstanding(connection, lane)) == batch
+        assert (batch.device, spool.epoch.device) == ("till-7", "till-8")
 
 
 async def test_boots_are_kept_while_there_are_events_of_theirs(tmp_path):

@@ -157,8 +157,7 @@ async def test_leaving_and_coming_back_with_nothing_between_changes_nothing(tmp_
     async with spool_in(tmp_path, A, B) as spool:
         await accept(spool, chunk(2))
         assert await pending(spool, "second/samsara") == [0, 1, 2, 3]
-        assert await deliver(spool, "second/samsara") == (0, 1)
-        assert await deliver(spool, "second/samsara") == (2, 3)
+        assert await deliver(spool, "second/samsara") == (0, 3)
         assert await query(spool, "SELECT count(*) FROM absence") == [(0,)]
 
 
