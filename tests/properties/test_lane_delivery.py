@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from collector.core.verdict import Delivered, Failure
+from collector.core.verdict import Delivered, Failure, Rejected
 
 if TYPE_CHECKING:
     from fakes.sender import Step
@@ -78,6 +78,7 @@ class Watch(ScriptedSender):
         super().__init__(*script)
         self.sent: dict[str, tuple[int, int, bytes]] = {}
         self.done = 0
+        self.refused: set[int] = set()
 
     async def attempt(self, batch, body):
         sent = (batch.first, batch.last, body)
@@ -88,6 +89,8 @@ class Watch(ScriptedSender):
         outcome = await super().attempt(batch, body)
         if isinstance(outcome.verdict, Delivered):
             self.done = batch.last + 1
+        if isinstance(outcome.verdict, Rejected):
+            self.refused |= {batch.first + index for index, _ in outcome.verdict.named}
         return outcome
 
 
@@ -120,6 +123,7 @@ async def live(directory: Path, upstream, sender: Watch, play: list[Scene], acce
         assert ledger.get("dead", 0) == len(dead)
         assert taken == sorted(set(taken)), "delivered twice, or out of order"
         assert sorted(taken + dead) == list(range(accepted)), "an event is missing, or ended twice"
+        assert set(dead) <= sender.refused, "an event is dead that no answer refused by itself"
         assert await here.batches() == []
 
 
