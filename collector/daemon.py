@@ -153,6 +153,7 @@ async def _serve(
     config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
     async with trio.open_nursery() as maintenance:
+        maintenance.start_soon(spool.sound)
         maintenance.start_soon(_maintain, spool)
         async with trio.open_nursery() as lanes:
             stop.scopes.append(lanes.cancel_scope)
@@ -162,6 +163,7 @@ async def _serve(
                 for front in fronts:
                     await intake.start(front.server.run)
                 _announce(config, fronts)
+                _announce_salvage(spool)
                 notify.ready()
                 await stop.asked.wait()
                 notify.stopping()
@@ -180,6 +182,20 @@ def _announce(config: Config, fronts: list[Front]) -> None:
         log.warning("durability_normal", reason="a power cut may lose the last acknowledged events")
     addresses = ", ".join(bound.address for front in fronts for bound in front.sockets)
     log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
+
+
+def _announce_salvage(spool: Spool) -> None:
+    salvaged = spool.salvaged
+    if salvaged is not None:
+        structlog.get_logger().error(
+            "spool_salvaged",
+            reason=salvaged.reason,
+            set_aside=salvaged.set_aside,
+            chunks=salvaged.chunks,
+            events=salvaged.events,
+            damaged=salvaged.damaged,
+            notes="; ".join(salvaged.notes),
+        )
 
 
 def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:

@@ -8,7 +8,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer
-from collector.spool.overview import IntakeRow, LaneView, LedgerRow, overview
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, overview
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -76,6 +76,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneView]
     ledger: list[LedgerRow]
     received: list[IntakeRow]
+    salvages: list[SalvageRow] = []
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
@@ -133,6 +134,7 @@ class StatusSource:
             lanes=view.lanes,
             ledger=view.ledger,
             received=view.received,
+            salvages=view.salvages,
         )
 
 

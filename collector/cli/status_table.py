@@ -43,6 +43,14 @@ def show(status: Status) -> None:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)
     if status.listeners:
         console.print(_listeners(status))
+    for salvage in status.salvages:
+        ago = format_duration(max(0, (now_ms - salvage.at) // 1000))
+        console.print(
+            f"salvaged {ago} ago from {salvage.set_aside} ({salvage.reason}): {salvage.events:,} events"
+            f" saved, {salvage.damaged:,} known to be lost {salvage.notes}".rstrip(),
+            markup=False,
+            style="yellow",
+        )
     console.print(_lanes(status.lanes, now_ms))
     console.print(_ledger(status))
 

@@ -29,7 +29,12 @@ class Clocks:
 
     def wall_good(self) -> bool:
         """Whether the wall clock is believed."""
-        return self.wall_ms() >= EARLIEST_GOOD_MS
+        return self.plausible(self.wall_ms())
+
+    @staticmethod
+    def plausible(wall: int) -> bool:
+        """Whether a wall clock can be right; ms since 1970."""
+        return wall >= EARLIEST_GOOD_MS
 
     def age_ms(self) -> int:
         """The age clock: it goes on by the monotonic clock, from where it stood."""

@@ -21,8 +21,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from collector.errors import SpoolUnavailable
-from collector.spool import schema
+from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.spool import examine, schema
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,6 +48,7 @@ class Database:
 
     Raises:
         SpoolTooNew: the database was written by a later release.
+        SpoolDamaged: it is not what was written.
         SpoolUnavailable: it cannot be opened.
     """
 
@@ -63,10 +64,15 @@ class Database:
         try:
             self._configure(durability)
             self._empty_wal()
+            examine.examine(self.connection)
             self.migrated = schema.migrate(self.connection, path=str(path))
         except sqlite3.Error as error:
             self.connection.close()
-            raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
+            raise _unusable(error, f"{path}: ") from error
+        except UnicodeDecodeError as error:
+            # The text of SQLite's error, where it quotes a garbled schema.
+            self.connection.close()
+            raise SpoolDamaged("its schema is garbled") from error
         except BaseException:
             self.connection.close()
             raise
@@ -112,7 +118,7 @@ class Database:
         except sqlite3.Error as error:
             self._roll_back()
             self._suspect = True
-            raise SpoolUnavailable(_cause(error)) from error
+            raise _unusable(error) from error
         except BaseException:
             self._roll_back()
             raise
@@ -131,7 +137,7 @@ class Database:
         try:
             self._empty_wal()
         except sqlite3.Error as error:
-            raise SpoolUnavailable(_cause(error)) from error
+            raise _unusable(error) from error
         self._suspect = False
 
     def _empty_wal(self) -> None:
@@ -169,7 +175,7 @@ class Database:
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error as error:
                 self._suspect = True
-                raise SpoolUnavailable(_cause(error)) from error
+                raise _unusable(error) from error
 
     def give_back(self, *, pages: int) -> bool:
         """Return up to `pages` free pages to the file system, all but `KEPT_FREE_PAGES`.
@@ -191,7 +197,7 @@ class Database:
             self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
             self._suspect = True
-            raise SpoolUnavailable(_cause(error)) from error
+            raise _unusable(error) from error
         return surplus > pages
 
     def _free_pages(self) -> int:
@@ -227,6 +233,11 @@ def _make_private(path: Path) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     # The thread that opens is not the one that works; each connection still has one owner at a time.
     return sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
+
+
+def _unusable(error: sqlite3.Error, where: str = "") -> SpoolUnavailable:
+    kind = SpoolDamaged if examine.is_damage(error) else SpoolUnavailable
+    return kind(f"{where}{_cause(error)}")
 
 
 def _cause(error: sqlite3.Error) -> str:

@@ -161,6 +161,8 @@ def chunks(
 
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     seq, first_position, events, day, received_at, published_at, address, encoding, crc, body = row
+    if not isinstance(body, bytes):
+        body = str(body).encode()
     chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body)
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:

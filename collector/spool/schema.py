@@ -27,18 +27,32 @@ A batch carries its device, since a device that is named anew must not change wh
 sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
 chunk for it.
 
+`name_copy` says once more, on a page of its own, which dialect and product each stream is,
+and what each upstream and lane: where the one page that holds them is lost, the chunks can
+still be told apart. `salvage` is the journal of what was saved from damaged files.
+
 Times are ms since 1970, days whole UTC days since 1970, sizes bytes.
 """
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolTooNew
+from collector.errors import SpoolDamaged, SpoolTooNew
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database as SqliteUtilsDatabase
+    from collections.abc import Iterable
+    from typing import Protocol
+
+    class Migrated(Protocol):
+        """A `sqlite_utils.Database`, or anything else with a connection."""
+
+        @property
+        def conn(self) -> sqlite3.Connection:
+            """The connection."""
+
 
 MIGRATION_SET = "spool"
 FIRST = "0001_first_tables"
@@ -186,6 +200,33 @@ CREATE TABLE intake (
     events INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (stream, day)
 ) WITHOUT ROWID;
+CREATE TABLE name_copy (
+    kind TEXT NOT NULL,
+    id INTEGER NOT NULL,
+    first TEXT NOT NULL,
+    second TEXT NOT NULL,
+    PRIMARY KEY (kind, id)
+) WITHOUT ROWID;
+CREATE TRIGGER stream_named AFTER INSERT ON stream BEGIN
+    INSERT OR REPLACE INTO name_copy VALUES ('stream', new.id, new.dialect, new.product);
+END;
+CREATE TRIGGER upstream_named AFTER INSERT ON upstream BEGIN
+    INSERT OR REPLACE INTO name_copy VALUES ('upstream', new.id, new.name, new.kind);
+END;
+CREATE TRIGGER lane_named AFTER INSERT ON lane BEGIN
+    INSERT OR REPLACE INTO name_copy VALUES ('lane', new.id, new.upstream, new.stream);
+END;
+CREATE TABLE salvage (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    set_aside TEXT NOT NULL,
+    epoch TEXT NOT NULL,
+    chunks INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    notes TEXT NOT NULL
+);
 """
 
 
@@ -200,7 +241,7 @@ def _statements(script: str) -> list[str]:
     return statements
 
 
-def first_tables(db: SqliteUtilsDatabase) -> None:
+def first_tables(db: Migrated) -> None:
     """Make the tables of the first release."""
     for statement in _statements(_FIRST_TABLES):
         db.conn.execute(statement)
@@ -233,6 +274,9 @@ def migrate(connection: sqlite3.Connection, *, path: str) -> bool:
     present = applied(connection)
     unknown = tuple(name for name in present if name not in CHANGES)
     if unknown:
+        # A later release knows all of this one's changes, and has more behind them.
+        if present[: len(CHANGES)] != tuple(CHANGES):
+            raise SpoolDamaged(f"the names of its changes are garbled: {', '.join(unknown)}")
         raise SpoolTooNew(path=path, unknown=unknown)
     if len(present) == len(CHANGES):
         return False
@@ -252,3 +296,31 @@ def migrate(connection: sqlite3.Connection, *, path: str) -> bool:
         raise
     connection.execute("COMMIT")
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """A connection as the changes ask for it."""
+
+    conn: sqlite3.Connection
+
+
+def described(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Name and definition of all that the changes have made."""
+    return frozenset(
+        connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"
+            " AND name NOT LIKE '%_sqlite_migrations%'"
+        ).fetchall()
+    )
+
+
+def reference(names: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """What a database that has these changes is made of."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for name in names:
+            CHANGES[name](_Bare(connection))
+        return described(connection)
+    finally:
+        connection.close()

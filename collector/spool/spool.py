@@ -7,19 +7,22 @@ held in memory does not grow with the backlog.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, TypeVar
+import sqlite3
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
-from collector.errors import SpoolFull, SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
 from collector.spool import admission, identity, retention, upstreams
 from collector.spool.committer import Committed, Committer
 from collector.spool.database import Database, open_reader
 from collector.spool.directory import make_directory
+from collector.spool.examine import is_damage
 from collector.spool.lock import owned
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
+from collector.spool.salvage import Salvaged, mark_damaged, open_database
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
     Append,
@@ -33,7 +36,6 @@ from collector.spool.worker import (
 )
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
 
 __all__ = ["Spool", "SpoolOptions", "open_spool"]
@@ -62,6 +64,9 @@ class Spool:
         self.counters = Counters()
         self.used_bytes = 0
         self.healthy = True
+        self.salvaged: Salvaged | None = None
+        self._damage: SpoolDamaged | None = None
+        self._damaged = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
         self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
         self._times = times
@@ -124,9 +129,17 @@ class Spool:
         """Run `work` on the reading connection; all that it sees is of one moment.
 
         Raises:
+            SpoolDamaged: what is on disk is not what was written.
             sqlite3.Error: the disk failed.
         """
-        return await self._reader.run(work)
+        try:
+            return await self._reader.run(work)
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            damage = SpoolDamaged(str(error))
+            self.damaged(damage)
+            raise damage from error
 
     @contextmanager
     def flight(self, lane: int) -> Generator[None]:
@@ -195,6 +208,16 @@ class Spool:
         await self._reader.close()
         await self._writer.close()
 
+    async def sound(self) -> NoReturn:
+        """Wait for as long as nothing shows that the spool is damaged.
+
+        Raises:
+            SpoolDamaged: something did, and the next start will salvage.
+        """
+        await self._damaged.wait()
+        assert self._damage is not None  # noqa: S101 (set before the event)
+        raise self._damage
+
     # -- told by the committer
 
     def committed(self, result: Committed, *, dequeued: int) -> None:
@@ -213,6 +236,15 @@ class Spool:
         self.healthy = False
         self._queued_bytes -= dequeued
         self.counters.failed_commits += 1
+
+    def damaged(self, error: SpoolDamaged) -> None:
+        """What is on disk is not what was written: nothing more can be relied upon."""
+        self.healthy = False
+        if self._damage is None:
+            self._damage = error
+            with suppress(OSError):
+                mark_damaged(self.options.directory / DATABASE_FILE, error.cause)
+            self._damaged.set()
 
 
 @asynccontextmanager
@@ -234,14 +266,20 @@ async def open_spool(
     Raises:
         SpoolLocked: another live process owns it.
         SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: its database cannot be opened.
+        SpoolUnavailable: its database cannot be opened. One that is damaged is set aside,
+            and what can be saved of it is.
     """
     path = options.directory / DATABASE_FILE
     make_directory(options.directory)
     with owned(options.directory / LOCK_FILE):
-        database = Database(path, durability=options.durability)
         try:
-            spool, committer = _prepare(database, options, times, machine, device)
+            database, spool, committer = _open(options, times, machine, device)
+        except SpoolDamaged as damage:
+            # Met behind what is looked at before: this very start salvages.
+            with suppress(OSError):
+                mark_damaged(path, damage.cause)
+            database, spool, committer = _open(options, times, machine, device)
+        try:
             reader = open_reader(path)
         except BaseException:
             database.close()
@@ -256,6 +294,27 @@ async def open_spool(
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
+
+
+def _open(
+    options: SpoolOptions,
+    times: Callable[[identity.Epoch | None], Times],
+    machine: identity.Machine,
+    device: str | None,
+) -> tuple[Database, Spool, Committer]:
+    database, salvaged = open_database(
+        options.directory / DATABASE_FILE,
+        durability=options.durability,
+        upstreams=options.upstreams,
+        now=times(None).wall_ms(),
+    )
+    try:
+        spool, committer = _prepare(database, options, times, machine, device)
+    except BaseException:
+        database.close()
+        raise
+    spool.salvaged = salvaged
+    return database, spool, committer
 
 
 def _prepare(

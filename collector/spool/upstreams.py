@@ -79,7 +79,8 @@ def _come_back(connection: sqlite3.Connection, lane: int) -> None:
     # Where nothing was accepted meanwhile, it was never away.
     connection.execute(
         "DELETE FROM absence WHERE lane = ? AND to_seq IS NULL AND from_bytes ="
-        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = absence.lane)",
+        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
+        "  WHERE lane.id = absence.lane)",
         (lane,),
     )
     connection.execute(

@@ -1,0 +1,386 @@
+"""Salvage: a new spool from what can be read of a damaged one.
+
+The damaged files are set aside and stay as they are. A copy of them is read, row by row, into
+a new database under a new epoch, which takes their place when it is whole and synced. A
+death at any moment leads to a salvage anew, from the same files.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.spool import aside, examine, image, rebuild, schema, scraps
+from collector.spool.database import PAGE_BYTES, Database
+from collector.spool.rowids import DamagedTable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from collector.spool.aside import Marker, Places
+    from collector.spool.examine import Table
+    from collector.spool.rowids import Row
+    from collector.spool.upstreams import Wanted
+
+KEPT_ENTRIES = 20
+"""Salvages that the journal keeps."""
+
+MAX_NOTES = 2000
+"""Characters of an entry's notes."""
+
+SPARE_BYTES = 4 << 20
+
+_LIKELY = 1 << 53
+"""No count, position or time ever comes near it."""
+
+_MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
+
+
+@dataclass(frozen=True, slots=True)
+class Salvaged:
+    """What a salvage came to.
+
+    Attributes:
+        reason: what was damaged.
+        set_aside: where the damaged database is now; its log is beside it.
+        chunks: how many were saved; `events` those in them.
+        damaged: events that waited and are lost, as far as their number is known, over all lanes.
+        notes: what else is to be known.
+    """
+
+    reason: str
+    set_aside: str
+    chunks: int
+    events: int
+    damaged: int
+    notes: tuple[str, ...]
+
+
+def open_database(
+    path: Path, *, durability: Literal["full", "normal"], upstreams: Sequence[Wanted], now: int
+) -> tuple[Database, Salvaged | None]:
+    """Open a spool's database; where it is damaged, what can be saved of it.
+
+    Args:
+        path: of the database, which its caller owns.
+        durability: as for `Database`.
+        upstreams: those of the configuration, for lanes that cannot be read.
+        now: ms since 1970.
+
+    Raises:
+        SpoolTooNew: it was written by a later release.
+        SpoolUnavailable: it cannot be opened, or there is no room to salvage it.
+    """
+    places = aside.Places(path)
+    try:
+        marker = aside.read_marker(places)
+        if marker is not None and aside.replaced(places, marker):
+            aside.finish(places)
+            marker = None
+        if marker is None:
+            try:
+                examine.examine_files(path, page_bytes=PAGE_BYTES)
+                return Database(path, durability=durability), None
+            except SpoolDamaged as error:
+                reason = error.cause
+        else:
+            reason = marker.reason
+        salvaged = _salvage(places, reason, upstreams, now)
+    except (sqlite3.Error, OSError) as error:
+        raise SpoolUnavailable(f"{path}: {error}") from error
+    return Database(path, durability=durability), salvaged
+
+
+def mark_damaged(path: Path, reason: str) -> None:
+    """Have the next start salvage; a disk that refuses even that leaves it to the start to notice.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    aside.mark(aside.Places(path), aside.Marker(reason))
+
+
+def _salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) -> Salvaged:
+    aside.clear(places)
+    _check_room(places)
+    marker = aside.set_aside(places, reason, now=now)
+    with closing(_fresh(places.fresh)) as target:
+        notes = image.build(
+            places.aside(marker.name), places.image, fresh=places.fresh, page_bytes=PAGE_BYTES
+        )
+        with closing(sqlite3.connect(places.image, isolation_level=None)) as source:
+            source.execute("PRAGMA query_only=ON")
+            source.execute("PRAGMA cell_size_check=ON")
+            target.execute("BEGIN")
+            salvaged = _Salvage(source, target, upstreams, now, notes).run(places, marker)
+            target.execute("COMMIT")
+        examine.examine(target)
+    aside.put_in_place(places)
+    aside.finish(places)
+    return salvaged
+
+
+def _check_room(places: Places) -> None:
+    """Salvaging takes two copies for a while: better to say so than to run into it.
+
+    Raises:
+        SpoolUnavailable: they do not fit.
+    """
+    marker = aside.read_marker(places)
+    databases = [places.database, *([places.aside(marker.name)] if marker and marker.name else [])]
+    files = [Path(f"{database}{suffix}") for database in databases for suffix in ("", "-wal")]
+    needed = 2 * sum(file.stat().st_size for file in files if file.exists()) + SPARE_BYTES
+    free = shutil.disk_usage(places.database.parent).free
+    if free < needed:
+        raise SpoolUnavailable(
+            f"it is damaged, and salvaging it takes {needed >> 20} MiB while {free >> 20} are free; make room"
+        )
+
+
+def _fresh(path: Path) -> sqlite3.Connection:
+    """An empty spool, which is synced when it is whole."""
+    path.touch(mode=0o600)
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(f"PRAGMA page_size={PAGE_BYTES}")
+    connection.execute("PRAGMA auto_vacuum=INCREMENTAL")
+    connection.execute("PRAGMA journal_mode=MEMORY")
+    connection.execute("PRAGMA synchronous=OFF")
+    schema.migrate(connection, path=str(path))
+    return connection
+
+
+@dataclass(slots=True)
+class _Salvage:
+    """One salvage, from a damaged database to a fresh one."""
+
+    source: sqlite3.Connection
+    target: sqlite3.Connection
+    upstreams: Sequence[Wanted]
+    now: int
+    notes: list[str]
+    broken: set[str] = field(default_factory=set)
+
+    def run(self, places: Places, marker: Marker) -> Salvaged:
+        """Do it."""
+        tables = {table.name: table for table in examine.tables(self.target)}
+        for table in tables.values():
+            if table.name not in _MADE_ANEW:
+                self._copy(table)
+        self._copy_chunks(tables["chunk"], places)
+        ledger = self._ledger(tables["ledger"])
+        epoch = self._epochs()
+        self._restore_names()
+        self._drop_strays()
+        tally = rebuild.Tally()
+        rebuild.number_on(self.target, self._numbered())
+        rebuild.settle_streams(self.target)
+        lanes = self.target.execute(
+            "SELECT lane.id, next_position FROM lane JOIN stream ON stream.id = lane.stream"
+        ).fetchall()
+        for lane, next_position in lanes:
+            rows = ledger.get(lane, {})
+            shaky = [day for day, row in rows.items() if not rebuild.sound(row, at_most=next_position)]
+            if shaky:
+                self.broken.add("ledger")
+            rebuild.settle_lane(self.target, lane, rows, tally)
+        rebuild.release_unneeded(self.target)
+        for name in sorted(self.broken):
+            self.notes.append(f"table {name} could not be read whole")
+        chunks, events = self.target.execute(
+            "SELECT count(*), coalesce(sum(events), 0) FROM chunk"
+        ).fetchone()
+        notes = tuple(dict.fromkeys(self.notes))
+        salvaged = Salvaged(
+            reason=marker.reason,
+            set_aside=marker.name,
+            chunks=chunks,
+            events=events,
+            damaged=tally.damaged,
+            notes=notes,
+        )
+        self._keep_journal(salvaged, epoch)
+        return salvaged
+
+    def _rows(self, table: Table) -> Iterable[Row]:
+        """The rows that can be read, each as the fresh database's table has it."""
+        found = _described(self.source, table.name)
+        if found is None:
+            self.broken.add(table.name)
+            return
+        reading = DamagedTable(self.source, found)
+        for row in reading.rows():
+            values = dict(zip(found.columns, row, strict=True))
+            if table.name not in {"stream", "lane", "age_clock"} or all(map(_likely, row)):
+                yield tuple(values[column] for column in table.columns if column in values)
+        if reading.damaged:
+            self.broken.add(table.name)
+
+    def _insertion(self, table: Table) -> str:
+        found = _described(self.source, table.name)
+        columns = [column for column in table.columns if found is None or column in found.columns]
+        places = ", ".join("?" for _ in columns)
+        return f"INSERT OR IGNORE INTO {table.name} ({', '.join(columns)}) VALUES ({places})"  # noqa: S608
+
+    def _copy(self, table: Table) -> None:
+        self.target.executemany(self._insertion(table), self._rows(table))
+
+    def _copy_chunks(self, table: Table, places: Places) -> None:
+        found = _described(self.source, table.name) or table
+        bad = 0
+        insertion = self._insertion(table)
+        for row in self._rows(table):
+            if scraps.verifies(found, row):
+                self.target.execute(insertion, row)
+            else:
+                bad += 1
+        if bad:
+            self.notes.append(f"{bad} chunks did not fit their checksums")
+        if self.broken & {"chunk", "stream", "lane"} or bad:
+            before = self.target.total_changes
+            self.target.executemany(insertion, scraps.chunks(places.image, found, page_bytes=PAGE_BYTES))
+            scrapped = self.target.total_changes - before
+            if scrapped:
+                self.notes.append(f"{scrapped} chunks were found page by page")
+        dropped = rebuild.drop_contradictions(self.target)
+        if dropped:
+            self.notes.append(f"{dropped} chunks contradicted those before them")
+
+    def _ledger(self, table: Table) -> dict[int, dict[int, rebuild.Counts]]:
+        """The ledger's rows by lane and day."""
+        ledger: dict[int, dict[int, rebuild.Counts]] = {}
+        for row in self._rows(table):
+            values = {
+                column: value
+                for column, value in zip(table.columns, row, strict=True)
+                if isinstance(value, int)
+            }
+            lane, day = values.pop("lane"), values.pop("day")
+            ledger.setdefault(lane, {})[day] = values
+        return ledger
+
+    def _epochs(self) -> str:
+        """Begin a new epoch, of the same device where that is known."""
+        target = self.target
+        target.execute(
+            "INSERT INTO epoch (number, name, started_at, reason, device, machine)"
+            " SELECT DISTINCT epoch, 'unknown-' || epoch, 0, 'lost', '', '' FROM dead_letter"
+            " WHERE epoch NOT IN (SELECT number FROM epoch)"
+        )
+        row = target.execute(
+            "SELECT device, machine FROM epoch WHERE device <> '' ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+        device, machine = row or (secrets.token_hex(16), "")
+        if row is None:
+            self.notes.append("the device's id is lost: a new one was made")
+        name = secrets.token_hex(8)
+        target.execute(
+            "INSERT INTO epoch (name, started_at, reason, device, machine) VALUES (?, ?, 'salvaged', ?, ?)",
+            (name, self.now, device, machine),
+        )
+        return name
+
+    def _restore_names(self) -> None:
+        """Make streams, upstreams and lanes that could not be read from the copies of their names."""
+        target = self.target
+        # What was read has made copies of its own in passing; the same as those that were read.
+        target.execute(
+            "INSERT OR IGNORE INTO stream (id, dialect, product)"
+            " SELECT id, first, second FROM name_copy WHERE kind = 'stream' ORDER BY id"
+        )
+        target.execute(
+            "INSERT OR IGNORE INTO upstream (id, name, kind, added_at)"
+            " SELECT id, first, second, ? FROM name_copy WHERE kind = 'upstream' ORDER BY id",
+            (self.now,),
+        )
+        lost = target.execute(
+            "INSERT OR IGNORE INTO lane"
+            " (id, upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+            " SELECT id, first, second, 0, 0, 0, ? FROM name_copy WHERE kind = 'lane' ORDER BY id"
+            " RETURNING id",
+            (self.now,),
+        ).fetchall()
+        if lost:
+            self.notes.append(f"{len(lost)} lanes start again at the oldest event")
+        if {"name_copy", "lane"} <= self.broken or {"name_copy", "upstream"} <= self.broken:
+            self._take_configured()
+        # Without a marker a `file` upstream keeps all that it has written, and goes on behind it.
+        target.execute(
+            "UPDATE lane SET failures = 0, next_attempt_at = 0, learned_limit = NULL, settled = NULL,"
+            " state = iif(state IN ('new', 'healthy', 'retrying', 'blocked'), state, 'new')"
+        )
+
+    def _take_configured(self) -> None:
+        """Give each upstream of the configuration a lane in what it takes, where it is not known what was."""
+        for wanted in self.upstreams:
+            self.target.execute(
+                "INSERT OR IGNORE INTO upstream (name, kind, added_at) VALUES (?, ?, ?)",
+                (wanted.name, wanted.kind, self.now),
+            )
+            streams = self.target.execute("SELECT id, dialect, product FROM stream").fetchall()
+            for stream, dialect, product in streams:
+                if wanted.takes(dialect, product):
+                    self.target.execute(
+                        "INSERT OR IGNORE INTO lane"
+                        " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+                        " SELECT id, ?, 0, 0, 0, ? FROM upstream WHERE name = ?",
+                        (stream, self.now, wanted.name),
+                    )
+        self.notes.append("lanes were made as the configuration has them")
+
+    def _drop_strays(self) -> None:
+        """Delete rows that refer to what is lost."""
+        for name in ("chunk", "lane", *(table.name for table in examine.tables(self.target))):
+            keys = self.target.execute(f"PRAGMA foreign_key_list('{name}')").fetchall()
+            for _, _, parent, column, referred, *_ in keys:
+                cursor = self.target.execute(
+                    f"DELETE FROM {name} WHERE {column} NOT IN (SELECT {referred} FROM {parent})"  # noqa: S608
+                )
+                if cursor.rowcount > 0:
+                    self.notes.append(f"{cursor.rowcount} rows of {name} belong to no known {parent}")
+
+    def _numbered(self) -> int:
+        """The number of the last chunk there ever was, where that can be read."""
+        try:
+            row = self.source.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
+        except sqlite3.DatabaseError:
+            return 0
+        number = row[0] if row else 0
+        return number if isinstance(number, int) and 0 <= number < _LIKELY else 0
+
+    def _keep_journal(self, salvaged: Salvaged, epoch: str) -> None:
+        self.target.execute(
+            "INSERT INTO salvage (at, reason, set_aside, epoch, chunks, events, damaged, notes)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                self.now,
+                salvaged.reason[:MAX_NOTES],
+                salvaged.set_aside,
+                epoch,
+                salvaged.chunks,
+                salvaged.events,
+                salvaged.damaged,
+                "; ".join(salvaged.notes)[:MAX_NOTES],
+            ),
+        )
+        self.target.execute(
+            "DELETE FROM salvage WHERE id NOT IN (SELECT id FROM salvage ORDER BY id DESC LIMIT ?)",
+            (KEPT_ENTRIES,),
+        )
+
+
+def _described(connection: sqlite3.Connection, name: str) -> Table | None:
+    try:
+        found = examine.table(connection, name)
+    except (sqlite3.Error, TypeError):
+        return None
+    return found if found.columns else None
+
+
+def _likely(value: object) -> bool:
+    return not isinstance(value, int) or 0 <= value < _LIKELY

@@ -1,0 +1,320 @@
+from __future__ import annotations
+
+import json
+import shutil
+import sqlite3
+from contextlib import closing, suppress
+from random import Random  # noqa: TID251 (seeded)
+
+import pytest
+import trio
+from fakes.spools import PRODUCT, accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
+
+from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.spool import aside, read, salvage, settle, wal
+from collector.spool.spool import DATABASE_FILE
+from collector.spool.verify import verify
+
+LANES = ("a/samsara", "b/samsara", f"a/traintracks/{PRODUCT}")
+FILES = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm")
+PAGE = 8192
+
+
+def open_in(directory):
+    only_samsara = wanted("b", takes=lambda dialect, _: dialect == "samsara")
+    return spool_in(directory, wanted("a"), only_samsara)
+
+
+def body(dice):
+    size = dice.choice([0, 400, 10_000])
+    event = {"timestamp": 1, "sourceId": "till", "eventName": "sold"}
+    return json.dumps([{**event, "pad": dice.randbytes(size).hex()} for _ in range(4)]).encode()
+
+
+async def _fill(directory, target):
+    """A spool as it was when its process died, and as it is when it was closed."""
+    dice = Random(7)  # noqa: S311
+    async with open_in(directory) as spool:
+        for _ in range(30):
+            await accept(spool, chunk(3), chunk(2, dialect="traintracks", product=PRODUCT))
+            await accept(spool, chunk(4, body=body(dice)))
+        for turn in range(4):
+            lane = await lane_of(spool, "a/samsara")
+            run = await spool.read(lambda connection, lane=lane: next_run(connection, lane, max_events=10))
+            batch = await spool.read(lambda connection, lane=lane, run=run: batch_of(connection, lane, run))
+            await spool.write(lambda connection, batch=batch: settle.seal(connection, batch, now=1))
+            if turn < 3:
+                await spool.write(
+                    lambda connection, batch=batch, run=run: settle.delivered(
+                        connection, batch, run, settled=None, learned_limit=None, now=1
+                    )
+                )
+        (target / "died").mkdir()
+        for name in FILES:
+            shutil.copyfile(directory / name, target / "died" / name)
+    (target / "closed").mkdir()
+    shutil.copyfile(directory / DATABASE_FILE, target / "closed" / DATABASE_FILE)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory):
+    target = tmp_path_factory.mktemp("filled")
+    trio.run(_fill, tmp_path_factory.mktemp("spool"), target)
+    return target
+
+
+ACCEPTED = {"a/samsara": 210, "b/samsara": 210, LANES[2]: 60}
+
+
+def hurt(directory, filled, state, name, change):
+    """Copy a spool and change the bytes of one of its files."""
+    shutil.copytree(filled / state, directory, dirs_exist_ok=True)
+    content = bytearray((directory / name).read_bytes())
+    content = change(content) or content
+    (directory / name).write_bytes(content)
+    return directory
+
+
+def zero_page(number):
+    def change(content):
+        content[(number - 1) * PAGE : number * PAGE] = bytes(PAGE)
+
+    return change
+
+
+def root(directory, table):
+    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
+        return connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
+
+
+def raise_damage(spool, problem):
+    spool.damaged(SpoolDamaged(problem))
+    raise SpoolDamaged(problem)
+
+
+async def start(directory):
+    """Start, as often as damage is met late; the spool takes events, and proves itself."""
+    with suppress(SpoolDamaged):
+        return await _start(directory)
+    return await _start(directory)
+
+
+async def _start(directory):
+    async with open_in(directory) as spool:
+        salvaged = spool.salvaged
+        books = {lane.name: await ledger(spool, lane.name) for lane in await spool.read(read.lanes)}
+        proof = await spool.read(verify)
+        await accept(spool, chunk(3), chunk(2, dialect="traintracks", product=PRODUCT))
+        if salvaged is None:
+            # A chunk that is not what was written is found when it is read, and dead-lettered then.
+            proof.problems = [problem for problem in proof.problems if not problem.startswith("chunk")]
+            if proof.problems:
+                # Between what a start looks at: the lane that comes to it says so.
+                raise_damage(spool, proof.problems[0])
+        else:
+            assert proof.problems == []
+            after = await spool.read(verify)
+            assert after.problems == []
+    return salvaged, books
+
+
+def assert_adds_up(books):
+    for book in books.values():
+        assert book.get("accepted", 0) == sum(
+            book.get(fate, 0) for fate in ("pending", "delivered", "dead", "expired", "evicted", "damaged")
+        )
+
+
+async def test_a_sound_spool_is_left_alone(tmp_path, filled):
+    for state in ("died", "closed"):
+        directory = shutil.copytree(filled / state, tmp_path / state)
+        salvaged, books = await start(directory)
+        assert salvaged is None
+        assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+        assert not list(directory.glob("*corrupt*"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_is_damaged_the_spool_starts_and_adds_up(tmp_path, filled, seed):
+    dice = Random(seed)  # noqa: S311
+    for number in range(4):
+        state = dice.choice(["died", "closed"])
+        name = dice.choice(FILES[:2]) if state == "died" else DATABASE_FILE
+
+        def change(content):
+            size = len(content)
+            match dice.randrange(4):
+                case 0:
+                    return content[: dice.randrange(size)]
+                case 1:
+                    for _ in range(dice.choice([1, 40])):
+                        content[dice.randrange(size)] ^= 1 << dice.randrange(8)
+                case 2:
+                    start = dice.randrange(size)
+                    content[start : start + dice.randrange(1, size)] = dice.randbytes(size - start)
+                case _:
+                    start = dice.randrange(size // PAGE) * PAGE
+                    content[start : start + PAGE] = dice.randbytes(PAGE)
+            return None
+
+        directory = hurt(tmp_path / str(number), filled, state, name, change)
+        salvaged, books = await start(directory)
+        assert_adds_up(books)
+        if salvaged is not None:
+            assert (directory / salvaged.set_aside).exists()
+
+
+@pytest.mark.parametrize("share", [0.5, 0.7, 0.9, 0.99])
+async def test_of_a_truncated_database_what_is_left_is_saved_and_the_rest_counted(tmp_path, filled, share):
+    directory = hurt(
+        tmp_path / "x", filled, "closed", DATABASE_FILE, lambda content: content[: int(len(content) * share)]
+    )
+    salvaged, books = await start(directory)
+    assert salvaged.events > 0
+    assert salvaged.damaged > 0
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+    assert books["a/samsara"]["delivered"] == 30
+
+
+@pytest.mark.parametrize("table", ["lane", "stream", "upstream", "ledger", "epoch", "batch", "absence"])
+async def test_a_lost_table_costs_no_event(tmp_path, filled, table):
+    page = root(filled / "closed", table)
+    directory = hurt(tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(page))
+    salvaged, books = await start(directory)
+    assert salvaged is not None
+    assert salvaged.damaged == 0
+    assert set(books) == set(LANES)
+    for name, book in books.items():
+        # What was delivered may be sent again; nothing is missing.
+        assert book["pending"] >= ACCEPTED[name] - (30 if name == "a/samsara" else 0)
+
+
+async def test_a_lost_root_of_the_chunks_is_made_up_for_page_by_page(tmp_path, filled):
+    page = root(filled / "closed", "chunk")
+    directory = hurt(tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(page))
+    salvaged, books = await start(directory)
+    assert salvaged.damaged == 0
+    assert books["a/samsara"] == {"accepted": 210, "pending": 180, "delivered": 30}
+
+
+async def test_a_broken_log_gives_up_what_stands_behind_the_break(tmp_path, filled):
+    def change(content):
+        content[20_000] ^= 1
+
+    directory = hurt(tmp_path / "x", filled, "died", FILES[1], change)
+    salvaged, books = await start(directory)
+    assert "broken behind frame" in salvaged.reason
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def test_a_log_that_is_shorter_than_its_index_says_is_damage(tmp_path, filled):
+    directory = hurt(tmp_path / "x", filled, "died", FILES[1], lambda content: content[:40_000])
+    salvaged, books = await start(directory)
+    assert "frames" in salvaged.reason
+    assert_adds_up(books)
+
+
+def test_a_commit_that_a_power_cut_tore_is_no_damage(filled):
+    log, index = filled / "died" / FILES[1], filled / "died" / "no-index"
+    content = log.read_bytes()
+    commits = [frame for frame in wal.scan(log, index, page_bytes=PAGE).frames if frame.commits]
+    torn = bytearray(content[: commits[5].offset + PAGE])
+    torn[commits[4].offset + 50 + PAGE] ^= 1
+    copy = log.with_name("torn-wal")
+    copy.write_bytes(torn)
+    assert wal.scan(copy, index, page_bytes=PAGE).damage == ""
+
+
+async def test_a_salvage_begins_a_new_epoch_and_keeps_device_and_journal(tmp_path, filled):
+    directory = hurt(
+        tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(root(filled / "closed", "lane"))
+    )
+    async with open_in(directory) as spool:
+        epochs = await query(spool, "SELECT reason, device FROM epoch ORDER BY number")
+        assert [reason for reason, _ in epochs] == ["created", "salvaged"]
+        assert len({device for _, device in epochs}) == 1
+        ((reason, set_aside, events),) = await query(spool, "SELECT reason, set_aside, events FROM salvage")
+        assert (reason, set_aside) == (spool.salvaged.reason, spool.salvaged.set_aside)
+        assert events == spool.salvaged.events
+    async with open_in(directory) as spool:
+        assert spool.salvaged is None
+
+
+async def test_a_chunk_that_was_deleted_does_not_come_back(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, *[chunk(2) for _ in range(20)])
+        lane = await lane_of(spool)
+        run = await spool.read(lambda connection: next_run(connection, lane, max_events=30))
+        batch = await spool.read(lambda connection: batch_of(connection, lane, run))
+        await spool.write(lambda connection: settle.seal(connection, batch, now=1))
+        await spool.write(
+            lambda connection: settle.delivered(
+                connection, batch, run, settled=None, learned_limit=None, now=1
+            )
+        )
+    content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
+    zero_page(root(tmp_path, "chunk_by_stream"))(content)
+    (tmp_path / DATABASE_FILE).write_bytes(content)
+    salvage.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
+    async with spool_in(tmp_path) as spool:
+        assert await ledger(spool) == {"accepted": 40, "pending": 10, "delivered": 30}
+        assert await query(spool, "SELECT sum(events) FROM chunk") == [(10,)]
+
+
+class _PowerCutError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("step", ["mark", "set_aside", "build", "put_in_place", "finish"])
+@pytest.mark.parametrize("after", [False, True])
+async def test_a_death_in_the_middle_of_a_salvage_loses_nothing(tmp_path, filled, monkeypatch, step, after):
+    directory = hurt(tmp_path / "x", filled, "died", FILES[1], lambda content: content[:100] + content[101:])
+    place = salvage.image if step == "build" else aside
+    real = getattr(place, step)
+
+    def die(*arguments, **named):
+        if after:
+            real(*arguments, **named)
+        raise _PowerCutError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(place, step, die)
+        with pytest.raises(_PowerCutError):
+            await start(directory)
+    _, books = await start(directory)
+    assert_adds_up(books)
+    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
+        assert connection.execute("SELECT count(*) FROM salvage").fetchone() == (1,)
+    assert (
+        len([name for name in aside.set_aside_files(directory / DATABASE_FILE) if name.suffix[-1] == "Z"])
+        == 1
+    )
+    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
+
+
+async def test_without_room_for_a_salvage_nothing_is_touched(tmp_path, filled, monkeypatch):
+    directory = hurt(tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(1))
+    before = (directory / DATABASE_FILE).read_bytes()
+    monkeypatch.setattr(salvage, "SPARE_BYTES", 1 << 60)
+    with pytest.raises(SpoolUnavailable, match="make room"):
+        await start(directory)
+    assert (directory / DATABASE_FILE).read_bytes() == before
+
+
+async def test_damage_met_while_running_ends_the_process_and_is_salvaged_next(tmp_path, filled):
+    directory = shutil.copytree(filled / "closed", tmp_path / "x")
+    with pytest.raises(SpoolDamaged):  # noqa: PT012
+        async with open_in(directory) as spool:
+
+            def corrupt(_):
+                error = sqlite3.DatabaseError("database disk image is malformed")
+                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
+                raise error
+
+            with pytest.raises(SpoolDamaged):
+                await spool.read(corrupt)
+            assert not spool.healthy
+            await spool.sound()
+    salvaged, books = await start(directory)
+    assert "malformed" in salvaged.reason
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
