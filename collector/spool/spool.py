@@ -134,6 +134,9 @@ class Spool:
         """
         try:
             return await self._reader.run(work)
+        except SpoolDamaged as met:
+            self.damaged(met)
+            raise
         except sqlite3.Error as error:
             if not is_damage(error):
                 raise

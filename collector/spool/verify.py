@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.core.jsontext import split_array
-from collector.spool import read
+from collector.spool import examine, read
 from collector.spool.rebuild import END, ENDS
 from collector.spool.store import Placed, checksum, unpack
 
@@ -47,7 +47,8 @@ def verify(connection: sqlite3.Connection) -> Proof:
     for step in (_pages, _chunks, _ledger):
         try:
             step(connection, proof)
-        except (sqlite3.Error, UnicodeDecodeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, TypeError) as error:
+            # TypeError: of a row that was found to be garbled before.
             proof.note(f"cannot be read: {error}")
     return proof
 
@@ -59,14 +60,17 @@ def _pages(connection: sqlite3.Connection, proof: Proof) -> None:
 
 
 def _chunks(connection: sqlite3.Connection, proof: Proof) -> None:
-    fields = ", ".join(Placed._fields)
-    for seq, crc, body, *values in connection.execute(
-        f"SELECT seq, checksum, body, {fields} FROM chunk ORDER BY seq"  # noqa: S608 (names of columns)
-    ):
-        placed = Placed(*values)
+    table = examine.table(connection, "chunk")
+    for row in connection.execute(f"{table.selection} ORDER BY seq"):
+        values = dict(zip(table.columns, row, strict=True))
+        seq, crc, body = values["seq"], values["checksum"], values["body"]
         proof.chunks += 1
+        if not table.fits(row):
+            proof.note(f"the row of chunk {seq} is garbled")
+            continue
+        placed = Placed(*(values[name] for name in Placed._fields))
         proof.events += placed.events
-        if not isinstance(body, bytes) or checksum(placed, body) != crc:
+        if checksum(placed, body) != crc:
             proof.note(f"chunk {seq}: its checksum does not fit")
             continue
         try:

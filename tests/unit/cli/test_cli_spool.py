@@ -11,7 +11,6 @@ from fakes.spools import accept, chunk, spool_in, wanted
 
 from collector.__main__ import main
 
-
 A_MOMENT = 1_780_000_000_000
 """In 2026: neither of an age that no clock has, nor in the future of any test."""
 
@@ -85,7 +84,7 @@ def test_export_writes_every_pending_event_to_a_new_private_file(home, capsys):
 
 
 def test_export_goes_on_behind_a_damaged_chunk_and_says_so(home, capsys):
-    change(home, "UPDATE chunk SET body = 'x' WHERE seq = 1")
+    change(home, "UPDATE chunk SET body = X'78' WHERE seq = 1")
     code, out, err = run(capsys, "spool", "export")
     assert code == 1
     assert [json.loads(line)["position"] for line in out.splitlines()] == [3, 4, 5]

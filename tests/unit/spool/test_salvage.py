@@ -242,9 +242,9 @@ async def test_a_salvage_begins_a_new_epoch_and_keeps_device_and_journal(tmp_pat
 
 async def test_a_chunk_that_was_deleted_does_not_come_back(tmp_path):
     async with spool_in(tmp_path) as spool:
-        await accept(spool, *[chunk(2) for _ in range(20)])
+        await accept(spool, *[chunk(2, pad=300) for _ in range(100)])
         lane = await lane_of(spool)
-        run = await spool.read(lambda connection: next_run(connection, lane, max_events=30))
+        run = await spool.read(lambda connection: next_run(connection, lane, max_events=100))
         batch = await spool.read(lambda connection: batch_of(connection, lane, run))
         await spool.write(lambda connection: settle.seal(connection, batch, now=1))
         await spool.write(
@@ -253,12 +253,12 @@ async def test_a_chunk_that_was_deleted_does_not_come_back(tmp_path):
             )
         )
     content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
-    zero_page(root(tmp_path, "chunk_by_stream"))(content)
+    zero_page(root(tmp_path, "chunk"))(content)
     (tmp_path / DATABASE_FILE).write_bytes(content)
     salvage.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
     async with spool_in(tmp_path) as spool:
-        assert await ledger(spool) == {"accepted": 40, "pending": 10, "delivered": 30}
-        assert await query(spool, "SELECT sum(events) FROM chunk") == [(10,)]
+        assert await ledger(spool) == {"accepted": 200, "pending": 100, "delivered": 100}
+        assert await query(spool, "SELECT sum(events) FROM chunk") == [(100,)]
 
 
 class _PowerCutError(Exception):
@@ -299,6 +299,20 @@ async def test_without_room_for_a_salvage_nothing_is_touched(tmp_path, filled, m
     with pytest.raises(SpoolUnavailable, match="make room"):
         await start(directory)
     assert (directory / DATABASE_FILE).read_bytes() == before
+
+
+async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(2), chunk(3), chunk(4))
+    with closing(sqlite3.connect(tmp_path / DATABASE_FILE, isolation_level=None)) as connection:
+        connection.execute("UPDATE chunk SET day = x'00ff' WHERE seq = 2")
+    with pytest.raises(SpoolDamaged):  # noqa: PT012
+        async with spool_in(tmp_path) as spool:
+            lane = await lane_of(spool)
+            await spool.read(lambda connection: next_run(connection, lane))
+    async with spool_in(tmp_path) as spool:
+        assert await ledger(spool) == {"accepted": 9, "pending": 6, "damaged": 3}
+        assert spool.salvaged.damaged == 3
 
 
 async def test_damage_met_while_running_ends_the_process_and_is_salvaged_next(tmp_path, filled):
