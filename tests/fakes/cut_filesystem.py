@@ -59,9 +59,7 @@ class CutFilesystem:
             stdout=subprocess.PIPE,
         )
         try:
-            assert self._holder.stdout is not None
-            if self._holder.stdout.readline() != b"\n":
-                raise Impossible("no mount namespace can be made")
+            self._await_holder()
             self._mount()
         except BaseException:
             self._let_go()
@@ -72,6 +70,12 @@ class CutFilesystem:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._let_go()
+
+    def _await_holder(self) -> None:
+        assert self._holder is not None
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != b"\n":
+            raise Impossible("no mount namespace can be made")
 
     @staticmethod
     def _check() -> None:

@@ -8,7 +8,6 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,23 +101,24 @@ class Site:
     def check(self) -> None:
         status = self.daemon.forwarded()
         assert unbalanced(status) == []
-        (arrived,) = arrivals(self.upstream).values()
+        taken = arrivals(self.upstream)
+        assert len(taken) <= 1, "one lane, and one epoch"
+        arrived = next(iter(taken.values()), {})
         assert delivery_faults(self.sent, self.acknowledged, arrived) == []
         assert repeat_faults(whole(self.upstream.received)) == []
         assert self.upstream.book.problems == []
         assert total(status, "accepted", lane="samsara") == len(arrived)
         assert total(status, "delivered", lane="samsara") == len(arrived)
-        assert len(in_files(self.daemon.state_dir / "events")["samsara"]) == len(arrived)
+        assert len(in_files(self.daemon.state_dir / "events").get("samsara", {})) == len(arrived)
         assert "Traceback" not in self.daemon.log()
 
 
 @contextmanager
 def site(home: Path) -> Iterator[Site]:
-    home.mkdir()
+    runtime = home / "run"
+    runtime.mkdir(parents=True, mode=0o700)
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream())
-        # A socket's path has to be short.
-        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-")))
         daemon = Daemon(WAYSTATION, home, runtime, CONFIG.replace("URL", upstream.url))
         stack.callback(lambda: print(daemon.log()))  # noqa: T201 - pytest shows it where a test failed
         stack.callback(daemon.close)
@@ -163,7 +163,7 @@ def fail_once(here: Site, fault: Fault, log: Path, *, recover: bool) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("call", "error", "step"), [("fdatasync", "EIO", 1), ("fsync", "EIO", 1), ("pwrite64", "ENOSPC", 7)]
+    ("call", "error", "step"), [("fdatasync", "EIO", 1), ("fsync", "EIO", 1), ("pwrite64", "ENOSPC", 10)]
 )
 def test_a_request_outlives_the_failure_of_each_single_call(tmp_path, chance, call, error, step):
     with site(tmp_path / "home") as here:
@@ -191,9 +191,7 @@ def test_a_request_outlives_the_failure_of_every_call(tmp_path, call, error, rec
 
 
 @pytest.mark.parametrize(("call", "error", "last"), [("fdatasync", "EIO", 4), ("pwrite64", "ENOSPC", 40)])
-def test_while_every_call_fails_nothing_is_accepted_and_then_all_is_well(
-    tmp_path, chance, call, error, last
-):
+def test_while_every_call_fails_nothing_is_accepted_and_then_all_is_well(tmp_path, chance, call, error, last):
     fault = Fault(call, error, chance.choice((1, chance.randint(2, last))), lasting=True)
     with site(tmp_path / "home") as here:
         here.daemon.start()
@@ -270,7 +268,7 @@ def test_a_full_disk_that_takes_no_process_id_keeps_no_daemon_from_starting(tmp_
 
 
 @pytest.mark.soak
-@pytest.mark.parametrize("call", [*CALLS_OF_A_START, "fsync", "pread64"])
+@pytest.mark.parametrize("call", [*CALLS_OF_A_START, "fsync"])
 def test_every_start_that_fails_loses_nothing(tmp_path, call):
     with site(tmp_path / "home") as here:
         here.daemon.start()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import secrets
 import sys
-import tempfile
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -129,8 +128,8 @@ def site(tmp_path: Path, chance: Random, *, durability: str) -> Iterator[Site]:
         except Impossible as error:
             pytest.skip(f"no power can be cut here: {error}")
         upstream = stack.enter_context(Outage())
-        # A socket's path has to be short.
-        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-")))
+        runtime = tmp_path / "run"
+        runtime.mkdir(mode=0o700)
         command = disk.command(Path(sys.executable).with_name("waystation"), tmp_path)
         config = CONFIG.replace("URL", upstream.url).replace("DURABILITY", durability)
         daemon = Daemon(command, tmp_path, runtime, config, {"PRODUCT_SECRET": PRODUCT[1]})

@@ -3,11 +3,11 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from fakes.disks import let_fail
+from fakes.spools import accept, bulk, chunk, database_of, ledger, query, snapshot, spool_in
 
 from collector.errors import SpoolUnavailable
 from collector.spool.database import Database
-from fakes.disks import let_fail
-from fakes.spools import accept, bulk, chunk, database_of, ledger, query, snapshot, spool_in
 
 TRUNCATE = "PRAGMA wal_checkpoint(TRUNCATE)"
 
