@@ -74,6 +74,8 @@ async def test_a_group_is_bounded(monkeypatch, limit, value, sizes):
     await writer.close()
     # Closing twice is closing once, and what comes after is refused.
     await writer.close()
+    # What the thread ends with must not come up in another test.
+    await trio.to_thread.run_sync(writer._thread.join)
     assert recorder.closed
     late = Ticket()
     writer.put(Work(print, late))
