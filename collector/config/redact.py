@@ -9,6 +9,7 @@ REDACTED = "***"
 # Greedy up to the last @ before a slash, since a password may itself hold an @.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
+_KEY = re.compile(r"[A-Za-z0-9._~%\[\]-]+=")
 _BEHIND_PATH = re.compile(r"(://[^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
 
 
@@ -29,6 +30,6 @@ def _without_values(found: re.Match[str]) -> str:
 
 
 def _without_value(part: str) -> str:
-    key, separator, _ = part.partition("=")
+    key = _KEY.match(part)
     # What stands there without a key may itself be the secret.
-    return f"{key}={REDACTED}" if separator else REDACTED if part else ""
+    return f"{key[0]}{REDACTED}" if key else REDACTED if part else ""

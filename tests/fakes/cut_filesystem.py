@@ -105,7 +105,11 @@ class CutFilesystem:
         return Path(f"/proc/{self._holder.pid}/root{self.mount_point}")
 
     def cut(self) -> None:
-        """Cut the power: nothing is written from here on, and each write and sync fails."""
+        """Cut the power: nothing is written from here on, and each write and sync fails.
+
+        A sync that is under way may say that it succeeded, and the data not be there: seen in one of
+        sixty cuts, on Linux 6.18, and only in the milliseconds that this takes.
+        """
         root = os.open(self.seen_from_outside, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(root, _FS_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))
