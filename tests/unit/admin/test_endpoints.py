@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import sqlite3
+from typing import TYPE_CHECKING
 
 from fakes.spools import spool_in
 
 from collector.admin.status import Asynchronous, live_endpoint, ready_endpoint
-from collector.core.http import Answer
 from collector.listener.routes import Peer, Request
+
+if TYPE_CHECKING:
+    from collector.core.http import Answer
 
 ASK = Request("GET", "/", "", "1.1", {}, Peer("unix"))
 
