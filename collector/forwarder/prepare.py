@@ -248,7 +248,7 @@ def _bury_damaged(
     """
     chunk = damage.chunk
     # Nothing that the chunk says of itself is believed where its neighbours can be asked.
-    end = position_after(connection, lane.stream, chunk.seq)
+    end = position_after(connection, lane.stream, chunk.seq, end_seq=lane.end_seq)
     events = end - lane.cursor_position
     if events < 1:
         raise InconsistentError(str(damage))

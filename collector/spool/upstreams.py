@@ -79,7 +79,8 @@ def _come_back(connection: sqlite3.Connection, lane: int) -> None:
     # Where nothing was accepted meanwhile, it was never away.
     connection.execute(
         "DELETE FROM absence WHERE lane = ? AND to_seq IS NULL AND from_bytes ="
-        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = absence.lane)",
+        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
+        "  WHERE lane.id = absence.lane)",
         (lane,),
     )
     connection.execute(
@@ -135,29 +136,35 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
         if not upstream.takes(dialect, product):
             continue
         oldest = connection.execute(
-            "SELECT seq, first_position FROM chunk WHERE stream = ? ORDER BY seq LIMIT 1", (stream,)
+            "SELECT seq, first_position FROM chunk WHERE stream = ? AND only_lane IS NULL"
+            " ORDER BY seq LIMIT 1",
+            (stream,),
         ).fetchone()
         if oldest is None:
             continue
         (lane,) = connection.execute(
             "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
             " SELECT upstream.id, stream.id, ?, ?,"
-            "  stored_bytes - (SELECT sum(length(body)) FROM chunk WHERE chunk.stream = stream.id), ?"
+            "  stored_bytes - (SELECT sum(length(body)) FROM chunk"
+            "   WHERE chunk.stream = stream.id AND only_lane IS NULL), ?"
             " FROM upstream, stream WHERE upstream.name = ? AND stream.id = ? RETURNING id",
             (*oldest, now, upstream.name, stream),
         ).fetchone()
         connection.execute(
             "INSERT INTO ledger (lane, day, accepted, pending)"
-            " SELECT ?, day, sum(events), sum(events) FROM chunk WHERE stream = ? GROUP BY day",
+            " SELECT ?, day, sum(events), sum(events) FROM chunk"
+            "  WHERE stream = ? AND only_lane IS NULL GROUP BY day",
             (lane, stream),
         )
-        # What others have sent since, behind what one that left still keeps.
+        # What others have sent since, behind what one that left still keeps, and what is for one alone.
         connection.execute(
             "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
-            " SELECT ?, seq_before + 1, seq, first_position, 0, 0 FROM ("
+            " SELECT ?1, seq_before + 1, seq, first_position, 0, 0 FROM ("
             "  SELECT seq, first_position, lag(seq) OVER by_seq AS seq_before,"
             "   lag(first_position + events) OVER by_seq AS end_before"
-            "  FROM chunk WHERE stream = ? WINDOW by_seq AS (ORDER BY seq))"
+            "  FROM (SELECT seq, first_position, events FROM chunk WHERE stream = ?2 AND only_lane IS NULL"
+            "   UNION ALL SELECT ?3, next_position, 0 FROM stream WHERE id = ?2)"
+            "  WINDOW by_seq AS (ORDER BY seq))"
             " WHERE first_position <> end_before",
-            (lane, stream),
+            (lane, stream, next_seq(connection)),
         )

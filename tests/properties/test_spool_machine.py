@@ -38,8 +38,10 @@ from hypothesis.stateful import (
 from collector.core import batch as batches
 from collector.core.narrowing import half_end
 from collector.errors import SpoolUnavailable
-from collector.spool import read, retention, settle
+from collector.spool import read, replay, retention, settle
 from collector.spool.identity import Machine
+from collector.spool.letters import Choice
+from collector.spool.options import LetterBounds
 from collector.spool.passage import Passage
 
 SAMSARA = ("samsara", "")
@@ -57,6 +59,8 @@ CONFIGURATIONS = (
 )
 FROM_OLDEST = ("c", "d")
 MAX_AGE = 100
+MAX_LETTERS = 4
+MAX_LETTER_AGE = 150
 
 OUTCOMES = ("deliver", "deliver", "deliver", "postpone", "suspect", "condemn")
 
@@ -101,6 +105,7 @@ class SpoolMachine(RuleBasedStateMachine):
             clocks=self.clocks,
             machine=Machine(f"machine-{self.machine}", ""),
             max_age=MAX_AGE,
+            letters=LetterBounds(max_count=MAX_LETTERS, max_age=MAX_LETTER_AGE),
         )
         self.model.configure(configuration, FROM_OLDEST)
         self.spool = self.run(self.context.__aenter__)
@@ -244,12 +249,51 @@ class SpoolMachine(RuleBasedStateMachine):
         self.put_away(lane, row, passage, "damaged")
 
     def put_away(self, lane, row, passage, fate):
-        letter = settle.DeadLetter(row.cursor_position, 0, 0, None, "", "bad", 400, "no", b"{}")
+        ((day, events),) = passage.days
+        letter = settle.DeadLetter(row.cursor_position, day, 0, None, "", "bad", 400, "no", b"{}")
         burying = partial(settle.buried, lane=row.id, letter=letter, passage=passage, batch=lane.batch, now=0)
         assert self.write(partial(burying, epoch=self.spool.epoch.name, fate=fate))
-        self.model.letters += 1
-        self.model.finish(lane, sum(events for _, events in passage.days), fate)
+        ((age,),) = self.read(lambda connection: connection.execute("SELECT age FROM age_clock").fetchall())
+        self.model.bury(lane, day, age=age, damaged=fate == "damaged")
+        self.model.finish(lane, events, fate)
         self.model.end_batch(lane)
+
+    # -- dead letters
+
+    @precondition(lambda self: self.model.letters)
+    @rule(numbers=st.sets(which, min_size=1, max_size=4), everything=st.booleans())
+    def replay(self, numbers, everything):
+        present = list(self.model.letters)
+        named = present if everything else [present[number % len(present)] for number in numbers]
+        done = self.run(replay.replay, self.spool, self.choice(named, everything=everything))
+        replayed = self.model.replayable(set(named))
+        damaged = {number for number in named if self.model.letters[number].damaged}
+        assert done == replay.Replayed(len(replayed), len(damaged), len({*named} - {*replayed} - damaged))
+        letters = [self.model.letters.pop(number) for number in replayed]
+        for (lane, day), group in itertools.groupby(
+            letters, key=lambda letter: (id(letter.lane), letter.day)
+        ):
+            events = list(group)
+            assert {id(letter.lane) for letter in events} == {lane}
+            ((size, count),) = self.read(partial(self.chunk_row, seq=self.model.next_seq))
+            assert count == len(events)
+            self.model.replay(events[0].lane, day, count, age=self.clocks.age, size=size)
+
+    @precondition(lambda self: self.model.letters)
+    @rule(numbers=st.sets(which, min_size=1, max_size=2))
+    def purge(self, numbers):
+        present = list(self.model.letters)
+        named = {present[number % len(present)] for number in numbers}
+        assert self.run(replay.purge, self.spool, self.choice(named)) == len(named)
+        for number in named:
+            del self.model.letters[number]
+
+    def choice(self, named, *, everything=False):
+        return Choice(all=True) if everything else Choice(ids=tuple(named))
+
+    def chunk_row(self, connection, seq):
+        rows = connection.execute("SELECT length(body), events FROM chunk WHERE seq = ?", (seq,))
+        return rows.fetchall()
 
     # -- retention, time and damage
 
@@ -284,6 +328,7 @@ class SpoolMachine(RuleBasedStateMachine):
                 predicted[name] = events
                 self.model.retire(lane, events, "expired")
         assert expired == predicted
+        self.model.trim_letters(max_count=MAX_LETTERS, died_before=self.clocks.age - MAX_LETTER_AGE)
 
     def evict(self, in_flight, spared, wanted_bytes):
         evicted = self.write(
@@ -380,14 +425,15 @@ class SpoolMachine(RuleBasedStateMachine):
             assert [item.position for item in row.condemned] == lane.condemned
             assert row.suspect_end == lane.suspect_end
         received = connection.execute(
-            "SELECT dialect, product, next_position, (SELECT sum(events) FROM intake WHERE intake.stream = id)"
-            " FROM stream"
+            "SELECT dialect, product, next_position, next_position - replayed,"
+            " (SELECT sum(events) FROM intake WHERE intake.stream = id) FROM stream"
         ).fetchall()
-        assert {(row[0], row[1]): (row[2], row[3]) for row in received if row[2]} == {
-            stream: (self.model.next_position[stream], count) for stream, count in self.model.received.items()
+        assert {(row[0], row[1]): (row[2], row[3], row[4]) for row in received if row[2]} == {
+            stream: (self.model.next_position[stream], count, count)
+            for stream, count in self.model.received.items()
         }
-        ((letters,),) = connection.execute("SELECT count(*) FROM dead_letter").fetchall()
-        assert letters == self.model.letters
+        letters = connection.execute("SELECT id FROM dead_letter ORDER BY id").fetchall()
+        assert [number for (number,) in letters] == sorted(self.model.letters)
         batch_ids = {batch_id for (batch_id,) in connection.execute("SELECT id FROM batch").fetchall()}
         assert not batch_ids & self.model.ended
 
