@@ -30,8 +30,11 @@ from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
-from collector.spool.overview import products
-from collector.spool.spool import Spool, SpoolOptions, open_spool
+from collector.listener.products import ProductSecrets
+from collector.spool.opening import open_spool
+from collector.spool.options import LetterBounds
+from collector.spool.overview import products as known_products
+from collector.spool.spool import Spool, SpoolOptions
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
@@ -112,6 +115,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
     clocks = Clocks()
     async with AsyncExitStack() as stack:
         spool = await stack.enter_async_context(_open_spool(config))
+        _announce_salvage(spool)
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
             stack.push_async_callback(sender.aclose)
@@ -130,13 +134,14 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             uptime=lambda: trio.current_time() - started,
             pid=os.getpid(),
         )
+        products = ProductSecrets(config.product, environ)
         shared = Shared(
             config=config,
             spool=spool,
             status=ApiStatus(),
             capacity=Capacity(),
-            takes=Takers(config, await spool.read(products)),
-            products={product.key: (product.secret.read(environ),) for product in config.product},
+            takes=Takers(config, await spool.read(known_products)),
+            products=products,
             now_ms=clocks.wall_ms,
         )
         for listener in config.listener:
@@ -145,33 +150,38 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         for address in config.admin.bind:
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
-        stop.hurry = forwarder.hurry
-        await _serve(config, Notifier(environ), spool, forwarder, fronts, stop)
+
+        def hurry() -> None:
+            products.refresh()
+            forwarder.hurry()
+
+        stop.hurry = hurry
+        stack.callback(setattr, stop, "hurry", _nothing)
+        async with trio.open_nursery() as upkeep:
+            upkeep.start_soon(spool.sound)
+            upkeep.start_soon(_maintain, spool, products)
+            await _serve(config, Notifier(environ), forwarder, fronts, stop)
+            upkeep.cancel_scope.cancel()
 
 
 async def _serve(
-    config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
+    config: Config, notify: Notifier, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
-    async with trio.open_nursery() as maintenance:
-        maintenance.start_soon(spool.sound)
-        maintenance.start_soon(_maintain, spool)
-        async with trio.open_nursery() as lanes:
-            stop.scopes.append(lanes.cancel_scope)
-            lanes.start_soon(forwarder.run)
-            async with trio.open_nursery() as intake:
-                stop.scopes.append(intake.cancel_scope)
-                for front in fronts:
-                    await intake.start(front.server.run)
-                _announce(config, fronts)
-                _announce_salvage(spool)
-                notify.ready()
-                await stop.asked.wait()
-                notify.stopping()
-                structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
-                forwarder.stop(drain_timeout=config.drain_timeout)
-                for front in fronts:
-                    front.server.stop(trio.current_time() + config.drain_timeout)
-        maintenance.cancel_scope.cancel()
+    async with trio.open_nursery() as lanes:
+        stop.scopes.append(lanes.cancel_scope)
+        lanes.start_soon(forwarder.run)
+        async with trio.open_nursery() as intake:
+            stop.scopes.append(intake.cancel_scope)
+            for front in fronts:
+                await intake.start(front.server.run)
+            _announce(config, fronts)
+            notify.ready()
+            await stop.asked.wait()
+            notify.stopping()
+            structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
+            forwarder.stop(drain_timeout=config.drain_timeout)
+            for front in fronts:
+                front.server.stop(trio.current_time() + config.drain_timeout)
 
 
 def _announce(config: Config, fronts: list[Front]) -> None:
@@ -185,6 +195,8 @@ def _announce(config: Config, fronts: list[Front]) -> None:
 
 
 def _announce_salvage(spool: Spool) -> None:
+    if spool.unconfirmed:
+        structlog.get_logger().warning("damage_not_confirmed", reason=spool.unconfirmed)
     salvaged = spool.salvaged
     if salvaged is not None:
         structlog.get_logger().error(
@@ -218,6 +230,12 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
         when_full=config.spool.when_full,
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
+        letters=LetterBounds(
+            max_count=config.dead_letters.max_count,
+            # Letters that filled the quota would stop all events.
+            max_bytes=min(config.dead_letters.max_bytes, config.spool.max_bytes // 4),
+            max_age=round(config.dead_letters.max_age * 1000),
+        ),
     )
     return open_spool(options, clocks, machine=this_machine(), device=config.device)
 
@@ -236,12 +254,14 @@ def _sender(
     )
 
 
-async def _maintain(spool: Spool) -> None:
-    """Expire and vacuum, and tell once a round what age and quota ended."""
+async def _maintain(spool: Spool, products: ProductSecrets) -> None:
+    """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
     log = structlog.get_logger()
     told: dict[tuple[str, str], int] = {}
+    told_letters: dict[str, int] = {}
     while True:
         await trio.sleep(MAINTENANCE_SECONDS)
+        products.refresh()
         try:
             await spool.maintain()
         except SpoolUnavailable as error:
@@ -250,3 +270,7 @@ async def _maintain(spool: Spool) -> None:
             if events > told.get((fate, lane), 0):
                 log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))
                 told[fate, lane] = events
+        for lane, count in spool.counters.letters_ended.items():
+            if count > told_letters.get(lane, 0):
+                log.warning("dead_letters_ended", lane=lane, letters=count - told_letters.get(lane, 0))
+                told_letters[lane] = count

@@ -14,7 +14,6 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from collector.admin.snapshot import snapshot
 from collector.config.redact import redact_url
 from collector.config.units import format_size
 from collector.errors import SecretError, UpstreamError, WaystationError
@@ -22,7 +21,8 @@ from collector.forwarder.keys import UpstreamKey
 from collector.forwarder.trust import tls_context
 from collector.host.clock import Clocks
 from collector.spool.aside import Places, read_marker, set_aside_files
-from collector.spool.spool import DATABASE_FILE
+from collector.spool.copy import copied
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.verify import verify
 
 if TYPE_CHECKING:
@@ -160,12 +160,13 @@ def _spool(directory: Path) -> tuple[Check, int | None]:
     """Prove the ledger against the chunks; also when the newest chunk was accepted."""
     name = "spool"
     marker = read_marker(Places(directory / DATABASE_FILE))
-    restart = "restart the daemon: it sets the damaged file aside and salvages what can be read"
+    restart = "restart the daemon: it looks again, sets a damaged file aside and salvages what can be read"
     if marker is not None:
         return _fail(name, f"it is damaged: {marker.reason}", restart), None
     newest = None
     try:
-        with snapshot(directory) as connection:
+        with copied(directory, beside_daemon=True) as connection:
+            assert connection is not None  # noqa: S101 (it is there)
             proof = verify(connection)
             if not proof.problems:
                 (newest,) = connection.execute("SELECT max(received_at) FROM chunk").fetchone()

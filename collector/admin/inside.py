@@ -8,8 +8,8 @@ import msgspec
 
 from collector.config.units import format_size
 from collector.spool.aside import Places, read_marker, set_aside_files
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.overview import SalvageRow  # noqa: TC001 (msgspec reads the annotations)
-from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -60,7 +60,7 @@ class Inside(msgspec.Struct, frozen=True, kw_only=True):
         yield "pending", f"{self.pending_events:,} events, counted once a lane"
         yield "dead letters", f"{self.dead_letters:,}"
         if self.damaged:
-            yield "damaged", f"{self.damaged}; the next start salvages"
+            yield "damaged", f"{self.damaged}; the next start looks, and salvages"
         for file in self.set_aside:
             yield "set aside", f"{file.name} {format_size(file.bytes)}"
         for row in self.salvages:

@@ -2,34 +2,31 @@
 
 from __future__ import annotations
 
-import sqlite3
 from pathlib import Path
 
 from collector import __version__
-from collector.admin.snapshot import snapshot
 from collector.admin.status import SpoolView, Status, healthy_lanes
-from collector.errors import SpoolUnavailable
+from collector.spool.copy import copied
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.overview import overview
 from collector.spool.read import epoch
-from collector.spool.spool import DATABASE_FILE
 
 
 def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
     """Read a spool without changing it; None where there is none.
 
     Raises:
+        DaemonUnavailable: a daemon has it open, and should have been asked.
         SpoolUnavailable: it cannot be read.
     """
     path = directory / DATABASE_FILE
-    if not path.exists():
-        return None
-    with snapshot(directory) as connection:
-        try:
-            view = overview(connection)
-            name, device = epoch(connection)
-        except sqlite3.Error as error:
-            raise SpoolUnavailable(f"{path} cannot be read: {error}") from error
-    used = sum(file.stat().st_size for file in (path, Path(f"{path}-wal")) if file.exists())
+    log = Path(f"{path}-wal")
+    with copied(directory) as connection:
+        if connection is None:
+            return None
+        view = overview(connection)
+        name, device = epoch(connection)
+        used = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
     return Status(
         version=__version__,
         running=False,

@@ -30,6 +30,9 @@ COMMANDS = {
     "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
     "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
     "doctor": Entry("collector.cli.doctor:doctor", "Check everything, and say what to do."),
+    "dead-letters": Entry(
+        "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
+    ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
@@ -15,8 +16,7 @@ from collector.errors import UsageError, WaystationError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
-    from contextlib import AbstractContextManager
+    from collections.abc import Generator, Iterator
 
     from collector.config.model import Config
     from collector.spool.read import Lane
@@ -40,14 +40,15 @@ def _load(config_path: Path | None) -> Config:
     return load(config_path, dict(os.environ), read_secrets=False)
 
 
-def _open(config: Config) -> AbstractContextManager[sqlite3.Connection]:
-    from collector.admin.snapshot import snapshot  # noqa: PLC0415
-    from collector.spool.spool import DATABASE_FILE  # noqa: PLC0415
+@contextmanager
+def _open(config: Config) -> Generator[sqlite3.Connection]:
+    from collector.spool.copy import copied  # noqa: PLC0415
 
     directory = Path(config.state_dir)
-    if not (directory / DATABASE_FILE).exists():
-        raise WaystationError(f"there is no spool in {directory}; start a daemon with `waystation run`")
-    return snapshot(directory)
+    with copied(directory, beside_daemon=True) as connection:
+        if connection is None:
+            raise WaystationError(f"there is no spool in {directory}; start a daemon with `waystation run`")
+        yield connection
 
 
 def _lanes(connection: sqlite3.Connection, name: str | None) -> list[Lane]:

@@ -2,7 +2,8 @@
 
 A marker beside the database says that it is damaged, and under which name its files are set
 aside; it is taken away when a salvaged database stands in the old one's place. Where it is
-found at a start, what was begun is gone on with. The files that were set aside are
+found at a start, what was begun is gone on with; where nothing was begun, the damage is
+confirmed first. The files that were set aside are
 never changed and never deleted: that is the operator's part.
 """
 
@@ -31,10 +32,12 @@ class Marker(msgspec.Struct, frozen=True):
     Attributes:
         reason: what is damaged.
         name: what the database is called where it is set aside; empty where that is not decided.
+        certain: whether there is no need to confirm it.
     """
 
     reason: str
     name: str = ""
+    certain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def set_aside(places: Places, reason: str, *, now: int) -> Marker:
     """
     marker = read_marker(places) or Marker(reason)
     if not marker.name:
-        marker = Marker(marker.reason, _free_name(places, now))
+        marker = Marker(marker.reason, _free_name(places, now), marker.certain)
         mark(places, marker)
     if not places.aside(marker.name).exists():
         # A database that is gone while its log is there has a place all the same.

@@ -80,10 +80,12 @@ def _boot(connection: sqlite3.Connection, machine: Machine, *, now: int, clock_g
         (name, now, clock_good),
     )
     (boot,) = connection.execute("SELECT id FROM boot WHERE name = ?", (name,)).fetchone()
-    # Boots whose chunks are all gone are of no more use.
+    # Boots whose chunks are all gone are of no more use, but to dead letters and their replays.
     connection.execute(
-        "DELETE FROM boot WHERE id <> ?1 AND id < (SELECT coalesce(min(boot), ?1) FROM"
-        " (SELECT boot FROM chunk ORDER BY seq LIMIT 1))",
+        "DELETE FROM boot WHERE id <> ?1 AND id < (SELECT coalesce(min(boot), ?1) FROM ("
+        " SELECT * FROM (SELECT boot FROM chunk WHERE only_lane IS NULL ORDER BY seq LIMIT 1)"
+        " UNION ALL SELECT min(boot) FROM chunk WHERE only_lane IS NOT NULL"
+        " UNION ALL SELECT min(boot) FROM dead_letter))",
         (boot,),
     )
     return int(boot)

@@ -4,9 +4,6 @@ The chunks are in the new database when this begins, and so are the rows of the 
 tables that could be read. Positions stay as they were; where chunks are missing a lane has
 an absence, so that it goes on behind the gap. A lane whose cursor is not known starts at the
 oldest chunk: its events are sent again rather than not at all.
-
-What a lane holds now is its pending count. What is missing of the old one is `damaged`; where it
-holds more than it did, the excess was delivered before and will be again.
 """
 
 from __future__ import annotations
@@ -14,35 +11,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.core.days import UNKNOWN_DAY
+from collector.spool.books import settle_ledger
 from collector.spool.passage import release
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
+
+    from collector.spool.books import ByDay, Counts, Tally
 
 END = 1 << 62
-ENDS = ("pending", "delivered", "dead", "expired", "evicted", "damaged")
-LEDGER = ("accepted", *ENDS, "outcome_unknown")
-_GIVES_BACK = ("delivered", "expired", "evicted")
-"""Columns that events come from which are found pending again."""
-
-Counts = dict[str, int]
-ByDay = dict[int, int]
-SHAKY = -1
-"""Stands for a pending count that is not known."""
-
-
-@dataclass(slots=True)
-class Tally:
-    """What became of the lanes' events.
-
-    Attributes:
-        pending: events that wait, of all lanes.
-        damaged: events that were pending and are lost.
-    """
-
-    pending: int = 0
-    damaged: int = 0
 
 
 def drop_contradictions(connection: sqlite3.Connection) -> int:
@@ -69,6 +48,46 @@ def settle_streams(connection: sqlite3.Connection) -> None:
         "  coalesce((SELECT max(first_position + events) FROM chunk WHERE chunk.stream = stream.id), 0),"
         "  coalesce((SELECT max(cursor_position) FROM lane WHERE lane.stream = stream.id), 0))"
     )
+
+
+def settle_intake(connection: sqlite3.Connection, *, known: bool) -> None:
+    """Have each stream's positions be those that were received and those that were replayed.
+
+    Args:
+        connection: the new database.
+        known: whether the number of those replayed is; else it is what the received ones leave.
+    """
+    for stream, end, replayed, received, held in connection.execute(
+        "SELECT id, next_position, replayed,"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id),"
+        " (SELECT coalesce(sum(events), 0) FROM chunk"
+        "  WHERE chunk.stream = stream.id AND only_lane IS NOT NULL) FROM stream"
+    ).fetchall():
+        again = min(max(replayed if known else end - received, held), end)
+        connection.execute("UPDATE stream SET replayed = ? WHERE id = ?", (again, stream))
+        excess = received + again - end
+        if excess < 0:
+            connection.execute(
+                "INSERT INTO intake (stream, day, events) VALUES (?1, ?2, ?3)"
+                " ON CONFLICT (stream, day) DO UPDATE SET events = events + ?3",
+                (stream, UNKNOWN_DAY, -excess),
+            )
+        for day, events in connection.execute(
+            "SELECT day, events FROM intake WHERE stream = ? ORDER BY day DESC", (stream,)
+        ).fetchall():
+            taken = min(max(excess, 0), events)
+            excess -= taken
+            connection.execute(
+                "UPDATE intake SET events = events - ? WHERE stream = ? AND day = ?", (taken, stream, day)
+            )
+
+
+def adopt_replayed(connection: sqlite3.Connection) -> int:
+    """Make replayed chunks whose lane is not known those of all lanes; returns how many there were."""
+    return connection.execute(
+        "UPDATE chunk SET only_lane = NULL WHERE only_lane IS NOT NULL"
+        " AND NOT EXISTS (SELECT 1 FROM lane WHERE lane.id = only_lane AND lane.stream = chunk.stream)"
+    ).rowcount
 
 
 def number_on(connection: sqlite3.Connection, known: int) -> None:
@@ -129,7 +148,7 @@ def settle_lane(
         "SELECT from_seq, coalesce(to_seq, ?) FROM absence WHERE lane = ? ORDER BY from_seq", (END, lane)
     ).fetchall()
     start = _start(connection, stream, seq, index, position)
-    way = _way(connection, stream, start, absences)
+    way = _way(connection, lane, stream, start, absences)
     connection.execute(
         "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?, passed_bytes = ?,"
         " suspect_end = NULL, condemned = '[]' WHERE id = ?",
@@ -146,7 +165,7 @@ def settle_lane(
             for gap in way.gaps
         ],
     )
-    _settle_ledger(connection, lane, way, ledger, tally)
+    settle_ledger(connection, lane, way.days, way.lost, ledger, tally)
 
 
 def _start(connection: sqlite3.Connection, stream: int, seq: int, index: int, position: int) -> int:
@@ -161,7 +180,9 @@ def _start(connection: sqlite3.Connection, stream: int, seq: int, index: int, po
     return int(min(position, first + index if at == seq and index < events else first))
 
 
-def _way(connection: sqlite3.Connection, stream: int, start: int, absences: list[tuple[int, int]]) -> _Way:
+def _way(
+    connection: sqlite3.Connection, lane: int, stream: int, start: int, absences: list[tuple[int, int]]
+) -> _Way:
     next_position, stored_bytes = connection.execute(
         "SELECT next_position, stored_bytes FROM stream WHERE id = ?", (stream,)
     ).fetchone()
@@ -170,18 +191,20 @@ def _way(connection: sqlite3.Connection, stream: int, start: int, absences: list
     seen_bytes = 0
     end_seq, end_position, end_bytes = 0, start, 0
     day = None
-    for seq, first, events, chunk_day, size in connection.execute(
-        "SELECT seq, first_position, events, day, length(body) FROM chunk WHERE stream = ? ORDER BY seq",
-        (stream,),
+    foreign = 0
+    for seq, first, events, chunk_day, size, others in connection.execute(
+        "SELECT seq, first_position, events, day, length(body), coalesce(only_lane, ?1) <> ?1 FROM chunk"
+        " WHERE stream = ?2 ORDER BY seq",
+        (lane, stream),
     ):
         before, seen_bytes = seen_bytes, seen_bytes + size
-        own = first + events > start and not any(low <= seq < high for low, high in absences)
-        if not own:
+        if others or first + events <= start or any(low <= seq < high for low, high in absences):
+            foreign += events if first >= end_position else 0
             continue
         if first > end_position:
-            skipped = first - end_position - _foreign(connection, stream, absences, end_position, first)
             told = chunk_day if day is None else day
-            way.lost[told] = way.lost.get(told, 0) + max(0, skipped)
+            way.lost[told] = way.lost.get(told, 0) + max(0, first - end_position - foreign)
+        foreign = 0
         if day is None:
             inside = max(0, start - first)
             way.cursor, way.passed_bytes = (seq, inside, first + inside), before
@@ -191,19 +214,20 @@ def _way(connection: sqlite3.Connection, stream: int, start: int, absences: list
                 way.gaps.append(_Gap(end_seq, seq, first, end_bytes, before))
         way.days[chunk_day] = way.days.get(chunk_day, 0) + events - inside
         end_seq, end_position, end_bytes, day = seq + 1, first + events, seen_bytes, chunk_day
-    last = None if day is None else _Last(day, end_seq, end_position, end_bytes)
+    last = None if day is None else _Last(day, end_seq, end_position, end_bytes, foreign)
     _end_way(connection, way, stream, start, absences, last)
     return way
 
 
 @dataclass(frozen=True, slots=True)
 class _Last:
-    """Where a lane's last chunk ends; `day` is that of the chunk."""
+    """Where a lane's last chunk ends; `day` is that of the chunk, `foreign` the others' events behind it."""
 
     day: int
     seq: int
     position: int
     bytes: int
+    foreign: int
 
 
 def _end_way(
@@ -229,7 +253,8 @@ def _end_way(
         end_seq, end_bytes = last.seq, last.bytes
         if last.position != next_position and (away_from == END or end_bytes == stored_bytes):
             if not any(low >= end_seq for low, _ in absences):
-                way.lost[last.day] = way.lost.get(last.day, 0) + next_position - last.position
+                missing = next_position - last.position - last.foreign
+                way.lost[last.day] = way.lost.get(last.day, 0) + max(0, missing)
             way.gaps.append(_Gap(end_seq, next_seq, next_position, end_bytes, stored_bytes))
             end_seq, end_bytes = next_seq, stored_bytes
     elif away_from != END and stored_bytes:
@@ -241,85 +266,6 @@ def _end_way(
         way.cursor, way.passed_bytes = (end_seq, 0, start), end_bytes
     if away_from != END:
         way.gaps.append(_Gap(end_seq, END, 0, end_bytes, 0))
-
-
-def _foreign(
-    connection: sqlite3.Connection,
-    stream: int,
-    absences: Iterable[tuple[int, int]],
-    low: int,
-    high: int,
-) -> int:
-    """Events between two positions that are not the lane's own, as far as they are still there."""
-    return sum(
-        int(
-            connection.execute(
-                "SELECT coalesce(sum(events), 0) FROM chunk WHERE stream = ? AND seq >= ? AND seq < ?"
-                " AND first_position >= ? AND first_position < ?",
-                (stream, first, end, low, high),
-            ).fetchone()[0]
-        )
-        for first, end in absences
-    )
-
-
-def _settle_ledger(
-    connection: sqlite3.Connection, lane: int, way: _Way, ledger: Mapping[int, Counts], tally: Tally
-) -> None:
-    for day in sorted({*ledger, *way.days, *way.lost}):
-        held = way.days.get(day, 0)
-        row = dict(ledger[day]) if day in ledger else _from_letters(connection, lane, day)
-        if row["pending"] == SHAKY:
-            # Then only the gaps between the chunks say what is missing.
-            row["pending"] = held + way.lost.get(day, 0)
-            row["accepted"] = sum(row[column] for column in ENDS)
-        missing = row["pending"] - held
-        if missing > 0:
-            row["damaged"] += missing
-            tally.damaged += missing
-        else:
-            _take_back(row, -missing)
-        row["pending"] = held
-        tally.pending += held
-        connection.execute(
-            f"INSERT OR REPLACE INTO ledger (lane, day, {', '.join(LEDGER)})"  # noqa: S608 (names above)
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (lane, day, *(row[column] for column in LEDGER)),
-        )
-
-
-def _take_back(row: Counts, excess: int) -> None:
-    """Count events as pending that had been counted as ended."""
-    for column in _GIVES_BACK:
-        taken = min(excess, row[column])
-        row[column] -= taken
-        excess -= taken
-    row["accepted"] += excess
-
-
-def _from_letters(connection: sqlite3.Connection, lane: int, day: int) -> Counts:
-    """A ledger row of which nothing is known but the dead letters that are kept."""
-    row = {**dict.fromkeys(LEDGER, 0), "pending": SHAKY}
-    (row["dead"],) = connection.execute(
-        "SELECT count(*) FROM dead_letter WHERE lane = ? AND day = ? AND reason NOT LIKE 'damaged:%'",
-        (lane, day),
-    ).fetchone()
-    return row
-
-
-def sound(row: Counts, *, at_most: int) -> bool:
-    """Whether a ledger row that was read adds up; where not, what is left of it is made usable.
-
-    Args:
-        row: is changed then.
-        at_most: events that the stream has ever had; more were never accepted.
-    """
-    if min(row.values()) >= 0 and sum(row[column] for column in ENDS) == row["accepted"] <= at_most:
-        return True
-    for column in LEDGER:
-        row[column] = min(max(row[column], 0), at_most)
-    row["pending"] = SHAKY
-    return False
 
 
 def release_unneeded(connection: sqlite3.Connection) -> None:

@@ -7,17 +7,17 @@ death at any moment leads to a salvage anew, from the same files.
 
 from __future__ import annotations
 
-import secrets
 import shutil
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import aside, examine, image, rebuild, schema, scraps
-from collector.spool.database import PAGE_BYTES, Database
+from collector.errors import SpoolUnavailable
+from collector.spool import aside, books, examine, image, rebuild, schema, scraps
+from collector.spool.database import PAGE_BYTES
+from collector.spool.names import Names
 from collector.spool.rowids import DamagedTable
 
 if TYPE_CHECKING:
@@ -62,51 +62,19 @@ class Salvaged:
     notes: tuple[str, ...]
 
 
-def open_database(
-    path: Path, *, durability: Literal["full", "normal"], upstreams: Sequence[Wanted], now: int
-) -> tuple[Database, Salvaged | None]:
-    """Open a spool's database; where it is damaged, what can be saved of it.
+def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) -> Salvaged:
+    """Set a damaged spool aside, and put what can be saved of it in its place.
 
     Args:
-        path: of the database, which its caller owns.
-        durability: as for `Database`.
+        places: where.
+        reason: what is damaged.
         upstreams: those of the configuration, for lanes that cannot be read.
         now: ms since 1970.
 
     Raises:
-        SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: it cannot be opened, or there is no room to salvage it.
+        SpoolUnavailable: there is no room for it.
+        OSError: the disk refused; so does `sqlite3.Error`.
     """
-    places = aside.Places(path)
-    try:
-        marker = aside.read_marker(places)
-        if marker is not None and aside.replaced(places, marker):
-            aside.finish(places)
-            marker = None
-        if marker is None:
-            try:
-                examine.examine_files(path, page_bytes=PAGE_BYTES)
-                return Database(path, durability=durability), None
-            except SpoolDamaged as error:
-                reason = error.cause
-        else:
-            reason = marker.reason
-        salvaged = _salvage(places, reason, upstreams, now)
-    except (sqlite3.Error, OSError) as error:
-        raise SpoolUnavailable(f"{path}: {error}") from error
-    return Database(path, durability=durability), salvaged
-
-
-def mark_damaged(path: Path, reason: str) -> None:
-    """Have the next start salvage; a disk that refuses even that leaves it to the start to notice.
-
-    Raises:
-        OSError: the disk refused.
-    """
-    aside.mark(aside.Places(path), aside.Marker(reason))
-
-
-def _salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) -> Salvaged:
     aside.clear(places)
     _check_room(places)
     marker = aside.set_aside(places, reason, now=now)
@@ -174,18 +142,27 @@ class _Salvage:
                 self._copy(table)
         self._copy_chunks(tables["chunk"], places)
         ledger = self._ledger(tables["ledger"])
-        epoch = self._epochs()
-        self._restore_names()
-        self._drop_strays()
-        tally = rebuild.Tally()
+        names = Names(self.target, self.upstreams, self.now, self.notes, self.broken)
+        epoch = names.begin_epoch()
+        names.restore()
+        names.drop_strays()
+        names.adopt()
+        self.target.execute(
+            # Dead letters are stamped by it.
+            "INSERT OR IGNORE INTO age_clock (id, age, wall, wall_confirmed)"
+            " SELECT 1, coalesce(max(accepted_age), 0), ?, 0 FROM chunk",
+            (self.now,),
+        )
+        tally = books.Tally()
         rebuild.number_on(self.target, self._numbered())
         rebuild.settle_streams(self.target)
+        rebuild.settle_intake(self.target, known="stream" not in self.broken or "intake" in self.broken)
         lanes = self.target.execute(
             "SELECT lane.id, next_position FROM lane JOIN stream ON stream.id = lane.stream"
         ).fetchall()
         for lane, next_position in lanes:
             rows = ledger.get(lane, {})
-            shaky = [day for day, row in rows.items() if not rebuild.sound(row, at_most=next_position)]
+            shaky = [day for day, row in rows.items() if not books.sound(row, at_most=next_position)]
             if shaky:
                 self.broken.add("ledger")
             rebuild.settle_lane(self.target, lane, rows, tally)
@@ -216,7 +193,7 @@ class _Salvage:
         reading = DamagedTable(self.source, found)
         for row in reading.rows():
             values = dict(zip(found.columns, row, strict=True))
-            if table.name not in {"stream", "lane", "age_clock"} or all(map(_likely, row)):
+            if table.name not in {"stream", "lane", "age_clock", "intake"} or all(map(_likely, row)):
                 yield tuple(values[column] for column in table.columns if column in values)
         if reading.damaged:
             self.broken.add(table.name)
@@ -251,9 +228,9 @@ class _Salvage:
         if dropped:
             self.notes.append(f"{dropped} chunks contradicted those before them")
 
-    def _ledger(self, table: Table) -> dict[int, dict[int, rebuild.Counts]]:
+    def _ledger(self, table: Table) -> dict[int, dict[int, books.Counts]]:
         """The ledger's rows by lane and day."""
-        ledger: dict[int, dict[int, rebuild.Counts]] = {}
+        ledger: dict[int, dict[int, books.Counts]] = {}
         for row in self._rows(table):
             values = {
                 column: value
@@ -263,86 +240,6 @@ class _Salvage:
             lane, day = values.pop("lane"), values.pop("day")
             ledger.setdefault(lane, {})[day] = values
         return ledger
-
-    def _epochs(self) -> str:
-        """Begin a new epoch, of the same device where that is known."""
-        target = self.target
-        target.execute(
-            "INSERT INTO epoch (number, name, started_at, reason, device, machine)"
-            " SELECT DISTINCT epoch, 'unknown-' || epoch, 0, 'lost', '', '' FROM dead_letter"
-            " WHERE epoch NOT IN (SELECT number FROM epoch)"
-        )
-        row = target.execute(
-            "SELECT device, machine FROM epoch WHERE device <> '' ORDER BY number DESC LIMIT 1"
-        ).fetchone()
-        device, machine = row or (secrets.token_hex(16), "")
-        if row is None:
-            self.notes.append("the device's id is lost: a new one was made")
-        name = secrets.token_hex(8)
-        target.execute(
-            "INSERT INTO epoch (name, started_at, reason, device, machine) VALUES (?, ?, 'salvaged', ?, ?)",
-            (name, self.now, device, machine),
-        )
-        return name
-
-    def _restore_names(self) -> None:
-        """Make streams, upstreams and lanes that could not be read from the copies of their names."""
-        target = self.target
-        # What was read has made copies of its own in passing; the same as those that were read.
-        target.execute(
-            "INSERT OR IGNORE INTO stream (id, dialect, product)"
-            " SELECT id, first, second FROM name_copy WHERE kind = 'stream' ORDER BY id"
-        )
-        target.execute(
-            "INSERT OR IGNORE INTO upstream (id, name, kind, added_at)"
-            " SELECT id, first, second, ? FROM name_copy WHERE kind = 'upstream' ORDER BY id",
-            (self.now,),
-        )
-        lost = target.execute(
-            "INSERT OR IGNORE INTO lane"
-            " (id, upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-            " SELECT id, first, second, 0, 0, 0, ? FROM name_copy WHERE kind = 'lane' ORDER BY id"
-            " RETURNING id",
-            (self.now,),
-        ).fetchall()
-        if lost:
-            self.notes.append(f"{len(lost)} lanes start again at the oldest event")
-        if {"name_copy", "lane"} <= self.broken or {"name_copy", "upstream"} <= self.broken:
-            self._take_configured()
-        # Without a marker a `file` upstream keeps all that it has written, and goes on behind it.
-        target.execute(
-            "UPDATE lane SET failures = 0, next_attempt_at = 0, learned_limit = NULL, settled = NULL,"
-            " state = iif(state IN ('new', 'healthy', 'retrying', 'blocked'), state, 'new')"
-        )
-
-    def _take_configured(self) -> None:
-        """Give each upstream of the configuration a lane in what it takes, where it is not known what was."""
-        for wanted in self.upstreams:
-            self.target.execute(
-                "INSERT OR IGNORE INTO upstream (name, kind, added_at) VALUES (?, ?, ?)",
-                (wanted.name, wanted.kind, self.now),
-            )
-            streams = self.target.execute("SELECT id, dialect, product FROM stream").fetchall()
-            for stream, dialect, product in streams:
-                if wanted.takes(dialect, product):
-                    self.target.execute(
-                        "INSERT OR IGNORE INTO lane"
-                        " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-                        " SELECT id, ?, 0, 0, 0, ? FROM upstream WHERE name = ?",
-                        (stream, self.now, wanted.name),
-                    )
-        self.notes.append("lanes were made as the configuration has them")
-
-    def _drop_strays(self) -> None:
-        """Delete rows that refer to what is lost."""
-        for name in ("chunk", "lane", *(table.name for table in examine.tables(self.target))):
-            keys = self.target.execute(f"PRAGMA foreign_key_list('{name}')").fetchall()
-            for _, _, parent, column, referred, *_ in keys:
-                cursor = self.target.execute(
-                    f"DELETE FROM {name} WHERE {column} NOT IN (SELECT {referred} FROM {parent})"  # noqa: S608
-                )
-                if cursor.rowcount > 0:
-                    self.notes.append(f"{cursor.rowcount} rows of {name} belong to no known {parent}")
 
     def _numbered(self) -> int:
         """The number of the last chunk there ever was, where that can be read."""

@@ -8,22 +8,18 @@ held in memory does not grow with the backlog.
 from __future__ import annotations
 
 import sqlite3
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
-from collector.errors import SpoolDamaged, SpoolFull, SpoolUnavailable
-from collector.spool import admission, identity, retention, upstreams
-from collector.spool.committer import Committed, Committer
-from collector.spool.database import Database, open_reader
-from collector.spool.directory import make_directory
+from collector.errors import SpoolDamaged, SpoolFull
+from collector.spool import admission, identity, letters, retention
+from collector.spool.confirm import mark_damaged
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.examine import is_damage
-from collector.spool.lock import owned
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
-from collector.spool.salvage import Salvaged, mark_damaged, open_database
-from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
     Append,
     Chore,
@@ -36,20 +32,20 @@ from collector.spool.worker import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator
+    from collections.abc import Callable, Collection, Generator
 
-__all__ = ["Spool", "SpoolOptions", "open_spool"]
+    from collector.spool.committer import Committed, Committer
+    from collector.spool.database import Database
+    from collector.spool.salvage import Salvaged
+    from collector.spool.store import NewChunk, Times
+
+__all__ = ["Spool", "SpoolOptions"]
 
 T = TypeVar("T")
-
-DATABASE_FILE = "spool.db"
-LOCK_FILE = "spool.lock"
+Stream = tuple[str, str]
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Bodies that may wait for a commit; more is refused rather than held in memory."""
-
-CLOSE_SECONDS = 30.0
-"""How long closing waits for a disk that hangs. systemd kills after 90."""
 
 VACUUM_PAGES = 1024
 """Pages given back to the file system in one step, 8 MiB."""
@@ -65,6 +61,7 @@ class Spool:
         self.used_bytes = 0
         self.healthy = True
         self.salvaged: Salvaged | None = None
+        self.unconfirmed = ""
         self._damage: SpoolDamaged | None = None
         self._damaged = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
@@ -116,12 +113,20 @@ class Spool:
         Raises:
             SpoolUnavailable: nothing of it was kept.
         """
+        return await self.grow(lambda connection, _: (work(connection), ()))
+
+    async def grow(self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]]) -> T:
+        """Like `write`, for what appends past the store; `work` is given the age clock too.
+
+        It returns its result and the streams (dialect, product) it appended to, whose lanes are woken.
+        """
         ticket: ResultTicket[T] = ResultTicket()
 
         def run(connection: sqlite3.Connection) -> None:
-            ticket.result = work(connection)
+            ticket.result, item.grown = work(connection, self._times.age_ms())
 
-        self._writer.put(Work(run, ticket))
+        item = Work(run, ticket)
+        self._writer.put(item)
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 
@@ -157,7 +162,7 @@ class Spool:
     # -- for the daemon
 
     async def maintain(self) -> dict[str, int]:
-        """Expire, persist the age clock, and give free pages back, each in bounded steps.
+        """Expire, persist the age clock, keep dead letters bounded, give free pages back, by bounded steps.
 
         Returns:
             Events that expired, by lane name.
@@ -170,9 +175,14 @@ class Spool:
             self.counters.add("expired", ended)
             for lane, events in ended.items():
                 expired[lane] = expired.get(lane, 0) + events
+        while forgotten := await self.write(self._trim_letters):
+            self.counters.add_letters(forgotten)
         while await self._chore(self._vacuum):
             pass
         return expired
+
+    def _trim_letters(self, connection: sqlite3.Connection) -> dict[str, int]:
+        return letters.trim(connection, self.options.letters, age=self._times.age_ms())
 
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
         age = self._times.age_ms()
@@ -248,97 +258,3 @@ class Spool:
             with suppress(OSError):
                 mark_damaged(self.options.directory / DATABASE_FILE, error.cause)
             self._damaged.set()
-
-
-@asynccontextmanager
-async def open_spool(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    *,
-    machine: identity.Machine,
-    device: str | None = None,
-) -> AsyncGenerator[Spool]:
-    """Own and open the spool of a directory; it is closed, after all that was queued, at the end.
-
-    Args:
-        options: how.
-        times: makes the clocks, given where the age clock stood.
-        machine: the machine that this runs on.
-        device: the configured device id, or None to make one once.
-
-    Raises:
-        SpoolLocked: another live process owns it.
-        SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: its database cannot be opened. One that is damaged is set aside,
-            and what can be saved of it is.
-    """
-    path = options.directory / DATABASE_FILE
-    make_directory(options.directory)
-    with owned(options.directory / LOCK_FILE):
-        try:
-            database, spool, committer = _open(options, times, machine, device)
-        except SpoolDamaged as damage:
-            # Met behind what is looked at before: this very start salvages.
-            with suppress(OSError):
-                mark_damaged(path, damage.cause)
-            database, spool, committer = _open(options, times, machine, device)
-        try:
-            reader = open_reader(path)
-        except BaseException:
-            database.close()
-            raise
-        spool.start(database, committer, reader)
-        try:
-            # The first commit says what the spool takes, and who is admitted.
-            await spool.write(lambda _: None)
-            yield spool
-        finally:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
-                await spool.close()
-            if closing.cancelled_caught:
-                raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
-
-
-def _open(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Database, Spool, Committer]:
-    database, salvaged = open_database(
-        options.directory / DATABASE_FILE,
-        durability=options.durability,
-        upstreams=options.upstreams,
-        now=times(None).wall_ms(),
-    )
-    try:
-        spool, committer = _prepare(database, options, times, machine, device)
-    except BaseException:
-        database.close()
-        raise
-    spool.salvaged = salvaged
-    return database, spool, committer
-
-
-def _prepare(
-    database: Database,
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Spool, Committer]:
-    wall = times(None)
-
-    def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(
-            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-        )
-        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-        return epoch
-
-    epoch = database.commit(establish)
-    clocks = times(epoch)
-    spool = Spool(options, clocks, epoch)
-    store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-    make_room = options.when_full == "drop-oldest"
-    return spool, Committer(spool, database, store, options.limits, make_room=make_room)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from collector.core.jsontext import split_array
 from collector.spool import examine, read
-from collector.spool.rebuild import END, ENDS
+from collector.spool.books import ENDS
+from collector.spool.rebuild import END
 from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
@@ -41,10 +42,16 @@ class Proof:
             self.problems.append(problem)
 
 
-def verify(connection: sqlite3.Connection) -> Proof:
-    """Read all of a spool, on a connection that nobody writes through; takes as long as that is large."""
+def verify(connection: sqlite3.Connection, *, bodies: bool = True) -> Proof:
+    """Read all of a spool, on a connection that nobody writes through; takes as long as that is large.
+
+    Args:
+        connection: any.
+        bodies: whether to look into the chunks too. One whose checksum does not fit is
+            dead-lettered when a lane comes to it; all else that does not hold is damage.
+    """
     proof = Proof()
-    for step in (_pages, _chunks, _ledger):
+    for step in (_pages, _rows, *([_chunks] if bodies else []), _streams, _ledger, _letters):
         try:
             step(connection, proof)
         except (sqlite3.Error, UnicodeDecodeError, TypeError) as error:
@@ -59,6 +66,27 @@ def _pages(connection: sqlite3.Connection, proof: Proof) -> None:
             proof.note(" ".join(str(verdict).split()))
 
 
+def _rows(connection: sqlite3.Connection, proof: Proof) -> None:
+    for table in examine.tables(connection):
+        garbled = sum(not table.fits(row) for row in connection.execute(table.selection))
+        if garbled:
+            proof.note(f"table {table.name}: {garbled} rows are garbled")
+
+
+def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
+    for stream, end, replayed, received in connection.execute(
+        "SELECT id, next_position, replayed,"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+    ):
+        if end != received + replayed:
+            proof.note(f"stream {stream}: {end} positions, {received} received and {replayed} replayed")
+    for (seq,) in connection.execute(
+        "SELECT seq FROM chunk WHERE only_lane IS NOT NULL AND NOT EXISTS"
+        " (SELECT 1 FROM lane WHERE lane.id = only_lane AND lane.stream = chunk.stream)"
+    ):
+        proof.note(f"chunk {seq} is for a lane that is not there")
+
+
 def _chunks(connection: sqlite3.Connection, proof: Proof) -> None:
     table = examine.table(connection, "chunk")
     for row in connection.execute(f"{table.selection} ORDER BY seq"):
@@ -66,8 +94,7 @@ def _chunks(connection: sqlite3.Connection, proof: Proof) -> None:
         seq, crc, body = values["seq"], values["checksum"], values["body"]
         proof.chunks += 1
         if not table.fits(row):
-            proof.note(f"the row of chunk {seq} is garbled")
-            continue
+            continue  # told already
         placed = Placed(*(values[name] for name in Placed._fields))
         proof.events += placed.events
         if checksum(placed, body) != crc:
@@ -86,7 +113,9 @@ def _ledger(connection: sqlite3.Connection, proof: Proof) -> None:
     for lane in read.lanes(connection):
         held: dict[int, int] = {}
         position = lane.cursor_position
-        for first, events, day, resumed in _way(connection, lane):
+        for first, events, day, only_lane, resumed in _way(connection, lane):
+            if only_lane not in {None, lane.id}:
+                proof.note(f"{lane.name}: events {first} to {first + events - 1} are another lane's")
             if first != position and not resumed:
                 proof.note(f"{lane.name}: events {position} to {first - 1} are missing")
             position = first + events
@@ -107,19 +136,31 @@ def _ledger(connection: sqlite3.Connection, proof: Proof) -> None:
             proof.note(f"{lane.name}: day {day}: {events} events wait that the ledger does not know")
 
 
-def _way(connection: sqlite3.Connection, lane: read.Lane) -> Generator[tuple[int, int, int, bool]]:
-    """A lane's chunks from its cursor on: position, events, day, and whether an absence is before it."""
+def _letters(connection: sqlite3.Connection, proof: Proof) -> None:
+    for lane, day, count, dead in connection.execute(
+        "SELECT dead_letter.lane, dead_letter.day, count(*), coalesce(dead, 0) FROM dead_letter"
+        " LEFT JOIN ledger ON ledger.lane = dead_letter.lane AND ledger.day = dead_letter.day"
+        " WHERE NOT dead_letter.damaged GROUP BY 1, 2"
+    ):
+        if count > dead:
+            proof.note(f"lane {lane}: day {day}: {count} dead letters are kept, {dead} were counted")
+
+
+def _way(
+    connection: sqlite3.Connection, lane: read.Lane
+) -> Generator[tuple[int, int, int, int | None, bool]]:
+    """A lane's chunks from its cursor on: position, events, day, whose alone, whether behind an absence."""
     gaps = connection.execute(
         "SELECT from_seq, to_seq FROM absence WHERE lane = ? ORDER BY from_seq", (lane.id,)
     ).fetchall()
     seq, index, resumed = lane.cursor_seq, lane.cursor_index, False
     for end, resume in [*gaps, (END, None)]:
-        for first, events, day in connection.execute(
-            "SELECT first_position, events, day FROM chunk WHERE stream = ? AND seq >= ? AND seq < ?"
-            " ORDER BY seq",
+        for first, events, day, only_lane in connection.execute(
+            "SELECT first_position, events, day, only_lane FROM chunk"
+            " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
             (lane.stream, seq, end),
         ):
-            yield first + index, events - index, day, resumed
+            yield first + index, events - index, day, only_lane, resumed
             index, resumed = 0, False
         if resume is None:
             return

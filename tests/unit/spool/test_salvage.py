@@ -8,11 +8,13 @@ from random import Random  # noqa: TID251 (seeded)
 
 import pytest
 import trio
+from fakes.letters import bury
 from fakes.spools import PRODUCT, accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import aside, read, salvage, settle, wal
-from collector.spool.spool import DATABASE_FILE
+from collector.spool import aside, confirm, read, replay, salvage, settle, wal
+from collector.spool.directory import DATABASE_FILE
+from collector.spool.letters import Choice
 from collector.spool.verify import verify
 
 LANES = ("a/samsara", "b/samsara", f"a/traintracks/{PRODUCT}")
@@ -255,7 +257,7 @@ async def test_a_chunk_that_was_deleted_does_not_come_back(tmp_path):
     content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
     zero_page(root(tmp_path, "chunk"))(content)
     (tmp_path / DATABASE_FILE).write_bytes(content)
-    salvage.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
+    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
     async with spool_in(tmp_path) as spool:
         assert await ledger(spool) == {"accepted": 200, "pending": 100, "delivered": 100}
         assert await query(spool, "SELECT sum(events) FROM chunk") == [(100,)]
@@ -315,7 +317,9 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
         assert spool.salvaged.damaged == 3
 
 
-async def test_damage_met_while_running_ends_the_process_and_is_salvaged_next(tmp_path, filled):
+async def test_damage_that_a_disk_told_of_once_ends_the_process_and_is_looked_for_in_vain_next(
+    tmp_path, filled
+):
     directory = shutil.copytree(filled / "closed", tmp_path / "x")
     with pytest.raises(SpoolDamaged):  # noqa: PT012
         async with open_in(directory) as spool:
@@ -330,5 +334,63 @@ async def test_damage_met_while_running_ends_the_process_and_is_salvaged_next(tm
             assert not spool.healthy
             await spool.sound()
     salvaged, books = await start(directory)
-    assert "malformed" in salvaged.reason
+    assert salvaged is None
+    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
     assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def test_a_mark_that_nothing_confirms_is_taken_away(tmp_path, filled):
+    directory = shutil.copytree(filled / "died", tmp_path / "x")
+    confirm.mark_damaged(directory / DATABASE_FILE, "database disk image is malformed")
+    async with open_in(directory) as spool:
+        assert spool.salvaged is None
+        assert spool.unconfirmed == "database disk image is malformed"
+        assert await query(spool, "SELECT reason FROM epoch") == [("created",)]
+        assert (await spool.read(verify)).problems == []
+    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
+    assert not aside.set_aside_files(directory / DATABASE_FILE)
+    async with open_in(directory) as spool:
+        assert spool.unconfirmed == ""
+
+
+async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):
+    async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
+        await accept(spool, chunk(3), chunk(2))
+        for _ in range(2):
+            await bury(spool, name="a/samsara")
+        done = await replay.replay(spool, Choice(ids=(1,)))
+        assert done.replayed == 1
+        before = {name: await ledger(spool, name) for name in ("a/samsara", "b/samsara")}
+        streams = await query(spool, "SELECT next_position, replayed FROM stream")
+        assert (await spool.read(verify)).problems == []
+    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test", certain=True)
+    async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
+        assert spool.salvaged.damaged == 0
+        assert (await spool.read(verify)).problems == []
+        assert {name: await ledger(spool, name) for name in before} == before
+        assert await query(spool, "SELECT next_position, replayed FROM stream") == streams == [(6, 1)]
+        assert (await replay.replay(spool, Choice(all=True))).replayed == 1
+        assert (await spool.read(verify)).problems == []
+
+
+@pytest.mark.parametrize(
+    "table", ["absence", "stream", "intake", "lane", "ledger", "dead_letter", "age_clock"]
+)
+async def test_a_replayed_chunk_stays_its_lanes_own_whatever_table_is_lost(tmp_path, table):
+    async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
+        await accept(spool, chunk(3), chunk(2))
+        for _ in range(2):
+            await bury(spool, name="a/samsara")
+        await replay.replay(spool, Choice(ids=(1,)))
+    hurt_page = zero_page(root(tmp_path, table))
+    content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
+    hurt_page(content)
+    (tmp_path / DATABASE_FILE).write_bytes(content)
+    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
+    async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
+        assert spool.salvaged is not None
+        assert (await spool.read(verify)).problems == []
+        book = await ledger(spool, "b/samsara")
+        assert (book["pending"], book["accepted"]) == (5, 5)
+        await bury(spool, name="a/samsara")
+        assert (await spool.read(verify)).problems == []
