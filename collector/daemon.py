@@ -111,7 +111,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
-        spool = await stack.enter_async_context(_open_spool(config))
+        spool = await stack.enter_async_context(_open_spool(config, clocks))
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
             stack.push_async_callback(sender.aclose)
@@ -119,6 +119,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             wall_ms=clocks.wall_ms,
             chance=secrets.SystemRandom().random,
             batch_id=lambda: secrets.token_hex(16),
+            heard=clocks.heard,
         )
         forwarder = Forwarder(spool, config.upstream, senders, chances)
         spool.on_growth = forwarder.grown
@@ -182,9 +183,11 @@ def _announce(config: Config, fronts: list[Front]) -> None:
     log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
 
 
-def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
-    def clocks(epoch: Epoch | None) -> Clocks:
-        return Clocks(age_ms=epoch.age if epoch else 0)
+def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:
+    def times(epoch: Epoch | None) -> Clocks:
+        if epoch is not None:
+            clocks.take_up(epoch.kept, epoch.boot)
+        return clocks
 
     def wanted(upstream: Upstream) -> Wanted:
         return Wanted(
@@ -203,7 +206,7 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
     )
-    return open_spool(options, clocks, machine=this_machine(), device=config.device)
+    return open_spool(options, times, machine=this_machine(), device=config.device)
 
 
 def _sender(
@@ -217,6 +220,7 @@ def _sender(
         products={product.key: product.secret for product in config.product},
         environ=environ,
         wall=lambda: clocks.wall_ms() / 1000,
+        ticks=lambda: clocks.ticks_ms() / 1000,
     )
 
 

@@ -41,6 +41,7 @@ class Chunk:
         remote_address: the client's IP literal as the app sent it; empty for Samsara.
         stored_bytes: what its body takes in the spool.
         body: the JSON text of its events, decompressed.
+        boot: the stretch between settings of the wall clock that `received_at` was read in.
     """
 
     seq: int
@@ -52,6 +53,7 @@ class Chunk:
     remote_address: str
     stored_bytes: int
     body: bytes
+    boot: int = 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,11 +64,18 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         late_before: events accepted before this (ms since 1970) say so themselves
             (Traintracks `serverTimestamp`); None for none.
         stamp_ids: whether events without an `id` are given one (Samsara).
+        corrections: what the wall clock was wrong by in stretches of its chunks: (`Chunk.boot`, ms
+            to be added to `received_at`). What becomes known later changes no sealed batch.
     """
 
     form: Form = "array"
     late_before: int | None = None
     stamp_ids: bool = False
+    corrections: tuple[tuple[int, int], ...] = ()
+
+    def received_at(self, chunk: Chunk) -> int:
+        """When a chunk was accepted, as far as that was known when the batch was sealed."""
+        return chunk.received_at + next((ms for boot, ms in self.corrections if boot == chunk.boot), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,16 +300,17 @@ def render(run: Run, context: Context) -> bytes:
 
 def _events(piece: Piece, context: Context) -> list[bytes]:
     chunk, options = piece.chunk, context.options
+    received_at = options.received_at(chunk)
     if context.dialect == "traintracks":
-        late = options.late_before is not None and chunk.received_at < options.late_before
-        stamp = traintracks.format_timestamp(chunk.received_at) if late else None
+        late = options.late_before is not None and received_at < options.late_before
+        stamp = traintracks.format_timestamp(received_at) if late else None
         return traintracks.render_all(piece.events, server_timestamp=stamp)
     stamps = None
     if options.stamp_ids:
         first = piece.first_position
         stamps = [f"{context.epoch}.{first + offset}" for offset in range(len(piece.events))]
     return samsara.render_all(
-        piece.events, received_at=chunk.received_at, published_at=chunk.published_at, stamps=stamps
+        piece.events, received_at=received_at, published_at=chunk.published_at, stamps=stamps
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from collector.errors import SpoolFull, SpoolUnavailable
-from collector.spool import admission, identity, retention, upstreams
+from collector.spool import admission, age, identity, retention, upstreams
 from collector.spool.committer import Committed, Committer
 from collector.spool.database import Database, open_reader
 from collector.spool.directory import make_directory
@@ -35,6 +35,8 @@ from collector.spool.worker import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
+
+    from collector.core.timekeeping import Moment
 
 __all__ = ["Spool", "SpoolOptions", "open_spool"]
 
@@ -159,10 +161,15 @@ class Spool:
         return expired
 
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
-        age = self._times.age_ms()
-        identity.save_age(connection, age=age, wall=self._times.wall_ms())
-        before = age - self.options.max_age
+        now = self.keep_clocks(connection)
+        before = age.accepted_before(connection, age=now.age, max_age=self.options.max_age)
         return retention.expire(connection, accepted_before=before, in_flight=self.in_flight)
+
+    def keep_clocks(self, connection: sqlite3.Connection) -> Moment:
+        """Persist where the clocks stand, inside the writer's transaction; returns that."""
+        moment = self._times.moment()
+        age.keep(connection, moment, boot=self.epoch.boot)
+        return moment
 
     async def _chore(self, run: Callable[[], T]) -> T:
         """Run something on the writer's thread, outside of any transaction."""
@@ -227,7 +234,7 @@ async def open_spool(
 
     Args:
         options: how.
-        times: makes the clocks, given where the age clock stood.
+        times: the clocks; called again, once it is known what was kept of them.
         machine: the machine that this runs on.
         device: the configured device id, or None to make one once.
 
@@ -249,7 +256,7 @@ async def open_spool(
         spool.start(database, committer, reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
-            await spool.write(lambda _: None)
+            await spool.write(spool.keep_clocks)
             yield spool
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
@@ -268,9 +275,7 @@ def _prepare(
     wall = times(None)
 
     def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(
-            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-        )
+        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
         upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
         return epoch
 
