@@ -7,7 +7,7 @@ held in memory does not grow with the backlog.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
@@ -260,6 +260,8 @@ async def open_spool(
             yield spool
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
+                with suppress(SpoolUnavailable):
+                    await spool.write(spool.keep_clocks)
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")

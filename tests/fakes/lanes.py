@@ -72,6 +72,7 @@ class Site:
         self.forwarder = forwarder
         self.times = times
         self.chance = 0.5
+        self.heard: list[float] = []
 
     async def accept(self, *sizes: int, pad: int = 0, miscounted: int = 0) -> None:
         """Accept one Samsara request for each size, of so many events; `n` counts positions."""
@@ -172,6 +173,7 @@ async def site(
             wall_ms=times.wall_ms,
             chance=lambda: here.chance,
             batch_id=lambda: f"{next(_ids):032x}",
+            heard=lambda offset: here.heard.append(offset),  # noqa: PLW0108 (`here` is made later)
         )
         forwarder = Forwarder(
             spool, list(senders), {upstream.name: sender for upstream, sender in senders.items()}, chances
