@@ -52,8 +52,9 @@ async def stopped_for(tmp_path, off, *, before, after, max_age=MAX_AGE):
         return expired.get("main/samsara", 0), await ledger(spool)
 
 
-async def test_a_stop_whose_ends_were_confirmed_counts_for_what_was_accepted_before_it(tmp_path):
-    assert await stopped_for(tmp_path, MAX_AGE, before=True, after=True) == (
+@pytest.mark.parametrize("off", [MAX_AGE, 2 * MAX_AGE, TEN_YEARS])
+async def test_a_stop_whose_ends_were_confirmed_counts_for_what_was_accepted_before_it(tmp_path, off):
+    assert await stopped_for(tmp_path, off, before=True, after=True) == (
         2,
         {"accepted": 5, "pending": 3, "expired": 2},
     )
