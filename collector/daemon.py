@@ -30,7 +30,8 @@ from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
-from collector.spool.overview import products
+from collector.listener.products import ProductSecrets
+from collector.spool.overview import products as known_products
 from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.upstreams import Wanted
 
@@ -131,13 +132,14 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             uptime=lambda: trio.current_time() - started,
             pid=os.getpid(),
         )
+        products = ProductSecrets(config.product, environ)
         shared = Shared(
             config=config,
             spool=spool,
             status=ApiStatus(),
             capacity=Capacity(),
-            takes=Takers(config, await spool.read(products)),
-            products={product.key: (product.secret.read(environ),) for product in config.product},
+            takes=Takers(config, await spool.read(known_products)),
+            products=products,
             now_ms=clocks.wall_ms,
         )
         for listener in config.listener:
@@ -146,31 +148,37 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         for address in config.admin.bind:
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
-        stop.hurry = forwarder.hurry
-        await _serve(config, Notifier(environ), spool, forwarder, fronts, stop)
+
+        def hurry() -> None:
+            products.refresh()
+            forwarder.hurry()
+
+        stop.hurry = hurry
+        stack.callback(setattr, stop, "hurry", _nothing)
+        async with trio.open_nursery() as upkeep:
+            upkeep.start_soon(_maintain, spool, products)
+            await _serve(config, Notifier(environ), forwarder, fronts, stop)
+            upkeep.cancel_scope.cancel()
 
 
 async def _serve(
-    config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
+    config: Config, notify: Notifier, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
-    async with trio.open_nursery() as maintenance:
-        maintenance.start_soon(_maintain, spool)
-        async with trio.open_nursery() as lanes:
-            stop.scopes.append(lanes.cancel_scope)
-            lanes.start_soon(forwarder.run)
-            async with trio.open_nursery() as intake:
-                stop.scopes.append(intake.cancel_scope)
-                for front in fronts:
-                    await intake.start(front.server.run)
-                _announce(config, fronts)
-                notify.ready()
-                await stop.asked.wait()
-                notify.stopping()
-                structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
-                forwarder.stop(drain_timeout=config.drain_timeout)
-                for front in fronts:
-                    front.server.stop(trio.current_time() + config.drain_timeout)
-        maintenance.cancel_scope.cancel()
+    async with trio.open_nursery() as lanes:
+        stop.scopes.append(lanes.cancel_scope)
+        lanes.start_soon(forwarder.run)
+        async with trio.open_nursery() as intake:
+            stop.scopes.append(intake.cancel_scope)
+            for front in fronts:
+                await intake.start(front.server.run)
+            _announce(config, fronts)
+            notify.ready()
+            await stop.asked.wait()
+            notify.stopping()
+            structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
+            forwarder.stop(drain_timeout=config.drain_timeout)
+            for front in fronts:
+                front.server.stop(trio.current_time() + config.drain_timeout)
 
 
 def _announce(config: Config, fronts: list[Front]) -> None:
@@ -224,12 +232,13 @@ def _sender(
     )
 
 
-async def _maintain(spool: Spool) -> None:
-    """Expire and vacuum, and tell once a round what age and quota ended."""
+async def _maintain(spool: Spool, products: ProductSecrets) -> None:
+    """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
     log = structlog.get_logger()
     told: dict[tuple[str, str], int] = {}
     while True:
         await trio.sleep(MAINTENANCE_SECONDS)
+        products.refresh()
         try:
             await spool.maintain()
         except SpoolUnavailable as error:

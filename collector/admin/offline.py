@@ -10,11 +10,12 @@ from pathlib import Path
 
 from collector import __version__
 from collector.admin.status import SpoolView, Status, healthy_lanes
-from collector.errors import SpoolUnavailable
+from collector.errors import DaemonUnavailable, SpoolLocked, SpoolUnavailable
 from collector.spool.database import open_reader
+from collector.spool.lock import check_free
 from collector.spool.overview import overview
 from collector.spool.read import epoch
-from collector.spool.spool import DATABASE_FILE
+from collector.spool.spool import DATABASE_FILE, LOCK_FILE
 
 
 def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
@@ -24,13 +25,15 @@ def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
     that it may not write to, and reading in place could check it in.
 
     Raises:
+        DaemonUnavailable: a daemon has it open, and should have been asked.
         SpoolUnavailable: it cannot be read.
     """
     path = directory / DATABASE_FILE
     log = Path(f"{path}-wal")
-    if not path.exists():
-        return None
     try:
+        if not path.exists():
+            return None
+        check_free(directory / LOCK_FILE)
         with tempfile.TemporaryDirectory(prefix="waystation-") as place:
             copy = Path(place) / DATABASE_FILE
             shutil.copyfile(path, copy)
@@ -40,6 +43,9 @@ def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
                 view = overview(connection)
                 name, device = epoch(connection)
         used = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
+    except SpoolLocked as error:
+        who = "a daemon" if error.owner is None else f"process {error.owner}"
+        raise DaemonUnavailable(f"{who} has the spool {directory} open and does not answer") from None
     except (OSError, sqlite3.Error) as error:
         raise SpoolUnavailable(f"{path} cannot be read: {error}") from error
     return Status(

@@ -211,8 +211,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = _connect(path)
+    except sqlite3.Error as error:
+        raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
+    try:
         connection.execute("PRAGMA query_only=ON")
     except sqlite3.Error as error:
+        connection.close()
         raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
     return connection
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from collector.spool.settle import CONDEMNED, Condemned
 from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator
 
 
@@ -178,7 +178,7 @@ def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
 
 def epoch(connection: sqlite3.Connection) -> tuple[str, str]:
     """The current epoch's name, and the device's id."""
-    name, device = connection.execute(
-        "SELECT name, device FROM epoch ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    return name, device
+    row = connection.execute("SELECT name, device FROM epoch ORDER BY number DESC LIMIT 1").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the spool has no epoch")
+    return row[0], row[1]

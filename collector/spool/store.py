@@ -151,8 +151,7 @@ def _gunzip(body: bytes) -> bytes:
     parts = []
     while body:
         member = zlib.decompressobj(31)
-        # One more than it may be: at exactly the bound zlib would not come to the stream's end.
-        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES + 1))
+        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES))
         if not member.eof:
             raise ValueError("gzip stream cut short")
         body = member.unused_data

@@ -213,7 +213,8 @@ class ThreadWriter:
         deadline = time.monotonic() + self._interval
         while len(group) < GROUP_CHUNKS and size < GROUP_BYTES:
             try:
-                if self._interval:
+                # Only requests wait for company: a lane's settling must not slow the forwarding down.
+                if self._interval and isinstance(item, Append):
                     item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
                 else:
                     item = self._queue.get_nowait()

@@ -15,6 +15,23 @@ if TYPE_CHECKING:
 
 Stream = tuple[str, str]
 
+SAMSARA = ("samsara", "")
+TRAINTRACKS = ("traintracks", "p")
+STREAMS = (SAMSARA, TRAINTRACKS)
+CONFIGURATIONS: tuple[dict[str, tuple[Stream, ...]], ...] = (
+    {"a": STREAMS},
+    {"a": STREAMS, "b": STREAMS},
+    {"a": STREAMS, "b": (SAMSARA,)},
+    {"b": STREAMS},
+    {"a": (TRAINTRACKS,), "b": (SAMSARA,)},
+    {"a": STREAMS, "c": STREAMS},
+    {"b": (SAMSARA,), "c": STREAMS},
+    {"a": STREAMS, "d": STREAMS},
+)
+"""What upstreams, by name, may be configured to take."""
+
+FROM_OLDEST = ("c", "d")
+
 
 @dataclass
 class ModelChunk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 import tempfile
 from functools import partial
@@ -12,14 +11,13 @@ import pytest
 from fakes.clocks import A_DAY, StandingClocks
 from fakes.disks import let_fail
 from fakes.portal import Portal
-from fakes.spool_model import Model
+from fakes.spool_checks import check
+from fakes.spool_forwards import Forwards
+from fakes.spool_model import CONFIGURATIONS, FROM_OLDEST, STREAMS, TRAINTRACKS, Model
 from fakes.spools import (
     FAST_DISK,
-    batch_of,
     chunk,
     database_of,
-    next_run,
-    positions,
     snapshot,
     spool_in,
     wanted,
@@ -35,27 +33,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from collector.core import batch as batches
-from collector.core.narrowing import half_end
 from collector.errors import SpoolUnavailable
-from collector.spool import read, retention, settle
+from collector.spool import read, retention
 from collector.spool.identity import Machine
-from collector.spool.passage import Passage
 
-SAMSARA = ("samsara", "")
-TRAINTRACKS = ("traintracks", "p")
-STREAMS = (SAMSARA, TRAINTRACKS)
-CONFIGURATIONS = (
-    {"a": STREAMS},
-    {"a": STREAMS, "b": STREAMS},
-    {"a": STREAMS, "b": (SAMSARA,)},
-    {"b": STREAMS},
-    {"a": (TRAINTRACKS,), "b": (SAMSARA,)},
-    {"a": STREAMS, "c": STREAMS},
-    {"b": (SAMSARA,), "c": STREAMS},
-    {"a": STREAMS, "d": STREAMS},
-)
-FROM_OLDEST = ("c", "d")
 MAX_AGE = 100
 
 OUTCOMES = ("deliver", "deliver", "deliver", "postpone", "suspect", "condemn")
@@ -69,7 +50,7 @@ requests = st.tuples(
 )
 
 
-class SpoolMachine(RuleBasedStateMachine):
+class SpoolMachine(Forwards, RuleBasedStateMachine):
     def __init__(self, portal: Portal, root: Path) -> None:
         super().__init__()
         self.run = portal.run
@@ -197,68 +178,6 @@ class SpoolMachine(RuleBasedStateMachine):
             else:
                 self.settle(lane, row, outcome, marks)
 
-    def seal(self, lane, row, max_events):
-        ends = list(lane.condemned)
-        if lane.suspect_end is not None:
-            ends.append(half_end(row.cursor_position, lane.suspect_end))
-        find = partial(next_run, lane=row, max_events=max_events, end_position=min(ends, default=None))
-        run = self.read(find)
-        batch = self.read(partial(batch_of, lane=row, run=run))
-        assert self.write(partial(settle.seal, batch=batch, now=0))
-        assert list(range(batch.first, batch.last + 1)) == self.model.pending(lane)[: batch.events]
-        lane.batch = batch
-
-    def settle(self, lane, row, outcome, marks):
-        batch = lane.batch
-        run = self.read(partial(next_run, lane=row, max_events=batch.events))
-        if run.last != batch.last:  # a chunk of it is damaged
-            assert self.write(partial(settle.unseal, batch=batch))
-            self.model.end_batch(lane)
-        elif outcome == "deliver":
-            settling = partial(settle.delivered, run=run, settled=None, learned_limit=None, now=0)
-            assert self.write(partial(settling, batch=batch))
-            self.model.finish(lane, batch.events, "delivered")
-            self.model.end_batch(lane)
-        elif outcome == "postpone":
-            failed = partial(settle.postponed, state="retrying", reason="x", status=500, next_attempt_at=5)
-            assert self.write(partial(failed, batch=batch, now=0))
-        elif batch.events == 1:
-            self.bury(lane, row)
-        elif outcome == "suspect":
-            assert self.write(partial(settle.suspected, batch=batch, learned_limit=2000))
-            lane.suspect_end = batch.last + 1
-            self.model.end_batch(lane)
-        else:
-            named = sorted({batch.first + mark % batch.events for mark in marks})
-            condemned = [settle.Condemned(position, "bad", 400) for position in named]
-            assert self.write(partial(settle.condemned, batch=batch, named=condemned))
-            lane.condemned = [*named, *(position for position in lane.condemned if position > batch.last)]
-            self.model.end_batch(lane)
-
-    def bury(self, lane, row):
-        run = self.read(partial(next_run, lane=row, max_events=1))
-        self.put_away(lane, row, Passage.of(run), "dead")
-
-    def bury_damaged(self, lane, row):
-        stored = self.model.chunks[lane.needs[0]]
-        passage = Passage(
-            first_seq=lane.needs[0],
-            end_seq=lane.needs[0] + 1,
-            end_index=0,
-            end_position=stored.first + stored.events,
-            days=((stored.day, stored.events - lane.index),),
-            passed_bytes=stored.size,
-        )
-        self.put_away(lane, row, passage, "damaged")
-
-    def put_away(self, lane, row, passage, fate):
-        letter = settle.DeadLetter(row.cursor_position, 0, 0, None, "", "bad", 400, "no", b"{}")
-        burying = partial(settle.buried, lane=row.id, letter=letter, passage=passage, batch=lane.batch, now=0)
-        assert self.write(partial(burying, epoch=self.spool.epoch.name, fate=fate))
-        self.model.letters += 1
-        self.model.finish(lane, sum(events for _, events in passage.days), fate)
-        self.model.end_batch(lane)
-
     # -- retention, time and damage
 
     @rule(
@@ -377,78 +296,7 @@ class SpoolMachine(RuleBasedStateMachine):
     @invariant()
     def the_tables_say_what_the_model_says(self):
         if hasattr(self, "spool"):
-            self.read(self.check)
-
-    def check(self, connection):
-        rows = {lane.name: lane for lane in read.lanes(connection)}
-        assert rows.keys() == self.model.lanes.keys()
-        seqs = [seq for (seq,) in connection.execute("SELECT seq FROM chunk ORDER BY seq").fetchall()]
-        assert seqs == self.model.needed()
-        held = {backlog.lane: backlog.bytes for backlog in retention.backlogs(connection)}
-        for name, lane in self.model.lanes.items():
-            row = rows[name]
-            self.check_ledger(connection, row, lane)
-            self.check_cursor(connection, row, lane)
-            self.check_batch(connection, row, lane)
-            assert held[row.id] == self.model.held(lane)
-            assert [item.position for item in row.condemned] == lane.condemned
-            assert row.suspect_end == lane.suspect_end
-        received = connection.execute(
-            "SELECT dialect, product, next_position, (SELECT sum(events) FROM intake WHERE intake.stream = id)"
-            " FROM stream"
-        ).fetchall()
-        assert {(row[0], row[1]): (row[2], row[3]) for row in received if row[2]} == {
-            stream: (self.model.next_position[stream], count) for stream, count in self.model.received.items()
-        }
-        ((letters,),) = connection.execute("SELECT count(*) FROM dead_letter").fetchall()
-        assert letters == self.model.letters
-        batch_ids = {batch_id for (batch_id,) in connection.execute("SELECT id FROM batch").fetchall()}
-        assert not batch_ids & self.model.ended
-
-    def check_ledger(self, connection, row, lane):
-        columns = ("accepted", "pending", "delivered", "dead", "expired", "evicted", "damaged")
-        names = ", ".join((*columns, "outcome_unknown"))
-        found = connection.execute(f"SELECT day, {names} FROM ledger WHERE lane = ?", (row.id,)).fetchall()  # noqa: S608
-        assert {day: counts for day, *counts in found} == {
-            day: [counts[name] for name in (*columns, "outcome_unknown")]
-            for day, counts in lane.ledger.items()
-        }
-        for _, accepted, *ended, _ in found:
-            assert accepted == sum(ended)
-
-    def check_cursor(self, connection, row, lane):
-        cursor = (row.cursor_seq, row.cursor_index, row.cursor_position)
-        earlier = self.cursors.get(row.id, cursor)
-        assert earlier[:2] <= cursor[:2]
-        assert earlier[2] <= cursor[2]
-        self.cursors[row.id] = cursor
-        expected = self.model.pending(lane)
-        if expected:
-            assert cursor[2] == expected[0]
-        if not any(self.model.chunks[seq].damaged for seq in lane.needs):
-            assert positions(connection, row) == expected
-        elif self.model.head_is_damaged(lane):
-            with pytest.raises(read.DamagedChunk):
-                positions(connection, row)
-
-    def check_batch(self, connection, row, lane):
-        batch = read.outstanding(connection, row)
-        if lane.batch is None:
-            assert batch is None
-            return
-        assert (batch.id, batch.first, batch.last, batch.epoch, batch.device) == (
-            lane.batch.id,
-            lane.batch.first,
-            lane.batch.last,
-            lane.batch.epoch,
-            lane.batch.device,
-        )
-        if not any(self.model.chunks[seq].damaged for seq in lane.needs):
-            run = next_run(connection, row, max_events=batch.events)
-            context = batches.Context(
-                batch.renderer, batch.options, batch.epoch, batch.dialect, batch.product
-            )
-            assert hashlib.sha256(batches.render(run, context)).digest() == batch.body_sha256
+            self.read(partial(check, model=self.model, cursors=self.cursors))
 
 
 def test_a_spool_holds_what_its_model_holds_whatever_happens_to_it():
@@ -456,9 +304,5 @@ def test_a_spool_holds_what_its_model_holds_whatever_happens_to_it():
         examples = itertools.count()
         run_state_machine_as_test(
             lambda: SpoolMachine(portal, Path(root) / str(next(examples))),
-            settings=settings(
-                max_examples=max(20, settings.default.max_examples // 2),
-                stateful_step_count=40,
-                deadline=None,
-            ),
+            settings=settings(max_examples=settings.default.max_examples // 3),
         )

@@ -8,11 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
-from collector.errors import SpoolLocked, SpoolTooNew, SpoolUnavailable
-from collector.spool import read, settle
-from collector.spool.identity import Machine
-from collector.spool.lock import owned
 from fakes.clocks import START, StandingClocks
 from fakes.spools import (
     HERE,
@@ -26,6 +21,11 @@ from fakes.spools import (
     snapshot,
     spool_in,
 )
+
+from collector.errors import SpoolLocked, SpoolTooNew, SpoolUnavailable
+from collector.spool import read, settle
+from collector.spool.identity import Machine
+from collector.spool.lock import owned
 
 OWNER = """
 import sys, pathlib

@@ -3,8 +3,6 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-
-from collector.spool import retention, settle
 from fakes.clocks import A_DAY, START, StandingClocks
 from fakes.spools import (
     accept,
@@ -18,6 +16,8 @@ from fakes.spools import (
     spool_in,
     wanted,
 )
+
+from collector.spool import retention, settle
 
 MAX_AGE = 30 * A_DAY
 TEN_YEARS = 3652 * A_DAY

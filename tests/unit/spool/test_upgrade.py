@@ -12,7 +12,7 @@ import pytest
 from fakes.released_spool import dump, leave, load
 from fakes.spools import FATES, accept, chunk, lane_of, next_run, positions, query, spool_in, wanted
 
-from collector.core import batch as batches
+from collector.core import rendering
 from collector.errors import SpoolUnavailable
 from collector.spool import read, schema, settle
 from collector.spool.spool import DATABASE_FILE
@@ -44,10 +44,10 @@ async def test_a_released_spool_goes_on_where_it_was_left(released):
         # The sealed batch is made again byte by byte, and its attempts are known.
         sealed = await spool.read(partial(read.outstanding, lane=main))
         run = await spool.read(partial(next_run, lane=main, max_events=sealed.events))
-        context = batches.Context(
+        context = rendering.Context(
             sealed.renderer, sealed.options, sealed.epoch, sealed.dialect, sealed.product
         )
-        assert hashlib.sha256(batches.render(run, context)).digest() == sealed.body_sha256
+        assert hashlib.sha256(rendering.render(run, context)).digest() == sealed.body_sha256
         assert (sealed.first, sealed.last, sealed.attempts) == (4, 5, 1)
         # It takes and delivers more.
         await accept(spool, chunk(2))
