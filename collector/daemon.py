@@ -31,6 +31,7 @@ from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
+from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
 from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.upstreams import Wanted
@@ -213,6 +214,12 @@ def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[S
         when_full=config.spool.when_full,
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
+        letters=LetterBounds(
+            max_count=config.dead_letters.max_count,
+            # Letters that filled the quota would stop all events.
+            max_bytes=min(config.dead_letters.max_bytes, config.spool.max_bytes // 4),
+            max_age=round(config.dead_letters.max_age * 1000),
+        ),
     )
     return open_spool(options, times, machine=this_machine(), device=config.device)
 
@@ -236,6 +243,7 @@ async def _maintain(spool: Spool, products: ProductSecrets) -> None:
     """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
     log = structlog.get_logger()
     told: dict[tuple[str, str], int] = {}
+    told_letters: dict[str, int] = {}
     while True:
         await trio.sleep(MAINTENANCE_SECONDS)
         products.refresh()
@@ -247,3 +255,7 @@ async def _maintain(spool: Spool, products: ProductSecrets) -> None:
             if events > told.get((fate, lane), 0):
                 log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))
                 told[fate, lane] = events
+        for lane, count in spool.counters.letters_ended.items():
+            if count > told_letters.get(lane, 0):
+                log.warning("dead_letters_ended", lane=lane, letters=count - told_letters.get(lane, 0))
+                told_letters[lane] = count

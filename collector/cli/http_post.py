@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_HEADERS = 200
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""One verdict for each of 10,000 events stays far below this."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The largest is a page of dead letters with one event in it, of the 32 MiB that a request may be."""
 
 _CONTINUE = range(100, 200)
 _NO_BODY = {204, 304}

@@ -110,10 +110,12 @@ def enter(connection: sqlite3.Connection, boot: str, moment: Moment) -> Stretch:
 
 
 def _forget(connection: sqlite3.Connection) -> None:
-    """Forget stretches whose chunks are all gone."""
+    """Forget stretches whose chunks are all gone, and whose dead letters and their replays."""
     connection.execute(
-        "DELETE FROM boot WHERE id <"
-        " coalesce((SELECT boot FROM chunk ORDER BY seq LIMIT 1), (SELECT max(id) FROM boot))"
+        "DELETE FROM boot WHERE id < (SELECT coalesce(min(boot), (SELECT max(id) FROM boot)) FROM ("
+        " SELECT * FROM (SELECT boot FROM chunk WHERE only_lane IS NULL ORDER BY seq LIMIT 1)"
+        " UNION ALL SELECT min(boot) FROM chunk WHERE only_lane IS NOT NULL"
+        " UNION ALL SELECT min(boot) FROM dead_letter))"
     )
 
 

@@ -125,6 +125,9 @@ class Committer:
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
+                if item.grown:
+                    self._store.forget()
+                    result.grown = {*result.grown, *item.grown}
         if not self._makes_room:
             used = self._database.used_bytes(otherwise=self._used)
             if self._limits.worth_counting(used):

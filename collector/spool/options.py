@@ -15,6 +15,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterBounds:
+    """How many dead letters are kept, and for how long; those beyond go, the oldest first.
+
+    Attributes:
+        max_count: of all lanes together.
+        max_bytes: of their events and reasons.
+        max_age: ms on the age clock, since they died.
+    """
+
+    max_count: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    max_age: int = 30 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolOptions:
     """How a spool is opened.
 
@@ -25,6 +40,7 @@ class SpoolOptions:
         max_age: ms on the age clock.
         commit_interval: seconds.
         threads: False to do all work inline, for tests under a mock clock.
+        letters: how many dead letters are kept.
     """
 
     directory: Path
@@ -35,6 +51,7 @@ class SpoolOptions:
     durability: Literal["full", "normal"] = "full"
     commit_interval: float = 0.0
     threads: bool = True
+    letters: LetterBounds = LetterBounds()
 
     @property
     def limits(self) -> Limits:
@@ -50,13 +67,20 @@ class Counters:
     Attributes:
         failed_commits: groups that the disk refused.
         ended: events that age or quota ended, by fate and lane name.
+        letters_ended: dead letters that their bounds ended, by lane name.
     """
 
     commits: int = 0
     failed_commits: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    letters_ended: dict[str, int] = field(default_factory=dict)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""
         for lane, events in ended.items():
             self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events
+
+    def add_letters(self, ended: dict[str, int]) -> None:
+        """Count dead letters that their bounds ended."""
+        for lane, letters in ended.items():
+            self.letters_ended[lane] = self.letters_ended.get(lane, 0) + letters

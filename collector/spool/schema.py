@@ -21,6 +21,13 @@ while its upstream was out of the configuration, and what was gone already when 
 that starts at the oldest event was new. The last one is open, without an end, while the
 upstream is away. A lane that has come up to a closed one goes on behind it.
 
+`stream.replayed` counts the positions that were given to replayed dead letters: the others are
+those of `intake`. `chunk.only_lane` names the lane that a chunk of replayed dead letters is
+for; the other lanes of its stream have an absence over it. `dead_letter.boot` and
+`received_at` are the chunk's that the event came in, so that a replay renders it as it would
+have been. `died_age` is read off the age clock. `damaged` marks what is left of a whole
+chunk: that can be looked at, not replayed.
+
 A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
 absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
 without, it would start again at 1 after a full drain, below the cursors.
@@ -83,6 +90,7 @@ CREATE TABLE stream (
     dialect TEXT NOT NULL,
     product TEXT NOT NULL,
     next_position INTEGER NOT NULL DEFAULT 0,
+    replayed INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (dialect, product)
 );
@@ -100,9 +108,11 @@ CREATE TABLE chunk (
     first_position INTEGER NOT NULL,
     encoding TEXT NOT NULL,
     checksum INTEGER NOT NULL,
+    only_lane INTEGER,
     body BLOB NOT NULL
 );
 CREATE INDEX chunk_by_stream ON chunk (stream);
+CREATE INDEX chunk_replayed ON chunk (boot) WHERE only_lane IS NOT NULL;
 CREATE TABLE upstream (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -169,16 +179,20 @@ CREATE TABLE dead_letter (
     epoch INTEGER NOT NULL REFERENCES epoch (number),
     position INTEGER NOT NULL,
     day INTEGER NOT NULL,
+    boot INTEGER,
     received_at INTEGER NOT NULL,
     published_at INTEGER,
     remote_address TEXT NOT NULL,
     died_at INTEGER NOT NULL,
+    died_age INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
     reason TEXT NOT NULL,
     status INTEGER NOT NULL,
     answer TEXT NOT NULL,
     event BLOB NOT NULL
 );
-CREATE INDEX dead_letter_by_lane ON dead_letter (lane);
+CREATE INDEX dead_letter_by_lane ON dead_letter (lane, boot, bytes);
 CREATE TABLE ledger (
     lane INTEGER NOT NULL REFERENCES lane (id),
     day INTEGER NOT NULL,

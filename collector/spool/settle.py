@@ -218,8 +218,10 @@ def buried(
     inserted = connection.execute(
         "INSERT INTO dead_letter"
         " (lane, epoch, position, day, received_at, published_at, remote_address, died_at, reason,"
-        "  status, answer, event)"
-        " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
+        "  status, answer, event, damaged, bytes, boot, died_age)"
+        " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        "  (SELECT boot FROM chunk WHERE seq = ? AND chunk.stream = lane.stream),"
+        "  (SELECT age FROM age_clock) FROM epoch, lane"
         " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
         (
             letter.position,
@@ -232,6 +234,9 @@ def buried(
             letter.status,
             letter.answer,
             letter.event,
+            fate == "damaged",
+            len(letter.event) + len(letter.answer) + len(letter.reason),
+            passage.first_seq,
             epoch,
             lane,
             letter.position,

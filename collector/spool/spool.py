@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from collector.errors import SpoolFull, SpoolUnavailable
-from collector.spool import admission, age, identity, retention, upstreams
+from collector.spool import admission, age, identity, letters, retention, upstreams
 from collector.spool.committer import Committed, Committer
 from collector.spool.database import Database, open_reader
-from collector.spool.directory import make_directory
+from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
 from collector.spool.lock import owned
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
@@ -41,9 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Spool", "SpoolOptions", "open_spool"]
 
 T = TypeVar("T")
-
-DATABASE_FILE = "spool.db"
-LOCK_FILE = "spool.lock"
+Stream = tuple[str, str]
 
 MAX_QUEUED_BYTES = 64 * 1024 * 1024
 """Bodies that may wait for a commit; more is refused rather than held in memory."""
@@ -113,12 +111,20 @@ class Spool:
         Raises:
             SpoolUnavailable: nothing of it was kept.
         """
+        return await self.grow(lambda connection, _: (work(connection), ()))
+
+    async def grow(self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]]) -> T:
+        """Like `write`, for what appends past the store; `work` is given the age clock too.
+
+        It returns its result and the streams (dialect, product) it appended to, whose lanes are woken.
+        """
         ticket: ResultTicket[T] = ResultTicket()
 
         def run(connection: sqlite3.Connection) -> None:
-            ticket.result = work(connection)
+            ticket.result, item.grown = work(connection, self._times.age_ms())
 
-        self._writer.put(Work(run, ticket))
+        item = Work(run, ticket)
+        self._writer.put(item)
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 
@@ -143,7 +149,7 @@ class Spool:
     # -- for the daemon
 
     async def maintain(self) -> dict[str, int]:
-        """Expire, persist the age clock, and give free pages back, each in bounded steps.
+        """Expire, persist the age clock, keep dead letters bounded, give free pages back, by bounded steps.
 
         Returns:
             Events that expired, by lane name.
@@ -156,9 +162,14 @@ class Spool:
             self.counters.add("expired", ended)
             for lane, events in ended.items():
                 expired[lane] = expired.get(lane, 0) + events
+        while forgotten := await self.write(self._trim_letters):
+            self.counters.add_letters(forgotten)
         while await self._chore(self._vacuum):
             pass
         return expired
+
+    def _trim_letters(self, connection: sqlite3.Connection) -> dict[str, int]:
+        return letters.trim(connection, self.options.letters, age=self._times.age_ms())
 
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
         now = self.keep_clocks(connection)

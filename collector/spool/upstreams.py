@@ -154,33 +154,41 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
         if not upstream.takes(dialect, product):
             continue
         oldest = connection.execute(
-            "SELECT seq, first_position FROM chunk WHERE stream = ? ORDER BY seq LIMIT 1", (stream,)
+            "SELECT seq, first_position FROM chunk WHERE stream = ? AND only_lane IS NULL"
+            " ORDER BY seq LIMIT 1",
+            (stream,),
         ).fetchone()
         if oldest is None:
             continue
         (lane,) = connection.execute(
             "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
             " SELECT upstream.id, stream.id, ?, ?,"
-            "  stored_bytes - (SELECT sum(length(body)) FROM chunk WHERE chunk.stream = stream.id), ?"
+            "  stored_bytes - (SELECT sum(length(body)) FROM chunk"
+            "   WHERE chunk.stream = stream.id AND only_lane IS NULL), ?"
             " FROM upstream, stream WHERE upstream.name = ? AND stream.id = ? RETURNING id",
             (*oldest, now, upstream.name, stream),
         ).fetchone()
         connection.execute(
             "INSERT INTO ledger (lane, day, accepted, pending)"
-            " SELECT ?, day, sum(events), sum(events) FROM chunk WHERE stream = ? GROUP BY day",
+            " SELECT ?, day, sum(events), sum(events) FROM chunk"
+            "  WHERE stream = ? AND only_lane IS NULL GROUP BY day",
             (lane, stream),
         )
         _leap_over_gaps(connection, lane, stream)
 
 
 def _leap_over_gaps(connection: sqlite3.Connection, lane: int, stream: int) -> None:
-    """Make absences of what others have sent already, behind what one that left still keeps."""
+    """Make absences of what is not for a new lane, up to the tail.
+
+    That is what others have sent already, behind what one that left still keeps, and what is for
+    one lane alone.
+    """
     connection.execute(
         "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
         " SELECT ?1, seq + 1, coalesce(next_seq, ?3), coalesce(next_first, next_position), 0, 0 FROM ("
         "  SELECT stream AS of_stream, seq, first_position + events AS end_position,"
         "   lead(seq) OVER by_seq AS next_seq, lead(first_position) OVER by_seq AS next_first"
-        "  FROM chunk WHERE stream = ?2 WINDOW by_seq AS (ORDER BY seq)"
+        "  FROM chunk WHERE stream = ?2 AND only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
         " ) JOIN stream ON stream.id = of_stream WHERE end_position <> coalesce(next_first, next_position)",
         (lane, stream, next_seq(connection)),
     )

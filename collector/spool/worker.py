@@ -23,7 +23,7 @@ from collector.errors import SpoolUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.store import NewChunk
 
@@ -84,11 +84,16 @@ class Append:
 
 @dataclass(slots=True)
 class Work:
-    """Something to be done in the group's transaction; it fails alone."""
+    """Something to be done in the group's transaction; it fails alone.
+
+    Attributes:
+        grown: the streams (dialect, product) that `run` has appended to, past the store.
+    """
 
     run: Callable[[sqlite3.Connection], None]
     ticket: Ticket
     error: Exception | None = None
+    grown: Collection[tuple[str, str]] = ()
 
 
 @dataclass(slots=True)

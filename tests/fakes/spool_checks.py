@@ -40,14 +40,14 @@ def check(connection: sqlite3.Connection, *, model: Model, cursors: dict[int, tu
         assert [item.position for item in row.condemned] == lane.condemned
         assert row.suspect_end == lane.suspect_end
     received = connection.execute(
-        "SELECT dialect, product, next_position,"
+        "SELECT dialect, product, next_position, next_position - replayed,"
         " (SELECT sum(events) FROM intake WHERE intake.stream = stream.id) FROM stream"
     ).fetchall()
-    assert {(row[0], row[1]): (row[2], row[3]) for row in received if row[2]} == {
-        stream: (model.next_position[stream], count) for stream, count in model.received.items()
+    assert {(row[0], row[1]): (row[2], row[3], row[4]) for row in received if row[2]} == {
+        stream: (model.next_position[stream], count, count) for stream, count in model.received.items()
     }
-    ((letters,),) = connection.execute("SELECT count(*) FROM dead_letter").fetchall()
-    assert letters == model.letters
+    letters = connection.execute("SELECT id FROM dead_letter ORDER BY id").fetchall()
+    assert [number for (number,) in letters] == sorted(model.letters)
     batch_ids = {batch_id for (batch_id,) in connection.execute("SELECT id FROM batch").fetchall()}
     assert not batch_ids & model.ended
 

@@ -44,7 +44,7 @@ def ledger_faults(connection: sqlite3.Connection) -> list[str]:
             faults.append(f"{lane.name}: positions have gaps: {here}")
     counted = connection.execute(
         "SELECT dialect, product, next_position,"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE stream = id),"
+        " (SELECT replayed + coalesce(sum(events), 0) FROM intake WHERE stream = id),"
         " (SELECT max(first_position + events) FROM chunk WHERE stream = id) FROM stream"
     ).fetchall()
     for dialect, product, following, received, end in counted:

@@ -82,9 +82,11 @@ class Forwards:
         self.put_away(lane, row, passage, "damaged")
 
     def put_away(self, lane, row, passage, fate):
-        letter = settle.DeadLetter(row.cursor_position, 0, 0, None, "", "bad", 400, "no", b"{}")
+        ((day, events),) = passage.days
+        letter = settle.DeadLetter(row.cursor_position, day, 0, None, "", "bad", 400, "no", b"{}")
         burying = partial(settle.buried, lane=row.id, letter=letter, passage=passage, batch=lane.batch, now=0)
         assert self.write(partial(burying, epoch=self.spool.epoch.name, fate=fate))
-        self.model.letters += 1
-        self.model.finish(lane, sum(events for _, events in passage.days), fate)
+        ((age,),) = self.read(lambda connection: connection.execute("SELECT age FROM age_clock").fetchall())
+        self.model.bury(lane, day, age=age, damaged=fate == "damaged")
+        self.model.finish(lane, events, fate)
         self.model.end_batch(lane)

@@ -12,8 +12,8 @@ from fakes.clocks import A_DAY, StandingClocks
 from fakes.spools import PRODUCT, batch_of, chunk, database_of, next_run, query, spool_in, wanted
 
 from collector.spool import database, read, settle
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.passage import Passage
-from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -50,6 +50,17 @@ class ModelChunk:
     size: int
     damaged: bool = False
     missed: int = 0
+    replayed: bool = False
+
+
+@dataclass
+class ModelLetter:
+    """A dead letter; `age` is where the age clock stood when it died."""
+
+    lane: ModelLane
+    day: int
+    age: int
+    damaged: bool
 
 
 @dataclass
@@ -82,6 +93,7 @@ class Model:
     Attributes:
         takes: by configured upstream, the streams it takes.
         ended: ids of batches that are over.
+        letters: by number.
     """
 
     def __init__(self) -> None:
@@ -93,7 +105,8 @@ class Model:
         self.next_position: Counter[Stream] = Counter()
         self.received: Counter[Stream] = Counter()
         self.ended: set[str] = set()
-        self.letters = 0
+        self.letters: dict[int, ModelLetter] = {}
+        self.next_letter = 1
         self._confirmed: tuple[int, int, int] | None = None
 
     def keep_clocks(self, *, boot: int, age: int, wall: int, confirmed: bool) -> None:
@@ -120,7 +133,11 @@ class Model:
             lane.away = lane.stream not in takes.get(lane.upstream, ())
 
     def _start_at_oldest(self, upstream: str, stream: Stream) -> None:
-        present = [seq for seq in self.needed() if self.chunks[seq].stream == stream]
+        present = [
+            seq
+            for seq in self.needed()
+            if self.chunks[seq].stream == stream and not self.chunks[seq].replayed
+        ]
         if present:
             lane = self._lane(upstream, stream)
             for seq in present:
@@ -145,6 +162,35 @@ class Model:
         self.next_seq += 1
         self.next_position[stream] += events
         self.received[stream] += events
+
+    def bury(self, lane: ModelLane, day: int, *, age: int, damaged: bool) -> None:
+        """A dead letter is kept."""
+        self.letters[self.next_letter] = ModelLetter(lane, day, age, damaged)
+        self.next_letter += 1
+
+    def replayable(self, numbers: Collection[int]) -> list[int]:
+        """Which letters can be replayed, in the order in which they are."""
+        order = list(self.lanes.values())
+        found = [number for number in numbers if number in self.letters]
+        found = [number for number in found if not self.letters[number].damaged]
+        found = [number for number in found if not self.letters[number].lane.away]
+        return sorted(found, key=lambda number: (order.index(self.letters[number].lane), number))
+
+    def replay(self, lane: ModelLane, day: int, events: int, *, age: int, size: int) -> None:
+        """A lane's dead letters of one day are one more chunk, for it alone."""
+        first = self.next_position[lane.stream]
+        self.chunks[self.next_seq] = ModelChunk(lane.stream, first, events, day, age, size, replayed=True)
+        lane.needs.append(self.next_seq)
+        lane.count(day, dead=-events, pending=events)
+        self.next_seq += 1
+        self.next_position[lane.stream] += events
+
+    def trim_letters(self, *, max_count: int, died_before: int) -> None:
+        """The oldest letters go, as the bounds say."""
+        for number, letter in sorted(self.letters.items()):
+            if letter.age >= died_before and len(self.letters) <= max_count:
+                return
+            del self.letters[number]
 
     def needed(self) -> list[int]:
         """The chunks that some lane has still to send something of."""

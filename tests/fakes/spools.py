@@ -16,8 +16,9 @@ from fakes.clocks import StandingClocks
 from collector.core import batch as batches
 from collector.core import rendering
 from collector.spool import read
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
-from collector.spool.spool import DATABASE_FILE, Spool, SpoolOptions, open_spool
+from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 

@@ -24,8 +24,8 @@ from fakes.spool_life import MAIN, SECOND, THIRD, Life, phase_at
 from collector.errors import SpoolError
 from collector.spool import database
 from collector.spool.database import Database
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.read import DamagedChunk
-from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -34,10 +34,14 @@ from hypothesis.stateful import (
 )
 
 from collector.errors import SpoolUnavailable
-from collector.spool import read, retention
+from collector.spool import read, replay, retention
 from collector.spool.identity import Machine
+from collector.spool.letters import Choice
+from collector.spool.options import LetterBounds
 
 MAX_AGE = 100
+MAX_LETTERS = 4
+MAX_LETTER_AGE = 150
 
 OUTCOMES = ("deliver", "deliver", "deliver", "postpone", "suspect", "condemn")
 
@@ -83,6 +87,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             clocks=self.clocks,
             machine=Machine(f"machine-{self.machine}", ""),
             max_age=MAX_AGE,
+            letters=LetterBounds(max_count=MAX_LETTERS, max_age=MAX_LETTER_AGE),
         )
         self.model.configure(configuration, FROM_OLDEST)
         self.spool = self.run(self.context.__aenter__)
@@ -178,6 +183,43 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             else:
                 self.settle(lane, row, outcome, marks)
 
+    # -- dead letters
+
+    @precondition(lambda self: self.model.letters)
+    @rule(numbers=st.sets(which, min_size=1, max_size=4), everything=st.booleans())
+    def replay(self, numbers, everything):
+        present = list(self.model.letters)
+        named = present if everything else [present[number % len(present)] for number in numbers]
+        done = self.run(replay.replay, self.spool, self.choice(named, everything=everything))
+        replayed = self.model.replayable(set(named))
+        damaged = {number for number in named if self.model.letters[number].damaged}
+        assert done == replay.Replayed(len(replayed), len(damaged), len({*named} - {*replayed} - damaged))
+        letters = [self.model.letters.pop(number) for number in replayed]
+        for (lane, day), group in itertools.groupby(
+            letters, key=lambda letter: (id(letter.lane), letter.day)
+        ):
+            events = list(group)
+            assert {id(letter.lane) for letter in events} == {lane}
+            ((size, count),) = self.read(partial(self.chunk_row, seq=self.model.next_seq))
+            assert count == len(events)
+            self.model.replay(events[0].lane, day, count, age=self.clocks.age, size=size)
+
+    @precondition(lambda self: self.model.letters)
+    @rule(numbers=st.sets(which, min_size=1, max_size=2))
+    def purge(self, numbers):
+        present = list(self.model.letters)
+        named = {present[number % len(present)] for number in numbers}
+        assert self.run(replay.purge, self.spool, self.choice(named)) == len(named)
+        for number in named:
+            del self.model.letters[number]
+
+    def choice(self, named, *, everything=False):
+        return Choice(all=True) if everything else Choice(ids=tuple(named))
+
+    def chunk_row(self, connection, seq):
+        rows = connection.execute("SELECT length(body), events FROM chunk WHERE seq = ?", (seq,))
+        return rows.fetchall()
+
     # -- retention, time and damage
 
     @rule(
@@ -214,6 +256,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
                 predicted[name] = events
                 self.model.retire(lane, events, "expired")
         assert expired == predicted
+        self.model.trim_letters(max_count=MAX_LETTERS, died_before=self.clocks.age - MAX_LETTER_AGE)
 
     def evict(self, in_flight, spared, wanted_bytes):
         evicted = self.write(
