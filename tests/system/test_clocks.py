@@ -164,7 +164,9 @@ def test_events_age_by_the_time_that_the_machine_runs_and_by_no_wall_clock(make_
     start(daemon, machine)
     post(daemon, 1)
     machine.set_clock(2 * TEN_YEARS)
-    status = until(lambda: total(daemon.status(), "expired") and daemon.status(), "the first event expires")
+    status = until(
+        lambda: total(daemon.status(), "expired") and daemon.status(), "the first event expires", within=120
+    )
     assert (total(status, "expired"), total(status, "pending")) == (1, 1)
     upstream.default = Behaviour()
     daemon.forwarded()
@@ -188,7 +190,9 @@ def test_weeks_switched_off_count_where_an_upstreams_date_confirms_both_ends(mak
     )
     start(daemon, machine)
     post(daemon, 1)
-    status = until(lambda: total(daemon.status(), "expired") and daemon.status(), "the first event expires")
+    status = until(
+        lambda: total(daemon.status(), "expired") and daemon.status(), "the first event expires", within=120
+    )
     assert (total(status, "expired"), total(status, "pending")) == (1, 1)
     assert daemon.stop() == 0
 
