@@ -114,7 +114,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
-        spool = await stack.enter_async_context(_open_spool(config))
+        spool = await stack.enter_async_context(_open_spool(config, clocks))
         _announce_salvage(spool)
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
@@ -123,6 +123,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             wall_ms=clocks.wall_ms,
             chance=secrets.SystemRandom().random,
             batch_id=lambda: secrets.token_hex(16),
+            heard=clocks.heard,
         )
         forwarder = Forwarder(spool, config.upstream, senders, chances)
         spool.on_growth = forwarder.grown
@@ -210,9 +211,11 @@ def _announce_salvage(spool: Spool) -> None:
         )
 
 
-def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
-    def clocks(epoch: Epoch | None) -> Clocks:
-        return Clocks(age_ms=epoch.age if epoch else 0)
+def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:
+    def times(epoch: Epoch | None) -> Clocks:
+        if epoch is not None:
+            clocks.take_up(epoch.kept, epoch.boot)
+        return clocks
 
     def wanted(upstream: Upstream) -> Wanted:
         return Wanted(
@@ -237,7 +240,7 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
             max_age=round(config.dead_letters.max_age * 1000),
         ),
     )
-    return open_spool(options, clocks, machine=this_machine(), device=config.device)
+    return open_spool(options, times, machine=this_machine(), device=config.device)
 
 
 def _sender(
@@ -251,6 +254,7 @@ def _sender(
         products={product.key: product.secret for product in config.product},
         environ=environ,
         wall=lambda: clocks.wall_ms() / 1000,
+        ticks=lambda: clocks.ticks_ms() / 1000,
     )
 
 

@@ -62,6 +62,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         running: whether a daemon answered; False where the spool was read without one.
         healthy: whether commits succeed and no lane is retrying or blocked.
         uptime: seconds.
+        clock: how far the wall clock is believed: unknown, plausible or confirmed.
     """
 
     version: str
@@ -70,6 +71,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     epoch: str
     uptime: float | None = None
+    clock: str | None = None
     pid: int | None = None
     listeners: list[ListenerView] = []
     spool: SpoolView
@@ -119,6 +121,7 @@ class StatusSource:
             device=spool.epoch.device,
             epoch=spool.epoch.name,
             uptime=round(self._uptime(), 3),
+            clock=spool.clock_trust.name.lower(),
             pid=self._pid,
             listeners=self._listeners(),
             spool=SpoolView(

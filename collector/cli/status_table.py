@@ -32,6 +32,11 @@ _COLOURS = {
     "orphaned": "yellow",
 }
 
+_CLOCK = {
+    "unknown": "events are counted under an unknown day, and their stamps corrected when it is right",
+    "plausible": "nobody has confirmed it; the time that the machine is off does not count as age",
+}
+
 _AS_WIDE_AS_IT_TAKES = 10_000
 """Columns; rich makes no table wider than its content."""
 
@@ -76,6 +81,8 @@ def _summary(console: Console, status: Status, now_ms: int) -> None:
         f" {rounded_size(status.spool.used_bytes)} of {rounded_size(status.spool.max_bytes)}",
         markup=False,
     )
+    if status.clock is not None and status.clock != "confirmed":
+        console.print(f"clock {status.clock}: {_CLOCK[status.clock]}", markup=False)
     if not status.spool.healthy:
         console.print("[red]the last commit failed: see the log[/red]")
     for upstream in status.upstreams:

@@ -34,6 +34,7 @@ class Chunk:
         remote_address: the client's IP literal as the app sent it; empty for Samsara.
         stored_bytes: what its body takes in the spool.
         body: the JSON text of its events, decompressed.
+        boot: the stretch between settings of the wall clock that `received_at` was read in.
     """
 
     seq: int
@@ -45,6 +46,7 @@ class Chunk:
     remote_address: str
     stored_bytes: int
     body: bytes
+    boot: int = 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,11 +57,18 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         late_before: events accepted before this (ms since 1970) say so themselves
             (Traintracks `serverTimestamp`); None for none.
         stamp_ids: whether events without an `id` are given one (Samsara).
+        corrections: what the wall clock was wrong by in stretches of its chunks: (`Chunk.boot`, ms
+            to be added to `received_at`). What becomes known later changes no sealed batch.
     """
 
     form: Form = "array"
     late_before: int | None = None
     stamp_ids: bool = False
+    corrections: tuple[tuple[int, int], ...] = ()
+
+    def received_at(self, chunk: Chunk) -> int:
+        """When a chunk was accepted, as far as that was known when the batch was sealed."""
+        return chunk.received_at + next((ms for boot, ms in self.corrections if boot == chunk.boot), 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,16 +56,17 @@ def render(run: Run, context: Context) -> bytes:
 
 def _events(piece: Piece, context: Context) -> list[bytes]:
     chunk, options = piece.chunk, context.options
+    received_at = options.received_at(chunk)
     if context.dialect == "traintracks":
-        late = options.late_before is not None and chunk.received_at < options.late_before
-        stamp = traintracks.format_timestamp(chunk.received_at) if late else None
+        late = options.late_before is not None and received_at < options.late_before
+        stamp = traintracks.format_timestamp(received_at) if late else None
         return traintracks.render_all(piece.events, server_timestamp=stamp)
     stamps = None
     if options.stamp_ids:
         first = piece.first_position
         stamps = [f"{context.epoch}.{first + offset}" for offset in range(len(piece.events))]
     return samsara.render_all(
-        piece.events, received_at=chunk.received_at, published_at=chunk.published_at, stamps=stamps
+        piece.events, received_at=received_at, published_at=chunk.published_at, stamps=stamps
     )
 
 

@@ -11,11 +11,13 @@ import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from collector.core import batch as batches
 from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
-from collector.spool import read
+from collector.spool import boots, read
 from collector.spool.lanes import position_after
 from collector.spool.settle import DeadLetter, Passage
 
@@ -101,7 +103,6 @@ def _seal(
         late_before=_late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
-    context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
     bounds = _bounds(lane, upstream, replaced)
     while True:
         run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
@@ -113,6 +114,9 @@ def _seal(
         wait = 0.0 if more or replaced is not None else _linger(run, request)
         if wait > 0:
             return Idle(lane, wait)
+        stretches = {piece.chunk.boot for piece in run.pieces}
+        options = msgspec.structs.replace(options, corrections=boots.corrections(connection, stretches))
+        context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
         body = rendering.render(run, context)
         if len(body) <= bounds.max_bytes or run.events == 1:
             break

@@ -120,6 +120,7 @@ class Committer:
 
     def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
         result = Committed()
+        self._store.note_clocks(connection)
         appends = [item for item in group if isinstance(item, Append)]
         if self._makes_room:
             self._make_room(connection, incoming, result.evicted)

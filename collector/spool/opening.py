@@ -40,7 +40,7 @@ async def open_spool(
 
     Args:
         options: how.
-        times: makes the clocks, given where the age clock stood.
+        times: the clocks; called again, once it is known what was kept of them.
         machine: the machine that this runs on.
         device: the configured device id, or None to make one once.
 
@@ -71,10 +71,12 @@ async def open_spool(
         spool.start(database, committer, reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
-            await spool.write(lambda _: None)
+            await spool.write(spool.keep_clocks)
             yield spool
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
+                with suppress(SpoolUnavailable):
+                    await spool.write(spool.keep_clocks)
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
@@ -111,9 +113,7 @@ def _prepare(
     wall = times(None)
 
     def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(
-            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-        )
+        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
         upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
         return epoch
 

@@ -40,6 +40,7 @@ class Lane:
         condemned: events that an answer named, ascending, all at or behind the cursor.
         end_seq: the first chunk that is not its own, where it has an absence before it.
         resume_seq: where it goes on behind that, where that is over.
+        wait: how long its last failure had it wait, ms.
         settled: what the sender needs to know of the last delivery, or None.
     """
 
@@ -61,6 +62,7 @@ class Lane:
     since: int
     failures: int
     next_attempt_at: int
+    wait: int
     learned_limit: int | None
     judged: int
     rejected: int
@@ -71,7 +73,7 @@ class Lane:
 _LANE = (
     "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
     " cursor_position, from_seq, to_seq, suspect_end, condemned, state, reason, since, failures,"
-    " next_attempt_at, learned_limit, judged, rejected, settled, orphaned_at"
+    " next_attempt_at, wait, learned_limit, judged, rejected, settled, orphaned_at"
     " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
     " LEFT JOIN absence ON absence.lane = lane.id"
     "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
@@ -142,7 +144,7 @@ def chunks(
     last = (1 << 62) if end_seq is None else end_seq
     cursor = connection.execute(
         "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding,"
-        " checksum, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        " checksum, boot, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
         (stream, from_seq, last),
     )
     # A row at a time: bodies may be megabytes. Closing the generator ends the read transaction.
@@ -162,12 +164,12 @@ def chunks(
 
 
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
-    seq, first_position, events, day, received_at, published_at, address, encoding, crc, body = row
-    numbers = (first_position, events, day, received_at, crc)
+    seq, first_position, events, day, received_at, published_at, address, encoding, crc, boot, body = row
+    numbers = (first_position, events, day, received_at, crc, boot)
     if not isinstance(body, bytes) or not all(isinstance(number, int) for number in numbers):
         # Then where the chunk stands is not known either, so the lane could not go on behind it.
         raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
-    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body)
+    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body, boot)
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:
         raise DamagedChunk(chunk, "its checksum does not fit")

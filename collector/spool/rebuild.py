@@ -90,6 +90,17 @@ def adopt_replayed(connection: sqlite3.Connection) -> int:
     ).rowcount
 
 
+def settle_age(connection: sqlite3.Connection) -> None:
+    """Have the age clock go on from the newest chunk, where it is lost itself.
+
+    Then it is of no start of the machine that is known, so no stop is counted: events keep longer.
+    """
+    connection.execute(
+        "INSERT OR IGNORE INTO age_clock (id, age, boot, ticks, newest_wall)"
+        " SELECT 1, coalesce(max(accepted_age), 0), '', 0, 0 FROM chunk"
+    )
+
+
 def number_on(connection: sqlite3.Connection, known: int) -> None:
     """Have the next chunk numbered behind all that is known."""
     (last,) = connection.execute(

@@ -39,6 +39,9 @@ SPARE_BYTES = 4 << 20
 _LIKELY = 1 << 53
 """No count, position or time ever comes near it."""
 
+_COUNTED = frozenset({"stream", "lane", "intake", "age_clock", "stop"})
+"""Tables all of whose numbers are counts, positions or times since a start."""
+
 _MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
 
 
@@ -147,12 +150,7 @@ class _Salvage:
         names.restore()
         names.drop_strays()
         names.adopt()
-        self.target.execute(
-            # Dead letters are stamped by it.
-            "INSERT OR IGNORE INTO age_clock (id, age, wall, wall_confirmed)"
-            " SELECT 1, coalesce(max(accepted_age), 0), ?, 0 FROM chunk",
-            (self.now,),
-        )
+        rebuild.settle_age(self.target)
         tally = books.Tally()
         rebuild.number_on(self.target, self._numbered())
         rebuild.settle_streams(self.target)
@@ -193,7 +191,7 @@ class _Salvage:
         reading = DamagedTable(self.source, found)
         for row in reading.rows():
             values = dict(zip(found.columns, row, strict=True))
-            if table.name not in {"stream", "lane", "age_clock", "intake"} or all(map(_likely, row)):
+            if table.name not in _COUNTED or all(map(_likely, row)):
                 yield tuple(values[column] for column in table.columns if column in values)
         if reading.damaged:
             self.broken.add(table.name)

@@ -168,7 +168,7 @@ def postponed(
     )
     connection.execute(
         "UPDATE lane SET since = CASE WHEN state = ?1 THEN since ELSE ?3 END, state = ?1,"
-        " reason = ?2, failures = failures + 1, next_attempt_at = ?4 WHERE id = ?5",
+        " reason = ?2, failures = failures + 1, next_attempt_at = ?4, wait = ?4 - ?3 WHERE id = ?5",
         (state, reason, now, next_attempt_at, batch.lane),
     )
     return updated.rowcount == 1

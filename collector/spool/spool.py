@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import trio
 
 from collector.errors import SpoolDamaged, SpoolFull
-from collector.spool import admission, identity, letters, retention
+from collector.spool import admission, age, identity, letters, retention
 from collector.spool.confirm import mark_damaged
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.examine import is_damage
@@ -34,6 +34,7 @@ from collector.spool.worker import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
+    from collector.core.timekeeping import Moment, Trust
     from collector.spool.committer import Committed, Committer
     from collector.spool.database import Database
     from collector.spool.salvage import Salvaged
@@ -185,10 +186,20 @@ class Spool:
         return letters.trim(connection, self.options.letters, age=self._times.age_ms())
 
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
-        age = self._times.age_ms()
-        identity.save_age(connection, age=age, wall=self._times.wall_ms())
-        before = age - self.options.max_age
+        now = self.keep_clocks(connection)
+        before = age.accepted_before(connection, age=now.age, max_age=self.options.max_age)
         return retention.expire(connection, accepted_before=before, in_flight=self.in_flight)
+
+    def keep_clocks(self, connection: sqlite3.Connection) -> Moment:
+        """Persist where the clocks stand, inside the writer's transaction; returns that."""
+        moment = self._times.moment()
+        age.keep(connection, moment, boot=self.epoch.boot)
+        return moment
+
+    @property
+    def clock_trust(self) -> Trust:
+        """How far the wall clock is believed now."""
+        return self._times.moment().trust
 
     async def _chore(self, run: Callable[[], T]) -> T:
         """Run something on the writer's thread, outside of any transaction."""

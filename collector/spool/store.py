@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import limits
 from collector.core.days import utc_day
+from collector.core.timekeeping import Moment, Trust
+from collector.spool import boots
 from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
@@ -64,7 +66,10 @@ class Times(Protocol):
         """Whether the wall clock is believed."""
 
     def age_ms(self) -> int:
-        """The age clock: ms that go on by the monotonic clock alone, across restarts."""
+        """The age clock: ms that go on by the machine's ticks alone, across restarts."""
+
+    def moment(self) -> Moment:
+        """This moment by all clocks."""
 
 
 @dataclass(slots=True)
@@ -157,7 +162,7 @@ class Store:
     """The appending side of the spool.
 
     Args:
-        boot: the row of this start of the machine.
+        boot: a name of this start of the machine.
         takers: names of the upstreams that take a dialect and product.
         times: the clocks that chunks are stamped by.
     """
@@ -165,11 +170,11 @@ class Store:
     def __init__(
         self,
         *,
-        boot: int,
+        boot: str,
         takers: Callable[[str, str], Sequence[str]],
         times: Times,
     ) -> None:
-        self._boot = boot
+        self._clock = boots.Follower(boot)
         self._takers = takers
         self._times = times
         self._streams: dict[tuple[str, str], _Stream] = {}
@@ -179,6 +184,11 @@ class Store:
         """Drop what was remembered of the tables."""
         self._streams.clear()
         self._next_seq = None
+        self._clock.forget()
+
+    def note_clocks(self, connection: sqlite3.Connection) -> Moment:
+        """Keep, inside the caller's transaction, whether the wall clock was set or came to be trusted."""
+        return self._clock.note(connection, self._times.moment())
 
     def append(self, connection: sqlite3.Connection, chunks: Sequence[NewChunk]) -> set[tuple[str, str]]:
         """Insert chunks in order and count them, inside the caller's transaction.
@@ -189,8 +199,7 @@ class Store:
         seq = self._next_seq if self._next_seq is not None else next_seq(connection)
         rows = []
         grown: dict[tuple[str, str], _Growth] = {}
-        age = self._times.age_ms()
-        clock_good = self._times.wall_good()
+        moment = self.note_clocks(connection)
         for chunk in chunks:
             key = (chunk.dialect, chunk.product)
             stream = self._streams.get(key)
@@ -198,7 +207,8 @@ class Store:
                 stream = self._load_stream(connection, key, seq)
             encoding, body = stored(chunk)
             first = stream.next_position
-            day = utc_day(chunk.received_at, clock_good=clock_good)
+            stretch = self._clock.stamped_in(chunk.received_at, moment)
+            day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
             placed = Placed(
                 stream.id,
                 first,
@@ -213,9 +223,9 @@ class Store:
                 (
                     seq,
                     stream.id,
-                    self._boot,
+                    stretch.id,
                     day,
-                    age,
+                    moment.age,
                     chunk.received_at,
                     chunk.published_at,
                     chunk.uid,

@@ -9,10 +9,12 @@ the state that its forwarding must keep across a restart. `batch` is the one sea
 that a lane may have outstanding. `ledger` counts each lane's events by their day of
 acceptance; its CHECK is the promise that nothing goes missing in silence, so a
 transaction that broke it could not commit. `intake` counts what was received, once an
-event however many upstreams take it. `epoch` names the lives of the spool, `boot` the
-machine's starts, with what its clock was wrong by where that became known. `age_clock` is
-what `max_age` counts by: the time that the daemon has run, so that a wall clock that jumps
-ten years ends no event's life.
+event however many upstreams take it. `epoch` names the lives of the spool. `boot` has the
+machine's starts, in stretches between which its wall clock was set, with what that was wrong
+by where it became known. `age_clock` is what `max_age` counts by: the time that the machine
+has run, so that a wall clock that jumps ten years ends no event's life; `stop` has the
+times when it was off, where both ends are known. `confirmed_*` is the last moment at which the
+wall clock was known to be right.
 
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
 while its upstream was out of the configuration, and what was gone already when an upstream
@@ -68,16 +70,27 @@ CREATE TABLE epoch (
 );
 CREATE TABLE boot (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    first_seen_at INTEGER NOT NULL,
-    clock_good INTEGER NOT NULL,
-    clock_offset INTEGER
+    name TEXT NOT NULL,
+    began_at INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    trust INTEGER NOT NULL,
+    clock_offset INTEGER,
+    corrected_by INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX boot_by_name ON boot (name);
 CREATE TABLE age_clock (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     age INTEGER NOT NULL,
-    wall INTEGER NOT NULL,
-    wall_confirmed INTEGER NOT NULL
+    boot TEXT NOT NULL,
+    ticks INTEGER NOT NULL,
+    newest_wall INTEGER NOT NULL,
+    confirmed_age INTEGER,
+    confirmed_wall INTEGER,
+    confirmed_boot TEXT
+);
+CREATE TABLE stop (
+    age INTEGER PRIMARY KEY,
+    missed INTEGER NOT NULL CHECK (missed > 0)
 );
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
@@ -129,6 +142,7 @@ CREATE TABLE lane (
     since INTEGER NOT NULL,
     failures INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER NOT NULL DEFAULT 0,
+    wait INTEGER NOT NULL DEFAULT 0,
     learned_limit INTEGER,
     judged INTEGER NOT NULL DEFAULT 0,
     rejected INTEGER NOT NULL DEFAULT 0,

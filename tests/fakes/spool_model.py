@@ -35,6 +35,13 @@ FROM_OLDEST = ("c", "d")
 
 @dataclass
 class ModelChunk:
+    """A chunk.
+
+    Attributes:
+        age: where the age clock stood when it was accepted.
+        missed: by how much it is older than that clock says, as far as is known.
+    """
+
     stream: Stream
     first: int
     events: int
@@ -42,6 +49,7 @@ class ModelChunk:
     age: int
     size: int
     damaged: bool = False
+    missed: int = 0
     replayed: bool = False
 
 
@@ -99,6 +107,19 @@ class Model:
         self.ended: set[str] = set()
         self.letters: dict[int, ModelLetter] = {}
         self.next_letter = 1
+        self._confirmed: tuple[int, int, int] | None = None
+
+    def keep_clocks(self, *, boot: int, age: int, wall: int, confirmed: bool) -> None:
+        """Where the clocks stand is persisted."""
+        if not confirmed:
+            return
+        if self._confirmed is not None and self._confirmed[0] != boot:
+            _, age_then, wall_then = self._confirmed
+            missed = (wall - wall_then) - (age - age_then)
+            for chunk in self.chunks.values():
+                if missed > 0 and chunk.age < age_then:
+                    chunk.missed += missed
+        self._confirmed = (boot, age, wall)
 
     def configure(self, takes: Mapping[str, Collection[Stream]], from_oldest: Collection[str]) -> None:
         """The daemon starts with these upstreams."""
@@ -221,7 +242,7 @@ class Model:
         end = None
         for seq in lane.needs:
             chunk = self.chunks[seq]
-            if older_than is not None and chunk.age >= older_than:
+            if older_than is not None and chunk.age - chunk.missed >= older_than:
                 break
             if wanted_bytes is not None and (taken_bytes >= wanted_bytes or end not in {None, chunk.first}):
                 break

@@ -63,6 +63,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         self.directory = root / "0"
         self.clocks = StandingClocks()
         self.machine = 1
+        self.boot = 0
         self.model = Model()
         self.cursors: dict[int, tuple[int, int, int]] = {}
 
@@ -90,6 +91,13 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         )
         self.model.configure(configuration, FROM_OLDEST)
         self.spool = self.run(self.context.__aenter__)
+        self.boot += 1  # the machine's starts have no name here, so each of the daemon's is one
+        self.keep_clocks()
+
+    def keep_clocks(self):
+        clocks = self.clocks
+        confirmed = clocks.good and clocks.confirmed
+        self.model.keep_clocks(boot=self.boot, age=clocks.age, wall=clocks.wall, confirmed=confirmed)
 
     def close(self):
         self.run(self.context.__aexit__, None, None, None)
@@ -216,13 +224,15 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
 
     @rule(
         ms=st.sampled_from([0, 1, 50, 100]),
-        jump=st.sampled_from([0, 0, A_DAY, -A_DAY, 4000 * A_DAY]),
+        jump=st.sampled_from([0, 0, 60, A_DAY, -A_DAY, 4000 * A_DAY]),
         good=st.booleans(),
+        confirmed=st.booleans(),
     )
-    def pass_time(self, ms, jump, good):
+    def pass_time(self, ms, jump, good, confirmed):
         self.clocks.pass_time(ms)
         self.clocks.wall = max(A_DAY, self.clocks.wall + jump)
         self.clocks.good = good
+        self.clocks.confirmed = confirmed
 
     @precondition(lambda self: self.model.needed())
     @rule(wanted_bytes=st.none() | st.integers(1, 3000), flying=st.sets(st.integers(0, 3), max_size=2))
@@ -237,6 +247,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
     def expire(self, in_flight, spared):
         self.spool.in_flight = frozenset(in_flight)
         expired = self.run(self.spool.maintain)
+        self.keep_clocks()
         self.spool.in_flight = frozenset()
         predicted = {}
         for name, lane in self.model.lanes.items():
@@ -280,13 +291,16 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
     @rule(
         how=st.sampled_from(["stop", "die", "clone"]),
         configuration=st.sampled_from(CONFIGURATIONS) | st.none(),
+        off=st.sampled_from([0, 0, 60, 100, A_DAY]),
     )
-    def restart(self, how, configuration):
+    def restart(self, how, configuration, off):
         """After a death, what is in the files as of now is all there is."""
         if how == "die":
             self.go_on_in(snapshot(self.directory, self.root / str(next(self.lives))), configuration)
             return
         self.close()
+        self.keep_clocks()
+        self.clocks.wall += off
         if how == "clone":
             self.machine += 1
             for lane in self.model.lanes.values():

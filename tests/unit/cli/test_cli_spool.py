@@ -4,12 +4,18 @@ import json
 import socket
 import sqlite3
 import threading
+from contextlib import suppress
 
 import pytest
 import trio
+from fakes.clocks import StandingClocks
 from fakes.spools import accept, chunk, spool_in, wanted
 
 from collector.__main__ import main
+from collector.admin import doctor
+from collector.config.load import load
+from collector.host.clock import Clocks
+from collector.host.machine import this_machine
 
 A_MOMENT = 1_780_000_000_000
 """In 2026: neither of an age that no clock has, nor in the future of any test."""
@@ -37,7 +43,7 @@ kind = "file"
     monkeypatch.setenv("WAYSTATION_CONFIG", str(config))
 
     async def fill():
-        async with spool_in(state, wanted("file")) as spool:
+        async with spool_in(state, wanted("file"), clocks=StandingClocks(wall=A_MOMENT)) as spool:
             await accept(spool, chunk(3, received_at=A_MOMENT), chunk(3, received_at=A_MOMENT))
 
     trio.run(fill)
@@ -54,10 +60,10 @@ def run(capsys, *arguments):
     return code, out, err
 
 
-def change(home, sql):
+def change(home, sql, **values):
     connection = sqlite3.connect(home / "state/spool.db")
     with connection:
-        connection.execute(sql)
+        connection.execute(sql, values)
     connection.close()
 
 
@@ -160,10 +166,13 @@ def test_the_doctor_connects_to_upstreams_and_sends_nothing(home, capsys):
         _add_upstream(home, f"http://127.0.0.1:{server.getsockname()[1]}/v1/events")
         received = []
 
+        server.settimeout(30)
+
         def serve():
-            connection, _ = server.accept()
-            with connection:
-                received.append(connection.recv(100))
+            with suppress(TimeoutError):
+                connection, _ = server.accept()
+                with connection:
+                    received.append(connection.recv(100))
 
         thread = threading.Thread(target=serve)
         thread.start()
@@ -181,3 +190,38 @@ def test_the_doctor_says_what_to_do_about_a_key_and_an_upstream(home, capsys):
     assert code == 1
     assert "chmod 600" in out
     assert "cannot be reached: Connection refused" in out
+
+
+@pytest.mark.parametrize(
+    ("sql", "result", "found"),
+    [
+        ("UPDATE age_clock SET newest_wall = 9000000000000", "fail", "earlier than what the spool has seen"),
+        ("INSERT INTO boot (name, began_at, base, trust) VALUES ($boot, 1, $base, 2)", "ok", "confirmed by"),
+    ],
+)
+def test_the_doctor_says_how_far_the_clock_is_believed(home, sql, result, found):
+    moment = Clocks().moment()
+    change(home, sql, boot=this_machine().boot, base=moment.base)
+    config = load(home / "config.toml", {})
+    check = next(check for check in doctor.examine(config, {}) if check.name == "clock")
+    assert check.result == result
+    assert found in check.found
+
+
+def test_the_doctor_tells_of_a_clock_that_nobody_has_confirmed_or_that_lost_its_time(home):
+    class NoServer:
+        def synchronised(self, *, wall):
+            return False
+
+    config = load(home / "config.toml", {})
+    for wall, result in ((2 * A_MOMENT, "warn"), (1000, "fail")):
+        clocks = Clocks(wall_ms=lambda wall=wall: wall, server=NoServer())
+        check = next(check for check in doctor.examine(config, {}, clocks=clocks) if check.name == "clock")
+        assert check.result == result, check
+
+
+def test_the_doctor_tells_of_a_lane_that_is_kept_from_delivering(home, capsys):
+    change(home, "UPDATE lane SET state = 'blocked', reason = 'http 401 Unauthorized'")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1
+    assert "fail  lanes of upstream file: file/samsara is blocked: http 401 Unauthorized" in out

@@ -18,6 +18,7 @@ from fakes.spools import (
     ledger,
     next_run,
     query,
+    snapshot,
     spool_in,
 )
 
@@ -229,7 +230,8 @@ async def test_the_age_clock_goes_on_from_where_it_stood_whatever_the_wall_clock
     # A death after the last maintenance: the newest event says how late it was at the least.
     async with spool_in(tmp_path) as spool:
         await spool.write(lambda connection: connection.execute("UPDATE age_clock SET age = 0") and None)
-    async with spool_in(tmp_path) as spool:
+        died = snapshot(tmp_path, tmp_path / "died")
+    async with spool_in(died) as spool:
         assert spool.epoch.age == 5000
 
 
