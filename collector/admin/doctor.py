@@ -149,7 +149,7 @@ def _spool(directory: Path) -> tuple[Check, _Known]:
     name = "spool"
     marker = read_marker(Places(directory / DATABASE_FILE))
     restart = "restart the daemon: it looks again, sets a damaged file aside and salvages what can be read"
-    if marker is not None:
+    if marker is not None and not marker.doubted:
         return fail(name, f"it is damaged: {marker.reason}", restart), _Known()
     known = _Known()
     try:

@@ -83,7 +83,7 @@ def look(status: Status, directory: Path) -> Inside:
         pending_events=sum(lane.pending_events for lane in status.lanes),
         dead_letters=sum(lane.dead_letters for lane in status.lanes),
         files=_views(own),
-        damaged=marker.reason if marker else "",
+        damaged=marker.reason if marker and not marker.doubted else "",
         set_aside=_views(iter(set_aside_files(database))),
         salvages=status.salvages,
     )

@@ -3,8 +3,8 @@
 A marker beside the database says that it is damaged, and under which name its files are set
 aside; it is taken away when a salvaged database stands in the old one's place. Where it is
 found at a start, what was begun is gone on with; where nothing was begun, the damage is
-confirmed first. The files that were set aside are
-never changed and never deleted: that is the operator's part.
+confirmed first. The files that were set aside are never changed and never deleted: that is
+the operator's part.
 """
 
 from __future__ import annotations
@@ -33,11 +33,14 @@ class Marker(msgspec.Struct, frozen=True):
         reason: what is damaged.
         name: what the database is called where it is set aside; empty where that is not decided.
         certain: whether there is no need to confirm it.
+        doubted: whether it was looked for in vain. Met once more before the spool is closed in
+            good order, it is certain.
     """
 
     reason: str
     name: str = ""
     certain: bool = False
+    doubted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,8 @@ def read_marker(places: Places) -> Marker | None:
     try:
         return msgspec.json.decode(content, type=Marker)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        # Its being there is what counts.
-        return Marker("it was found to be damaged when it was last open")
+        # Its being there is what counts. What it said is lost, that it was doubted too.
+        return Marker("it was found to be damaged when it was last open", certain=True)
 
 
 def mark(places: Places, marker: Marker) -> None:
@@ -92,12 +95,45 @@ def mark(places: Places, marker: Marker) -> None:
     draft = places.marker.with_name(f"{places.marker.name}.new")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        os.write(descriptor, msgspec.json.encode(marker))
+        # A disk without a free block still has room for an empty file, which says enough.
+        with suppress(OSError):
+            os.write(descriptor, msgspec.json.encode(marker))
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
     draft.replace(places.marker)
     sync_directory(places.marker.parent)
+
+
+def mark_damaged(database: Path, reason: str, *, certain: bool = False) -> None:
+    """Have the next start look at everything, and salvage where there is damage.
+
+    Args:
+        database: where it is.
+        reason: what was met.
+        certain: whether to salvage all the same.
+
+    Raises:
+        OSError: the disk refused; then it is left to the start to notice.
+    """
+    places = Places(database)
+    present = read_marker(places)
+    if present is not None and present.name and not replaced(places, present):
+        return  # its salvage has begun, and goes on
+    doubted = present is not None and not present.name and (present.doubted or present.certain)
+    mark(places, Marker(reason, certain=certain or doubted))
+
+
+def lift_doubt(database: Path) -> None:
+    """Take away what is left of damage that was looked for in vain, and not met again.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    places = Places(database)
+    marker = read_marker(places)
+    if marker is not None and marker.doubted:
+        finish(places)
 
 
 def set_aside(places: Places, reason: str, *, now: int) -> Marker:

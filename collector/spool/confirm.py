@@ -1,7 +1,9 @@
 """Opening a spool's database: what is damaged is salvaged, and what only seemed so is left alone.
 
 A disk that fails to read once comes out of SQLite as a damaged file. So a mark that a process left
-behind is confirmed first, by all that can be looked at.
+behind is confirmed first, by all that can be looked at. Where nothing is found the mark stays, as
+one that is doubted: what meets the same once more before the spool is closed in good order is
+believed, so that no damage has a daemon end and start for ever.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import aside, examine
 from collector.spool.database import PAGE_BYTES, Database
+from collector.spool.image import UNREADABLE
 from collector.spool.salvage import Salvaged, salvage
 from collector.spool.verify import verify
 
@@ -58,25 +61,43 @@ def open_database(
         if marker is not None and aside.replaced(places, marker):
             aside.finish(places)
             marker = None
-        reason = marker.reason if marker else ""
         if marker is None or not (marker.name or marker.certain):
-            try:
-                examine.examine_files(path, page_bytes=PAGE_BYTES)
-                database = Database(path, durability=durability)
-                if marker is None:
-                    return Opened(database)
-                if _confirm(database):
-                    aside.finish(places)
-                    return Opened(database, unconfirmed=marker.reason)
-            except SpoolDamaged as error:
-                reason = reason or error.cause
-            except SpoolUnavailable as error:
-                if marker is None or not _unread(error.__cause__):
-                    raise
+            opened, reason = _open(places, marker, durability)
+            if opened is not None:
+                return opened
+        else:
+            reason = marker.reason
         salvaged = salvage(places, reason, upstreams, now)
     except (sqlite3.Error, OSError) as error:
         raise SpoolUnavailable(f"{path}: {error}") from error
     return Opened(Database(path, durability=durability), salvaged)
+
+
+def _open(
+    places: aside.Places, marker: aside.Marker | None, durability: Literal["full", "normal"]
+) -> tuple[Opened | None, str]:
+    """The database, where nothing shows that it is damaged; else what does."""
+    wanted = marker is not None and not marker.doubted
+    try:
+        examine.examine_files(places.database, page_bytes=PAGE_BYTES)
+        database = Database(places.database, durability=durability)
+        if marker is None or not wanted:
+            return Opened(database), ""
+        if not _confirm(database):
+            return None, marker.reason
+        aside.mark(places, aside.Marker(marker.reason, doubted=True))
+        return Opened(database, unconfirmed=marker.reason), ""
+    except SpoolDamaged as error:
+        return None, marker.reason if marker else error.cause
+    except (SpoolUnavailable, OSError) as error:
+        cause = error if isinstance(error, OSError) else error.__cause__
+        if not _unread(cause):
+            raise
+        if marker is not None:
+            return None, marker.reason
+        # It may have been for once. If the next start cannot read it either, that saves what it can.
+        aside.mark_damaged(places.database, f"the disk could not read it: {cause}")
+        raise
 
 
 def _confirm(database: Database) -> bool:
@@ -95,22 +116,8 @@ def _confirm(database: Database) -> bool:
 
 
 def _unread(error: BaseException | None) -> bool:
-    """Whether a disk failed to read: once more, where there is a mark."""
+    """Whether a disk failed to read."""
+    if isinstance(error, OSError):
+        return error.errno in UNREADABLE
     code = getattr(error, "sqlite_errorcode", None)
     return code in {sqlite3.SQLITE_IOERR_READ, sqlite3.SQLITE_IOERR_SHORT_READ}
-
-
-def mark_damaged(path: Path, reason: str, *, certain: bool = False) -> None:
-    """Have the next start look at everything, and salvage where there is damage.
-
-    A disk that refuses even that leaves it to the start to notice.
-
-    Args:
-        path: of the database.
-        reason: what was met.
-        certain: whether it was met again after nothing was found: then it salvages all the same.
-
-    Raises:
-        OSError: the disk refused.
-    """
-    aside.mark(aside.Places(path), aside.Marker(reason, certain=certain))

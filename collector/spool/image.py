@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from typing import BinaryIO
 
 _COPY_BYTES = 1 << 20
-_UNREADABLE = frozenset({errno.EIO, errno.EBADMSG})
+UNREADABLE = frozenset({errno.EIO, errno.EBADMSG})
+"""What a disk says of a block that it cannot read."""
+
 _LEAF, _INTERIOR = 13, 5
 _HEADER_BYTES = 100
 _ROLLBACK = b"\x01\x01"
@@ -47,14 +49,20 @@ def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[st
     descriptor = os.open(image, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w+b") as target:
         unreadable = _copy(source, target)
+        log_file = Path(f"{source}-wal")
+        # Beside the image under this name for now; SQLite must not find it there.
+        readable = Path(f"{image}-wal")
+        if log_file.exists():
+            with readable.open("wb") as copy:
+                unreadable += _copy(log_file, copy)
         if unreadable:
             notes.append(f"the disk could not read {unreadable} bytes")
-        log_file = Path(f"{source}-wal")
-        log = wal.scan(log_file, Path(f"{source}-shm"), page_bytes=page_bytes)
+        log = wal.scan(readable, Path(f"{source}-shm"), page_bytes=page_bytes)
         if log.damage:
             notes.append(log.damage)
         if log.frames and log.page_bytes == page_bytes:
-            _lay_over(log_file, log, target)
+            _lay_over(readable, log, target)
+        readable.unlink(missing_ok=True)
         _mend_header(target, page_bytes)
     if not _schema_fits(image):
         notes.append("the schema was garbled")
@@ -83,7 +91,7 @@ def _read(file: BinaryIO, start: int, wanted: int) -> tuple[bytes, int]:
     try:
         return os.pread(file.fileno(), wanted, start).ljust(wanted, b"\0"), 0
     except OSError as error:
-        if error.errno not in _UNREADABLE:
+        if error.errno not in UNREADABLE:
             raise
         if wanted <= _SECTOR_BYTES:
             return bytes(wanted), wanted

@@ -9,8 +9,9 @@ import trio
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import identity, upstreams
+from collector.spool.aside import lift_doubt, mark_damaged
 from collector.spool.committer import Committer
-from collector.spool.confirm import mark_damaged, open_database
+from collector.spool.confirm import open_database
 from collector.spool.database import Database, open_reader
 from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
 from collector.spool.lock import owned
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
     from collector.spool.options import SpoolOptions
     from collector.spool.store import Times
+
+LOOKS = 2
+"""How often a start looks for damage that it has met: the second time it is believed."""
 
 CLOSE_SECONDS = 30.0
 """How long closing waits for a disk that hangs. systemd kills after 90."""
@@ -53,14 +57,14 @@ async def open_spool(
     path = options.directory / DATABASE_FILE
     make_directory(options.directory)
     with owned(options.directory / LOCK_FILE):
-        for certain in (False, True):
+        for _ in range(LOOKS):
             # Met behind what is looked at before: this very start looks at all, and salvages.
             try:
                 database, spool, committer = _open(options, times, machine, device)
                 break
             except SpoolDamaged as damage:
                 with suppress(OSError):
-                    mark_damaged(path, damage.cause, certain=certain)
+                    mark_damaged(path, damage.cause)
         else:
             database, spool, committer = _open(options, times, machine, device)
         try:
@@ -78,6 +82,9 @@ async def open_spool(
                 with suppress(SpoolUnavailable):
                     await spool.write(spool.keep_clocks)
                 await spool.close()
+                if spool.damage is None:
+                    with suppress(OSError):
+                        lift_doubt(path)
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
 

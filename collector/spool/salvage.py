@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import struct
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import aside, books, examine, image, rebuild, schema, scraps
 from collector.spool.database import PAGE_BYTES
 from collector.spool.names import Names
@@ -41,6 +42,20 @@ _LIKELY = 1 << 53
 
 _COUNTED = frozenset({"stream", "lane", "intake", "age_clock", "stop"})
 """Tables all of whose numbers are counts, positions or times since a start."""
+
+ALL = examine.LARGE | examine.SMALL
+_RETREATS: tuple[tuple[frozenset[str], str | None], ...] = (
+    (frozenset(), "not all could be put together, so only requests and names were taken"),
+    (ALL - {"chunk", "name_copy"}, "nothing could be put together"),
+    (ALL, None),
+)
+"""The tables that are skipped, in one attempt after another, and what is told where it fails. A
+spool that could not be salvaged at all would keep the daemon from ever starting."""
+
+_SURPRISES = (ArithmeticError, AssertionError, LookupError, TypeError, ValueError, struct.error)
+_DISK_CODES = frozenset(
+    {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
+)
 
 _MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
 
@@ -81,20 +96,48 @@ def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) 
     aside.clear(places)
     _check_room(places)
     marker = aside.set_aside(places, reason, now=now)
-    with closing(_fresh(places.fresh)) as target:
-        notes = image.build(
-            places.aside(marker.name), places.image, fresh=places.fresh, page_bytes=PAGE_BYTES
-        )
-        with closing(sqlite3.connect(places.image, isolation_level=None)) as source:
-            source.execute("PRAGMA query_only=ON")
-            source.execute("PRAGMA cell_size_check=ON")
-            target.execute("BEGIN")
-            salvaged = _Salvage(source, target, upstreams, now, notes).run(places, marker)
-            target.execute("COMMIT")
-        examine.examine(target)
+    _fresh(places.fresh).close()
+    notes = image.build(places.aside(marker.name), places.image, fresh=places.fresh, page_bytes=PAGE_BYTES)
+    for skipped, told in _RETREATS:
+        try:
+            salvaged = _rebuild(places, marker, upstreams, now, notes, skipped)
+            break
+        except (OSError, sqlite3.Error, SpoolDamaged, *_SURPRISES) as error:
+            if told is None or _of_the_disk(error):
+                raise
+            notes.append(f"{told} ({type(error).__name__}: {error})")
     aside.put_in_place(places)
     aside.finish(places)
     return salvaged
+
+
+def _rebuild(
+    places: Places,
+    marker: Marker,
+    upstreams: Sequence[Wanted],
+    now: int,
+    notes: Sequence[str],
+    skipped: frozenset[str],
+) -> Salvaged:
+    """Make the new database, of all tables but those that are skipped."""
+    places.fresh.unlink()
+    with (
+        closing(_fresh(places.fresh)) as target,
+        closing(sqlite3.connect(places.image, isolation_level=None)) as source,
+    ):
+        source.execute("PRAGMA query_only=ON")
+        source.execute("PRAGMA cell_size_check=ON")
+        target.execute("BEGIN")
+        salvaged = _Salvage(source, target, upstreams, now, [*notes], skipped).run(places, marker)
+        target.execute("COMMIT")
+        examine.examine(target)
+    return salvaged
+
+
+def _of_the_disk(error: Exception) -> bool:
+    """Whether trying with less would not help."""
+    code = (getattr(error, "sqlite_errorcode", 0) or 0) & 0xFF
+    return isinstance(error, OSError) or code in _DISK_CODES
 
 
 def _check_room(places: Places) -> None:
@@ -135,6 +178,7 @@ class _Salvage:
     upstreams: Sequence[Wanted]
     now: int
     notes: list[str]
+    skipped: frozenset[str] = frozenset()
     broken: set[str] = field(default_factory=set)
 
     def run(self, places: Places, marker: Marker) -> Salvaged:
@@ -184,7 +228,7 @@ class _Salvage:
 
     def _rows(self, table: Table) -> Iterable[Row]:
         """The rows that can be read, each as the fresh database's table has it."""
-        found = _described(self.source, table.name)
+        found = None if table.name in self.skipped else _described(self.source, table.name)
         if found is None:
             self.broken.add(table.name)
             return
@@ -216,7 +260,7 @@ class _Salvage:
                 bad += 1
         if bad:
             self.notes.append(f"{bad} chunks did not fit their checksums")
-        if self.broken & {"chunk", "stream", "lane"} or bad:
+        if (self.broken & {"chunk", "stream", "lane"} or bad) and table.name not in self.skipped:
             before = self.target.total_changes
             self.target.executemany(insertion, scraps.chunks(places.image, found, page_bytes=PAGE_BYTES))
             scrapped = self.target.total_changes - before

@@ -15,7 +15,7 @@ import trio
 
 from collector.errors import SpoolDamaged, SpoolFull
 from collector.spool import admission, age, identity, letters, retention
-from collector.spool.confirm import mark_damaged
+from collector.spool.aside import mark_damaged
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.examine import is_damage
 from collector.spool.options import Counters, SpoolOptions
@@ -63,7 +63,7 @@ class Spool:
         self.healthy = True
         self.salvaged: Salvaged | None = None
         self.unconfirmed = ""
-        self._damage: SpoolDamaged | None = None
+        self.damage: SpoolDamaged | None = None
         self._damaged = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
         self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
@@ -239,8 +239,8 @@ class Spool:
             SpoolDamaged: something did, and the next start will salvage.
         """
         await self._damaged.wait()
-        assert self._damage is not None  # noqa: S101 (set before the event)
-        raise self._damage
+        assert self.damage is not None  # noqa: S101 (set before the event)
+        raise self.damage
 
     # -- told by the committer
 
@@ -264,8 +264,8 @@ class Spool:
     def damaged(self, error: SpoolDamaged) -> None:
         """What is on disk is not what was written: nothing more can be relied upon."""
         self.healthy = False
-        if self._damage is None:
-            self._damage = error
+        if self.damage is None:
+            self.damage = error
             with suppress(OSError):
                 mark_damaged(self.options.directory / DATABASE_FILE, error.cause)
             self._damaged.set()

@@ -1,130 +1,20 @@
 from __future__ import annotations
 
-import json
 import shutil
 import sqlite3
-from contextlib import closing, suppress
+from contextlib import closing
 from random import Random  # noqa: TID251 (seeded)
 
 import pytest
-import trio
+from fakes.damage import ACCEPTED, FILES, LANES, PAGE, assert_adds_up, hurt, open_in, root, start, zero_page
 from fakes.letters import bury
-from fakes.spools import PRODUCT, accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
+from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
-from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import aside, confirm, read, replay, salvage, settle, wal
+from collector.errors import SpoolDamaged
+from collector.spool import aside, replay, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
 from collector.spool.verify import verify
-
-LANES = ("a/samsara", "b/samsara", f"a/traintracks/{PRODUCT}")
-FILES = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm")
-PAGE = 8192
-
-
-def open_in(directory):
-    only_samsara = wanted("b", takes=lambda dialect, _: dialect == "samsara")
-    return spool_in(directory, wanted("a"), only_samsara)
-
-
-def body(dice):
-    size = dice.choice([0, 400, 10_000])
-    event = {"timestamp": 1, "sourceId": "till", "eventName": "sold"}
-    return json.dumps([{**event, "pad": dice.randbytes(size).hex()} for _ in range(4)]).encode()
-
-
-async def _fill(directory, target):
-    """A spool as it was when its process died, and as it is when it was closed."""
-    dice = Random(7)  # noqa: S311
-    async with open_in(directory) as spool:
-        for _ in range(30):
-            await accept(spool, chunk(3), chunk(2, dialect="traintracks", product=PRODUCT))
-            await accept(spool, chunk(4, body=body(dice)))
-        for turn in range(4):
-            lane = await lane_of(spool, "a/samsara")
-            run = await spool.read(lambda connection, lane=lane: next_run(connection, lane, max_events=10))
-            batch = await spool.read(lambda connection, lane=lane, run=run: batch_of(connection, lane, run))
-            await spool.write(lambda connection, batch=batch: settle.seal(connection, batch, now=1))
-            if turn < 3:
-                await spool.write(
-                    lambda connection, batch=batch, run=run: settle.delivered(
-                        connection, batch, run, settled=None, learned_limit=None, now=1
-                    )
-                )
-        (target / "died").mkdir()
-        for name in FILES:
-            shutil.copyfile(directory / name, target / "died" / name)
-    (target / "closed").mkdir()
-    shutil.copyfile(directory / DATABASE_FILE, target / "closed" / DATABASE_FILE)
-
-
-@pytest.fixture(scope="module")
-def filled(tmp_path_factory):
-    target = tmp_path_factory.mktemp("filled")
-    trio.run(_fill, tmp_path_factory.mktemp("spool"), target)
-    return target
-
-
-ACCEPTED = {"a/samsara": 210, "b/samsara": 210, LANES[2]: 60}
-
-
-def hurt(directory, filled, state, name, change):
-    """Copy a spool and change the bytes of one of its files."""
-    shutil.copytree(filled / state, directory, dirs_exist_ok=True)
-    content = bytearray((directory / name).read_bytes())
-    content = change(content) or content
-    (directory / name).write_bytes(content)
-    return directory
-
-
-def zero_page(number):
-    def change(content):
-        content[(number - 1) * PAGE : number * PAGE] = bytes(PAGE)
-
-    return change
-
-
-def root(directory, table):
-    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
-        return connection.execute("SELECT rootpage FROM sqlite_master WHERE name = ?", (table,)).fetchone()[0]
-
-
-def raise_damage(spool, problem):
-    spool.damaged(SpoolDamaged(problem))
-    raise SpoolDamaged(problem)
-
-
-async def start(directory):
-    """Start, as often as damage is met late; the spool takes events, and proves itself."""
-    with suppress(SpoolDamaged):
-        return await _start(directory)
-    return await _start(directory)
-
-
-async def _start(directory):
-    async with open_in(directory) as spool:
-        salvaged = spool.salvaged
-        books = {lane.name: await ledger(spool, lane.name) for lane in await spool.read(read.lanes)}
-        proof = await spool.read(verify)
-        await accept(spool, chunk(3), chunk(2, dialect="traintracks", product=PRODUCT))
-        if salvaged is None:
-            # A chunk that is not what was written is found when it is read, and dead-lettered then.
-            proof.problems = [problem for problem in proof.problems if not problem.startswith("chunk")]
-            if proof.problems:
-                # Between what a start looks at: the lane that comes to it says so.
-                raise_damage(spool, proof.problems[0])
-        else:
-            assert proof.problems == []
-            after = await spool.read(verify)
-            assert after.problems == []
-    return salvaged, books
-
-
-def assert_adds_up(books):
-    for book in books.values():
-        assert book.get("accepted", 0) == sum(
-            book.get(fate, 0) for fate in ("pending", "delivered", "dead", "expired", "evicted", "damaged")
-        )
 
 
 async def test_a_sound_spool_is_left_alone(tmp_path, filled):
@@ -257,50 +147,10 @@ async def test_a_chunk_that_was_deleted_does_not_come_back(tmp_path):
     content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
     zero_page(root(tmp_path, "chunk"))(content)
     (tmp_path / DATABASE_FILE).write_bytes(content)
-    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
+    aside.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
     async with spool_in(tmp_path) as spool:
         assert await ledger(spool) == {"accepted": 200, "pending": 100, "delivered": 100}
         assert await query(spool, "SELECT sum(events) FROM chunk") == [(100,)]
-
-
-class _PowerCutError(Exception):
-    pass
-
-
-@pytest.mark.parametrize("step", ["mark", "set_aside", "build", "put_in_place", "finish"])
-@pytest.mark.parametrize("after", [False, True])
-async def test_a_death_in_the_middle_of_a_salvage_loses_nothing(tmp_path, filled, monkeypatch, step, after):
-    directory = hurt(tmp_path / "x", filled, "died", FILES[1], lambda content: content[:100] + content[101:])
-    place = salvage.image if step == "build" else aside
-    real = getattr(place, step)
-
-    def die(*arguments, **named):
-        if after:
-            real(*arguments, **named)
-        raise _PowerCutError
-
-    with monkeypatch.context() as patch:
-        patch.setattr(place, step, die)
-        with pytest.raises(_PowerCutError):
-            await start(directory)
-    _, books = await start(directory)
-    assert_adds_up(books)
-    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
-        assert connection.execute("SELECT count(*) FROM salvage").fetchone() == (1,)
-    assert (
-        len([name for name in aside.set_aside_files(directory / DATABASE_FILE) if name.suffix[-1] == "Z"])
-        == 1
-    )
-    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
-
-
-async def test_without_room_for_a_salvage_nothing_is_touched(tmp_path, filled, monkeypatch):
-    directory = hurt(tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(1))
-    before = (directory / DATABASE_FILE).read_bytes()
-    monkeypatch.setattr(salvage, "SPARE_BYTES", 1 << 60)
-    with pytest.raises(SpoolUnavailable, match="make room"):
-        await start(directory)
-    assert (directory / DATABASE_FILE).read_bytes() == before
 
 
 async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tmp_path):
@@ -317,42 +167,6 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
         assert spool.salvaged.damaged == 3
 
 
-async def test_damage_that_a_disk_told_of_once_ends_the_process_and_is_looked_for_in_vain_next(
-    tmp_path, filled
-):
-    directory = shutil.copytree(filled / "closed", tmp_path / "x")
-    with pytest.raises(SpoolDamaged):  # noqa: PT012
-        async with open_in(directory) as spool:
-
-            def corrupt(_):
-                error = sqlite3.DatabaseError("database disk image is malformed")
-                error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-                raise error
-
-            with pytest.raises(SpoolDamaged):
-                await spool.read(corrupt)
-            assert not spool.healthy
-            await spool.sound()
-    salvaged, books = await start(directory)
-    assert salvaged is None
-    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
-    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
-
-
-async def test_a_mark_that_nothing_confirms_is_taken_away(tmp_path, filled):
-    directory = shutil.copytree(filled / "died", tmp_path / "x")
-    confirm.mark_damaged(directory / DATABASE_FILE, "database disk image is malformed")
-    async with open_in(directory) as spool:
-        assert spool.salvaged is None
-        assert spool.unconfirmed == "database disk image is malformed"
-        assert await query(spool, "SELECT reason FROM epoch") == [("created",)]
-        assert (await spool.read(verify)).problems == []
-    assert not aside.Places(directory / DATABASE_FILE).marker.exists()
-    assert not aside.set_aside_files(directory / DATABASE_FILE)
-    async with open_in(directory) as spool:
-        assert spool.unconfirmed == ""
-
-
 async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):
     async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
         await accept(spool, chunk(3), chunk(2))
@@ -363,7 +177,7 @@ async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path
         before = {name: await ledger(spool, name) for name in ("a/samsara", "b/samsara")}
         streams = await query(spool, "SELECT next_position, replayed FROM stream")
         assert (await spool.read(verify)).problems == []
-    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test", certain=True)
+    aside.mark_damaged(tmp_path / DATABASE_FILE, "for the test", certain=True)
     async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
         assert spool.salvaged.damaged == 0
         assert (await spool.read(verify)).problems == []
@@ -386,7 +200,7 @@ async def test_a_replayed_chunk_stays_its_lanes_own_whatever_table_is_lost(tmp_p
     content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
     hurt_page(content)
     (tmp_path / DATABASE_FILE).write_bytes(content)
-    confirm.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
+    aside.mark_damaged(tmp_path / DATABASE_FILE, "for the test")
     async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
         assert spool.salvaged is not None
         assert (await spool.read(verify)).problems == []
