@@ -16,13 +16,14 @@ from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import aside, examine
 from collector.spool.database import PAGE_BYTES, Database
 from collector.spool.image import UNREADABLE
-from collector.spool.salvage import Salvaged, salvage
+from collector.spool.salvage import salvage
 from collector.spool.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from collector.spool.journal import Salvaged
     from collector.spool.upstreams import Wanted
 
 

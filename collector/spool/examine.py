@@ -29,6 +29,9 @@ SMALL = frozenset(
 )
 """Tables that do not; of these every page and value is."""
 
+NAMED = {"stream": ("dialect", "product"), "upstream": ("name", "kind"), "lane": ("upstream", "stream")}
+"""What `name_copy` keeps once more, by table."""
+
 _DAMAGE_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -72,6 +75,8 @@ def examine(connection: sqlite3.Connection) -> None:
         for table in tables(connection):
             if table.name in SMALL:
                 _examine_table(connection, table)
+        _examine_names(connection)
+        _examine_counts(connection)
         _examine_chunks(connection)
     except (sqlite3.Error, UnicodeDecodeError) as error:
         # What cannot be decoded is an OperationalError without a code.
@@ -156,6 +161,38 @@ def _examine_table(connection: sqlite3.Connection, table: Table) -> None:
         raise SpoolDamaged(f"table {table.name}: {verdict}")
     if not all(map(table.fits, connection.execute(table.selection))):
         raise SpoolDamaged(f"table {table.name} holds what was never written to it")
+
+
+def _examine_names(connection: sqlite3.Connection) -> None:
+    """Compare names with their copies: a flipped bit makes another name of one."""
+    for kind, columns in NAMED.items():
+        first, second = (f"CAST({kind}.{column} AS TEXT)" for column in columns)
+        (differing,) = connection.execute(
+            f"SELECT count(*) FROM {kind} LEFT JOIN name_copy AS copy"  # noqa: S608 (names of the schema)
+            f" ON copy.kind = '{kind}' AND copy.id = {kind}.id"
+            f" WHERE (copy.first, copy.second) IS NOT ({first}, {second})"
+        ).fetchone()
+        if differing:
+            raise SpoolDamaged(f"the names in table {kind} are not those in their copies")
+
+
+def _examine_counts(connection: sqlite3.Connection) -> None:
+    """Compare what is counted twice: positions, and the events that wait."""
+    for stream, end, known in connection.execute(
+        "SELECT id, next_position, replayed +"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+    ):
+        if end != known:
+            raise SpoolDamaged(f"stream {stream} has given out {end} positions and counted {known} events")
+    # What an absence passes over is not counted by position.
+    for lane, ahead, pending in connection.execute(
+        "SELECT lane.id, next_position - cursor_position,"
+        " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id)"
+        " FROM lane JOIN stream ON stream.id = lane.stream"
+        " WHERE NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id)"
+    ):
+        if ahead != pending:
+            raise SpoolDamaged(f"lane {lane} has {ahead} events before it, and its ledger {pending}")
 
 
 def _examine_chunks(connection: sqlite3.Connection) -> None:

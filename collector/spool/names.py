@@ -10,7 +10,7 @@ from collector.spool import examine, rebuild
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from collector.spool.upstreams import Wanted
 
@@ -24,6 +24,7 @@ class Names:
         now: ms since 1970.
         notes: what was found, for people; is added to.
         broken: the tables that could not be read whole.
+        copies: of names, as they were read, by table and row.
     """
 
     target: sqlite3.Connection
@@ -31,6 +32,7 @@ class Names:
     now: int
     notes: list[str]
     broken: Collection[str]
+    copies: Mapping[tuple[str, int], tuple[str, str]]
 
     def begin_epoch(self) -> str:
         """Begin a new epoch, of the same device where that is known."""
@@ -56,6 +58,7 @@ class Names:
     def restore(self) -> None:
         """Make streams, upstreams and lanes that could not be read from the copies of their names."""
         target = self.target
+        self._choose()
         # What was read has made copies of its own in passing; the same as those that were read.
         target.execute(
             "INSERT OR IGNORE INTO stream (id, dialect, product)"
@@ -83,6 +86,40 @@ class Names:
             "UPDATE lane SET failures = 0, next_attempt_at = 0, learned_limit = NULL, settled = NULL,"
             " state = iif(state IN ('new', 'healthy', 'retrying', 'blocked'), state, 'new')"
         )
+
+    def _choose(self) -> None:
+        """Where a name and its copy differ, take the one that the configuration knows."""
+        for (kind, number), copy in self.copies.items():
+            first, second = examine.NAMED[kind]
+            row = self.target.execute(
+                f"SELECT {first}, {second} FROM {kind} WHERE id = ?",  # noqa: S608 (names of the schema)
+                (number,),
+            ).fetchone()
+            if row is None or tuple(map(str, row)) == copy:
+                continue
+            if self._knows(kind, copy) and not self._knows(kind, tuple(map(str, row))):
+                self.target.execute(
+                    f"UPDATE OR IGNORE {kind} SET {first} = ?, {second} = ? WHERE id = ?",  # noqa: S608
+                    (*copy, number),
+                )
+                row = copy
+            self.target.execute(
+                "UPDATE name_copy SET first = ?, second = ? WHERE kind = ? AND id = ?",
+                (*map(str, row), kind, number),
+            )
+            self.notes.append(f"{kind} {number} had two names, and is {' '.join(map(str, row))} now")
+
+    def _knows(self, kind: str, name: tuple[str, ...]) -> bool:
+        match kind:
+            case "upstream":
+                return name in {(wanted.name, wanted.kind) for wanted in self.upstreams}
+            case "stream":
+                return any(wanted.takes(*name) for wanted in self.upstreams)
+            case _:
+                return all(
+                    self.target.execute(f"SELECT 1 FROM {table} WHERE id = ?", (value,)).fetchone()  # noqa: S608
+                    for table, value in zip(("upstream", "stream"), name, strict=True)
+                )
 
     def adopt(self) -> None:
         """Give replayed chunks whose lane is lost to all lanes."""

@@ -96,8 +96,8 @@ def settle_age(connection: sqlite3.Connection) -> None:
     Then it is of no start of the machine that is known, so no stop is counted: events keep longer.
     """
     connection.execute(
-        "INSERT OR IGNORE INTO age_clock (id, age, boot, ticks, newest_wall)"
-        " SELECT 1, coalesce(max(accepted_age), 0), '', 0, 0 FROM chunk"
+        "INSERT OR IGNORE INTO age_clock (id, age, boot, ticks, newest_wall, total)"
+        " SELECT 1, coalesce(max(accepted_age), 0), '', 0, 0, coalesce(max(accepted_age), 0) FROM chunk"
     )
 
 

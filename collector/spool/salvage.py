@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import aside, books, examine, image, rebuild, schema, scraps
+from collector.spool import aside, books, examine, image, journal, rebuild, schema, scraps
 from collector.spool.database import PAGE_BYTES
+from collector.spool.journal import Salvaged
 from collector.spool.names import Names
 from collector.spool.rowids import DamagedTable
 
@@ -28,12 +29,6 @@ if TYPE_CHECKING:
     from collector.spool.examine import Table
     from collector.spool.rowids import Row
     from collector.spool.upstreams import Wanted
-
-KEPT_ENTRIES = 20
-"""Salvages that the journal keeps."""
-
-MAX_NOTES = 2000
-"""Characters of an entry's notes."""
 
 SPARE_BYTES = 4 << 20
 
@@ -58,26 +53,6 @@ _DISK_CODES = frozenset(
 )
 
 _MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
-
-
-@dataclass(frozen=True, slots=True)
-class Salvaged:
-    """What a salvage came to.
-
-    Attributes:
-        reason: what was damaged.
-        set_aside: where the damaged database is now; its log is beside it.
-        chunks: how many were saved; `events` those in them.
-        damaged: events that waited and are lost, as far as their number is known, over all lanes.
-        notes: what else is to be known.
-    """
-
-    reason: str
-    set_aside: str
-    chunks: int
-    events: int
-    damaged: int
-    notes: tuple[str, ...]
 
 
 def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) -> Salvaged:
@@ -184,12 +159,17 @@ class _Salvage:
     def run(self, places: Places, marker: Marker) -> Salvaged:
         """Do it."""
         tables = {table.name: table for table in examine.tables(self.target)}
+        copies = {
+            (str(kind), number): (str(first), str(second))
+            for kind, number, first, second in self._rows(tables["name_copy"])
+            if isinstance(number, int)
+        }
         for table in tables.values():
             if table.name not in _MADE_ANEW:
                 self._copy(table)
         self._copy_chunks(tables["chunk"], places)
         ledger = self._ledger(tables["ledger"])
-        names = Names(self.target, self.upstreams, self.now, self.notes, self.broken)
+        names = Names(self.target, self.upstreams, self.now, self.notes, self.broken, copies)
         epoch = names.begin_epoch()
         names.restore()
         names.drop_strays()
@@ -223,7 +203,7 @@ class _Salvage:
             damaged=tally.damaged,
             notes=notes,
         )
-        self._keep_journal(salvaged, epoch)
+        journal.keep(self.target, salvaged, epoch=epoch, now=self.now)
         return salvaged
 
     def _rows(self, table: Table) -> Iterable[Row]:
@@ -291,26 +271,6 @@ class _Salvage:
             return 0
         number = row[0] if row else 0
         return number if isinstance(number, int) and 0 <= number < _LIKELY else 0
-
-    def _keep_journal(self, salvaged: Salvaged, epoch: str) -> None:
-        self.target.execute(
-            "INSERT INTO salvage (at, reason, set_aside, epoch, chunks, events, damaged, notes)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.now,
-                salvaged.reason[:MAX_NOTES],
-                salvaged.set_aside,
-                epoch,
-                salvaged.chunks,
-                salvaged.events,
-                salvaged.damaged,
-                "; ".join(salvaged.notes)[:MAX_NOTES],
-            ),
-        )
-        self.target.execute(
-            "DELETE FROM salvage WHERE id NOT IN (SELECT id FROM salvage ORDER BY id DESC LIMIT ?)",
-            (KEPT_ENTRIES,),
-        )
 
 
 def _described(connection: sqlite3.Connection, name: str) -> Table | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collector.core.timekeeping import Moment, Trust
     from collector.spool.committer import Committed, Committer
     from collector.spool.database import Database
-    from collector.spool.salvage import Salvaged
+    from collector.spool.journal import Salvaged
     from collector.spool.store import NewChunk, Times
 
 __all__ = ["Spool", "SpoolOptions"]

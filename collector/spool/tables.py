@@ -13,7 +13,8 @@ event however many upstreams take it. `epoch` names the lives of the spool. `boo
 machine's starts, in stretches between which its wall clock was set, with what that was wrong
 by where it became known. `age_clock` is what `max_age` counts by: the time that the machine
 has run, so that a wall clock that jumps ten years ends no event's life; `stop` has the
-times when it was off, where both ends are known. `confirmed_*` is the last moment at which the
+times when it was off, where both ends are known. `total` in both is there for its CHECK: one
+flipped bit would end every event's life. `confirmed_*` is the last moment at which the
 wall clock was known to be right.
 
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
@@ -86,11 +87,14 @@ CREATE TABLE age_clock (
     newest_wall INTEGER NOT NULL,
     confirmed_age INTEGER,
     confirmed_wall INTEGER,
-    confirmed_boot TEXT
+    confirmed_boot TEXT,
+    total INTEGER NOT NULL,
+    CHECK (total = age + ticks + newest_wall + coalesce(confirmed_age, 0) + coalesce(confirmed_wall, 0))
 );
 CREATE TABLE stop (
     age INTEGER PRIMARY KEY,
-    missed INTEGER NOT NULL CHECK (missed > 0)
+    missed INTEGER NOT NULL CHECK (missed > 0),
+    total INTEGER NOT NULL CHECK (total = age + missed)
 );
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
@@ -232,6 +236,9 @@ CREATE TRIGGER stream_named AFTER INSERT ON stream BEGIN
     INSERT OR REPLACE INTO name_copy VALUES ('stream', new.id, new.dialect, new.product);
 END;
 CREATE TRIGGER upstream_named AFTER INSERT ON upstream BEGIN
+    INSERT OR REPLACE INTO name_copy VALUES ('upstream', new.id, new.name, new.kind);
+END;
+CREATE TRIGGER upstream_renamed AFTER UPDATE OF name, kind ON upstream BEGIN
     INSERT OR REPLACE INTO name_copy VALUES ('upstream', new.id, new.name, new.kind);
 END;
 CREATE TRIGGER lane_named AFTER INSERT ON lane BEGIN

@@ -22,7 +22,9 @@ PAGE = 8192
 
 def open_in(directory):
     only_samsara = wanted("b", takes=lambda dialect, _: dialect == "samsara")
-    return spool_in(directory, wanted("a"), only_samsara)
+    known = {("samsara", ""), ("traintracks", PRODUCT)}
+    both = wanted("a", takes=lambda *stream: stream in known)
+    return spool_in(directory, both, only_samsara)
 
 
 def body(dice):

@@ -195,7 +195,11 @@ def test_the_doctor_says_what_to_do_about_a_key_and_an_upstream(home, capsys):
 @pytest.mark.parametrize(
     ("sql", "result", "found"),
     [
-        ("UPDATE age_clock SET newest_wall = 9000000000000", "fail", "earlier than what the spool has seen"),
+        (
+            "UPDATE age_clock SET total = total - newest_wall + (9 << 40), newest_wall = 9 << 40",
+            "fail",
+            "earlier than what the spool has seen",
+        ),
         ("INSERT INTO boot (name, began_at, base, trust) VALUES ($boot, 1, $base, 2)", "ok", "confirmed by"),
     ],
 )

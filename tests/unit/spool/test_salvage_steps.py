@@ -8,7 +8,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-from fakes.damage import ACCEPTED, FILES, assert_adds_up, hurt, open_in, start, zero_page
+from fakes.damage import ACCEPTED, FILES, LANES, assert_adds_up, hurt, open_in, start, zero_page
 from fakes.spools import accept, chunk, ledger, query, spool_in
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
@@ -213,3 +213,47 @@ def test_every_table_is_known_to_the_salvage_and_to_the_examination(tmp_path):
     names = {table.name for table in examine.tables(database.connection)}
     database.close()
     assert names == salvage.ALL == examine.LARGE | examine.SMALL
+
+
+FLIPS = {
+    "an upstream's name": "UPDATE upstream SET name = 'c' WHERE name = 'b'",
+    "a stream's dialect": "UPDATE stream SET dialect = 'samsarq' WHERE dialect = 'samsara'",
+    "a stream's product": "UPDATE stream SET product = 'x' || substr(product, 2) WHERE product <> ''",
+    "a lane's stream": "UPDATE lane SET stream = stream + 64 WHERE id = 2",
+    "a copy of a name": "UPDATE name_copy SET first = 'c' WHERE kind = 'upstream' AND first = 'b'",
+    "a stream's end": "UPDATE stream SET next_position = next_position + 4096 WHERE id = 1",
+    "a count of what was received": "UPDATE intake SET events = events + 4096 WHERE stream = 1",
+    "a lane's position": "UPDATE lane SET cursor_position = cursor_position + 64 WHERE id = 1",
+    "a lane's chunk": "UPDATE lane SET cursor_seq = cursor_seq + 64 WHERE id = 1",
+    "a count in the ledger": "UPDATE ledger SET pending = pending | 4096 WHERE lane = 1",
+    "the age clock": "UPDATE age_clock SET age = age + (1 << 40)",
+    "a stop of the machine": "UPDATE stop SET missed = missed + (1 << 40)",
+}
+
+
+@pytest.mark.parametrize("sql", FLIPS.values(), ids=FLIPS)
+async def test_a_flipped_bit_inside_a_value_is_noticed_and_costs_nothing(tmp_path, filled, sql):
+    directory = shutil.copytree(filled / "closed", tmp_path / "x")
+    with closing(sqlite3.connect(directory / DATABASE_FILE, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO stop VALUES (1, 5, 6)")
+        connection.execute("PRAGMA ignore_check_constraints=ON")
+        (trigger,) = connection.execute(
+            "SELECT sql FROM sqlite_master WHERE name = 'upstream_renamed'"
+        ).fetchone()
+        connection.execute("DROP TRIGGER upstream_renamed")
+        connection.execute(sql)
+        assert connection.execute("SELECT changes()").fetchone() == (1,)
+        connection.execute(trigger)
+        before = connection.execute("SELECT min(accepted_age), max(accepted_age) FROM chunk").fetchone()
+    salvaged, books = await start(directory)
+    assert salvaged is not None
+    assert_adds_up(books)
+    assert set(books) == set(LANES)
+    for name, book in books.items():
+        # What was delivered may be sent again; nothing is missing.
+        assert book["pending"] >= ACCEPTED[name] - (30 if name == "a/samsara" else 0)
+        assert book.get("damaged", 0) == 0
+    with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
+        (age,) = connection.execute("SELECT age FROM age_clock").fetchone()
+        assert age < before[1] + 1_000_000
+        assert connection.execute("SELECT coalesce(max(missed), 0) FROM stop").fetchone()[0] < 1_000_000
