@@ -160,6 +160,9 @@ def settle_lane(
     ).fetchall()
     start = _start(connection, stream, seq, index, position)
     way = _way(connection, lane, stream, start, absences)
+    if not ledger and not way.days and seq > 0 and way.cursor[2] > start:
+        # Nothing but its cursor is left: what it had still to send is known by number alone.
+        way.lost[UNKNOWN_DAY] = way.cursor[2] - start
     connection.execute(
         "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?, passed_bytes = ?,"
         " suspect_end = NULL, condemned = '[]' WHERE id = ?",
