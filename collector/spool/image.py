@@ -63,6 +63,8 @@ def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[st
         if log.frames and log.page_bytes == page_bytes:
             _lay_over(readable, log, target)
         readable.unlink(missing_ok=True)
+        # SQLite takes no schema of which a table begins beyond the file's end.
+        target.truncate(max(target.seek(0, os.SEEK_END), fresh.stat().st_size))
         _mend_header(target, page_bytes)
     if not _schema_fits(image):
         notes.append("the schema was garbled")

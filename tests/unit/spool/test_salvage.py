@@ -68,6 +68,17 @@ async def test_of_a_truncated_database_what_is_left_is_saved_and_the_rest_counte
     assert books["a/samsara"]["delivered"] == 30
 
 
+async def test_of_a_database_that_ends_among_its_first_pages_what_was_lost_is_known_by_number(tmp_path):
+    async with spool_in(tmp_path, wanted("a")) as spool:
+        for _ in range(50):
+            await accept(spool, chunk(3))
+    content = (tmp_path / DATABASE_FILE).read_bytes()
+    (tmp_path / DATABASE_FILE).write_bytes(content[: (root(tmp_path, "lane_by_stream") - 1) * PAGE])
+    salvaged, books = await start(tmp_path)
+    assert (salvaged.events, salvaged.damaged) == (0, 150)
+    assert books["a/samsara"] == {"accepted": 150, "damaged": 150}
+
+
 @pytest.mark.parametrize("table", ["lane", "stream", "upstream", "ledger", "epoch", "batch", "absence"])
 async def test_a_lost_table_costs_no_event(tmp_path, filled, table):
     page = root(filled / "closed", table)
