@@ -81,7 +81,7 @@ def _summary(console: Console, status: Status, now_ms: int) -> None:
         f" {rounded_size(status.spool.used_bytes)} of {rounded_size(status.spool.max_bytes)}",
         markup=False,
     )
-    if status.clock is not None and status.clock != "confirmed":
+    if status.clock in _CLOCK:
         console.print(f"clock {status.clock}: {_CLOCK[status.clock]}", markup=False)
     if not status.spool.healthy:
         console.print("[red]the last commit failed: see the log[/red]")

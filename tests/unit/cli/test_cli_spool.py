@@ -16,6 +16,7 @@ from collector.admin import doctor
 from collector.config.load import load
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
+from collector.spool import aside
 
 A_MOMENT = 1_780_000_000_000
 """In 2026: neither of an age that no clock has, nor in the future of any test."""
@@ -229,3 +230,15 @@ def test_the_doctor_tells_of_a_lane_that_is_kept_from_delivering(home, capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 1
     assert "fail  lanes of upstream file: file/samsara is blocked: http 401 Unauthorized" in out
+
+
+def test_damage_that_was_looked_for_in_vain_is_no_damage_to_the_doctor(home, capsys):
+    places = aside.Places(home / "state/spool.db")
+    aside.mark(places, aside.Marker("met by a lane", doubted=True))
+    code, out, _ = run(capsys, "doctor")
+    assert code == 0, out
+    assert json.loads(run(capsys, "spool", "info", "--json")[1])["damaged"] == ""
+    aside.mark_damaged(places.database, "met again")
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1
+    assert "fail  spool: it is damaged: met again" in out
