@@ -109,8 +109,20 @@ def number_on(connection: sqlite3.Connection, known: int) -> None:
         " coalesce((SELECT max(max(from_seq, coalesce(to_seq, 0))) - 1 FROM absence), 0))",
         (known,),
     ).fetchone()
-    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'chunk'")
-    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('chunk', ?)", (last,))
+    _number_on(connection, "chunk", last)
+
+
+def number_letters_on(connection: sqlite3.Connection, known: int) -> None:
+    """Have the next dead letter numbered behind all that are known, those that are gone too."""
+    (last,) = connection.execute(
+        "SELECT max(?, coalesce((SELECT max(id) FROM dead_letter), 0))", (known,)
+    ).fetchone()
+    _number_on(connection, "dead_letter", last)
+
+
+def _number_on(connection: sqlite3.Connection, table: str, last: int) -> None:
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
 
 
 @dataclass(frozen=True, slots=True)

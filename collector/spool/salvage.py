@@ -176,7 +176,8 @@ class _Salvage:
         names.adopt()
         rebuild.settle_age(self.target)
         tally = books.Tally()
-        rebuild.number_on(self.target, self._numbered())
+        rebuild.number_on(self.target, self._numbered("chunk"))
+        rebuild.number_letters_on(self.target, self._numbered("dead_letter"))
         rebuild.settle_streams(self.target)
         rebuild.settle_intake(self.target, known="stream" not in self.broken or "intake" in self.broken)
         lanes = self.target.execute(
@@ -263,10 +264,12 @@ class _Salvage:
             ledger.setdefault(lane, {})[day] = values
         return ledger
 
-    def _numbered(self) -> int:
-        """The number of the last chunk there ever was, where that can be read."""
+    def _numbered(self, table: str) -> int:
+        """The number of the last row there ever was, where that can be read."""
         try:
-            row = self.source.execute("SELECT max(seq) FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
+            row = self.source.execute(
+                "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table,)
+            ).fetchone()
         except sqlite3.DatabaseError:
             return 0
         number = row[0] if row else 0
