@@ -153,9 +153,8 @@ def chunks(
         for row in cursor:
             try:
                 chunk = _chunk(stream, row)
-            except DamagedChunk as damage:
+            except DamagedChunk:
                 if first:
-                    _check_place(connection, stream, damage.chunk)
                     raise
                 return
             yield chunk
@@ -181,26 +180,6 @@ def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     except ValueError as error:
         raise DamagedChunk(chunk, str(error)) from error
     return dataclasses.replace(chunk, body=text)
-
-
-def _check_place(connection: sqlite3.Connection, stream: int, chunk: Chunk) -> None:
-    """Look whether a damaged chunk's own numbers can be relied upon, to count its events as ended.
-
-    Raises:
-        SpoolDamaged: they contradict what is around it, so where it ends is not known.
-    """
-    following, counted, passed_over = connection.execute(
-        "SELECT coalesce((SELECT first_position FROM chunk WHERE stream = ?1 AND seq > ?2"
-        "  ORDER BY seq LIMIT 1), next_position),"
-        " EXISTS (SELECT 1 FROM lane JOIN ledger ON ledger.lane = lane.id"
-        "  WHERE stream = ?1 AND day = ?3 AND pending > 0),"
-        " EXISTS (SELECT 1 FROM lane JOIN absence ON absence.lane = lane.id WHERE stream = ?1)"
-        " FROM stream WHERE id = ?1",
-        (stream, chunk.seq, chunk.day),
-    ).fetchone()
-    end = chunk.first_position + chunk.events
-    if end > following or not counted or (end < following and not passed_over):
-        raise SpoolDamaged(f"chunk {chunk.seq} does not end where the next one begins")
 
 
 def epoch(connection: sqlite3.Connection) -> tuple[str, str]:

@@ -11,7 +11,7 @@ from fakes.letters import bury
 from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged
-from collector.spool import aside, read, replay, settle, wal
+from collector.spool import aside, replay, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
 from collector.spool.verify import verify
@@ -176,25 +176,6 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
     async with spool_in(tmp_path) as spool:
         assert await ledger(spool) == {"accepted": 9, "pending": 6, "damaged": 3}
         assert spool.salvaged.damaged == 3
-
-
-@pytest.mark.parametrize("flip", ["events = events | 16", "first_position = 32", "day = day + 32"])
-async def test_a_chunk_whose_place_is_garbled_is_not_counted_by_it(tmp_path, flip):
-    async with spool_in(tmp_path) as spool:
-        await accept(spool, chunk(2), chunk(3), chunk(4))
-        await spool.write(
-            lambda connection: connection.execute(f"UPDATE chunk SET {flip} WHERE seq = 2") and None  # noqa: S608
-        )
-        lane = await lane_of(spool)
-        run = await spool.read(lambda connection: next_run(connection, lane))
-        assert run.last == 1
-        with pytest.raises(SpoolDamaged, match="does not end where"):
-            await spool.read(
-                lambda connection: list(read.chunks(connection, lane.stream, from_seq=2, end_seq=None))
-            )
-    async with spool_in(tmp_path) as spool:
-        assert spool.salvaged.damaged == 3
-        assert await ledger(spool) == {"accepted": 9, "pending": 6, "damaged": 3}
 
 
 async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):
