@@ -19,7 +19,7 @@ import trio
 
 from collector import __version__
 from collector.admin.status import StatusSource
-from collector.errors import SpoolUnavailable, WaystationError
+from collector.errors import WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
@@ -32,6 +32,7 @@ from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.spool.overview import products
 from collector.spool.spool import Spool, SpoolOptions, open_spool
+from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
@@ -41,8 +42,9 @@ if TYPE_CHECKING:
     from collector.config.model import Config, Upstream
     from collector.spool.identity import Epoch
 
-MAINTENANCE_SECONDS = 10.0
-"""Between two rounds of expiry and of giving space back to the file system."""
+PATIENCE_SECONDS = 2.0
+"""How long a request waits for room in a full spool before it is refused: an upstream that takes
+events makes some within that, and the app's own patience is longer."""
 
 
 def run(config: Config, environ: Mapping[str, str]) -> None:
@@ -153,7 +155,7 @@ async def _serve(
     config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
     async with trio.open_nursery() as maintenance:
-        maintenance.start_soon(_maintain, spool)
+        maintenance.start_soon(keep, spool)
         async with trio.open_nursery() as lanes:
             stop.scopes.append(lanes.cancel_scope)
             lanes.start_soon(forwarder.run)
@@ -192,6 +194,7 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
             kind=upstream.kind,
             from_oldest=upstream.start == "oldest",
             takes=lambda dialect, product: upstream in config.takers(dialect, product),
+            max_bytes=upstream.max_bytes,
         )
 
     options = SpoolOptions(
@@ -202,6 +205,7 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
         when_full=config.spool.when_full,
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
+        patience=PATIENCE_SECONDS,
     )
     return open_spool(options, clocks, machine=this_machine(), device=config.device)
 
@@ -218,19 +222,3 @@ def _sender(
         environ=environ,
         wall=lambda: clocks.wall_ms() / 1000,
     )
-
-
-async def _maintain(spool: Spool) -> None:
-    """Expire and vacuum, and tell once a round what age and quota ended."""
-    log = structlog.get_logger()
-    told: dict[tuple[str, str], int] = {}
-    while True:
-        await trio.sleep(MAINTENANCE_SECONDS)
-        try:
-            await spool.maintain()
-        except SpoolUnavailable as error:
-            log.warning("maintenance_failed", reason=error.reason)
-        for (fate, lane), events in spool.counters.ended.items():
-            if events > told.get((fate, lane), 0):
-                log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))
-                told[fate, lane] = events

@@ -1,4 +1,7 @@
-"""Committing a group: one transaction, what each item came to, and the spool's size after it."""
+"""Committing a group: one transaction, what each item came to, and the spool's size after it.
+
+While the disk is full nothing is appended, and each other work is a transaction of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from collector.errors import SpoolFull, SpoolUnavailable
+from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
@@ -14,10 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.database import Database
+    from collector.spool.space import Space
     from collector.spool.store import Store
 
 EVICTION_STEPS = 16
-"""Steps of eviction in one commit at most: a lowered quota is come down to over several."""
+"""Steps of eviction in one commit at most."""
+
+EVICTION_BYTES = 8 * 1024 * 1024
+"""Bytes that one step of eviction ends at most: a lowered quota is come down to over several commits."""
 
 ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite says of one statement; all else it says is of the disk or the file."""
@@ -33,6 +40,9 @@ class Committed:
         crowding: who is not admitted now.
         used: bytes that the spool takes now.
         healthy: whether the disk can be relied upon.
+        short: whether the disk is full.
+        over: whether more must be evicted, and can be.
+        failed: whether the disk refused a part of it.
     """
 
     grown: Collection[tuple[str, str]] = ()
@@ -40,6 +50,9 @@ class Committed:
     crowding: admission.Crowding = admission.EMPTY
     used: int = 0
     healthy: bool = True
+    short: bool = False
+    over: bool = False
+    failed: bool = False
 
 
 class Observer(Protocol):
@@ -64,6 +77,7 @@ class Committer:
         database: the writing connection.
         store: the appending side.
         limits: the bytes that the spool may take.
+        space: what is kept for a full disk.
         make_room: whether to evict where appending goes beyond them; else admission alone keeps them.
     """
 
@@ -73,6 +87,7 @@ class Committer:
         database: Database,
         store: Store,
         limits: admission.Limits,
+        space: Space,
         *,
         make_room: bool,
     ) -> None:
@@ -80,28 +95,61 @@ class Committer:
         self._database = database
         self._store = store
         self._limits = limits
+        self._space = space
         self._makes_room = make_room
         self._used = 0
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
         incoming = _body_bytes(group)
+        if self._space.short:
+            return self._finish(group, self._commit_apart(group), incoming)
         try:
+            if incoming:
+                self._space.provide(incoming)
             if self._makes_room and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
             result = self._database.commit(lambda connection: self._work(connection, group, incoming))
+        except SpoolNoSpace:
+            self._store.forget()
+            self._space.shut()
+            return self._finish(group, self._commit_apart(group), incoming)
         except SpoolUnavailable as error:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
             return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
+        return self._finish(group, result, incoming)
+
+    def _finish(self, group: Sequence[Item], result: Committed, incoming: int) -> Callable[[], None]:
+        """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
-        # From here on the group is on disk, whatever happens.
         result.used = self._used = self._database.used_bytes(otherwise=self._used)
         result.healthy = self._database.trusted
+        result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
+
+    def _commit_apart(self, group: Sequence[Item]) -> Committed:
+        """What can be done while the disk is full: append nothing, and settle one thing after the other."""
+        result = Committed()
+        for item in group:
+            item.error = None
+            if isinstance(item, Append):
+                item.error = self._space.refusal
+            elif isinstance(item, Work):
+                self._settle_apart(item)
+            result.failed = result.failed or isinstance(item.error, SpoolUnavailable)
+        return result
+
+    def _settle_apart(self, item: Work) -> None:
+        try:
+            self._space.settle(lambda: self._database.commit(lambda connection: _run_alone(connection, item)))
+        except SpoolUnavailable as error:
+            item.error = error
+        except Exception as error:  # noqa: BLE001 (as for a group)
+            item.error = SpoolUnavailable(_unexpected(error))
 
     def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
         self._store.forget()
@@ -116,46 +164,84 @@ class Committer:
     def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
         result = Committed()
         appends = [item for item in group if isinstance(item, Append)]
+        gate = None
         if self._makes_room:
-            self._make_room(connection, incoming, result.evicted)
+            result.over = self._make_room(connection, self._excess(incoming), result.evicted)
             appends = self._fitting(appends)
+        elif appends:
+            gate = self._gate(connection)
         if appends:
-            result.grown = self._store.append(connection, [item.chunk for item in appends])
+            appended = self._store.append(connection, [item.chunk for item in appends], gate)
+            result.grown = appended.grown
+            result.evicted |= appended.evicted
+            for place, error in appended.refused.items():
+                appends[place].error = error
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
-        if not self._makes_room:
-            used = self._database.used_bytes(otherwise=self._used)
-            if self._limits.worth_counting(used):
-                result.crowding = self._limits.crowding(retention.backlogs(connection), used=used)
+        if self._makes_room:
+            # Only now is it known what the upstreams with a bound of their own hold.
+            for upstream in self._limits.upstreams:
+                excess = self._upstream_excess(upstream)
+                result.over |= self._make_room(connection, excess, result.evicted, upstream=upstream)
+        elif gate := self._gate(connection):
+            result.crowding = gate.crowding()
         return result
 
-    def _make_room(self, connection: sqlite3.Connection, incoming: int, evicted: dict[str, int]) -> None:
-        """End the oldest events until what comes fits, as far as a few steps go."""
-        in_flight = self._observer.in_flight
-        for _ in range(EVICTION_STEPS):
-            for upstream, excess in self._excesses(connection, incoming):
-                ended = retention.evict(
-                    connection, wanted_bytes=excess, in_flight=in_flight, upstream=upstream
-                )
-                for lane, events in ended.items():
-                    evicted[lane] = evicted.get(lane, 0) + events
-                if ended:
-                    break
-            else:
-                return
-
-    def _excesses(self, connection: sqlite3.Connection, incoming: int) -> list[tuple[str | None, int]]:
-        """Which upstreams hold how many bytes too many; None stands for all of them."""
-        excesses: list[tuple[str | None, int]] = []
-        if self._limits.upstreams:
-            held: dict[str, int] = {}
-            for backlog in retention.backlogs(connection):
-                held[backlog.upstream] = held.get(backlog.upstream, 0) + backlog.bytes
-            excesses += [(name, held.get(name, 0) - bound) for name, bound in self._limits.upstreams.items()]
+    def _gate(self, connection: sqlite3.Connection) -> admission.Gate | None:
+        """Who is admitted as of now; None while nobody can be refused."""
         used = self._database.used_bytes(otherwise=self._used)
-        excesses.append((None, used + incoming - self._limits.room))
-        return [(upstream, excess) for upstream, excess in excesses if excess > 0]
+        if not self._limits.worth_counting(used):
+            return None
+        return admission.Gate(self._limits, retention.backlogs(connection), used=used)
+
+    def _make_room(
+        self,
+        connection: sqlite3.Connection,
+        excess: Callable[[sqlite3.Connection], int],
+        evicted: dict[str, int],
+        *,
+        upstream: str | None = None,
+    ) -> bool:
+        """End the oldest events until there is no excess, as far as a few steps go.
+
+        Args:
+            connection: the writing one.
+            excess: how many bytes there are too many.
+            evicted: what was ended is added to it.
+            upstream: whose events alone are ended, None for anyone's.
+
+        Returns:
+            Whether there is more to end.
+        """
+        for _ in range(EVICTION_STEPS):
+            excessive = excess(connection)
+            if excessive <= 0:
+                return False
+            ended = retention.evict(
+                connection,
+                wanted_bytes=min(excessive, EVICTION_BYTES),
+                in_flight=self._observer.in_flight,
+                upstream=upstream,
+            )
+            for lane, events in ended.items():
+                evicted[lane] = evicted.get(lane, 0) + events
+            if not ended:
+                return False
+        return True
+
+    def _excess(self, incoming: int) -> Callable[[sqlite3.Connection], int]:
+        room = self._limits.room
+        return lambda _: self._database.used_bytes(otherwise=self._used) + incoming - room
+
+    def _upstream_excess(self, upstream: str) -> Callable[[sqlite3.Connection], int]:
+        bound = self._limits.upstreams[upstream]
+
+        def excess(connection: sqlite3.Connection) -> int:
+            held = (item.bytes for item in retention.backlogs(connection) if item.upstream == upstream)
+            return sum(held) - bound
+
+        return excess
 
     def _fitting(self, appends: list[Append]) -> list[Append]:
         """Those that the quota has room for; the others are refused."""
@@ -187,6 +273,7 @@ def _body_bytes(group: Sequence[Item]) -> int:
 
 def _run_alone(connection: sqlite3.Connection, item: Work) -> None:
     """Run one item's work so that its failure undoes it and nothing else."""
+    item.error = None
     connection.execute("SAVEPOINT work")
     try:
         item.run(connection)

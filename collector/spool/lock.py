@@ -36,7 +36,8 @@ def owned(path: Path) -> Generator[None]:
         except BlockingIOError:
             raise SpoolLocked(path=str(path.parent), owner=_owner(descriptor)) from None
         os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
+        with suppress(OSError):  # on a full disk; the lock holds all the same
+            os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
     finally:
         os.close(descriptor)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from collector.spool.admission import Limits
+from collector.spool.space import BALLAST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,8 @@ class SpoolOptions:
         max_bytes: the quota.
         max_age: ms on the age clock.
         commit_interval: seconds.
+        patience: seconds that a request may wait for room before it is refused.
+        ballast_bytes: what is kept for a full disk; 0 for none.
         threads: False to do all work inline, for tests under a mock clock.
     """
 
@@ -34,6 +37,8 @@ class SpoolOptions:
     when_full: Literal["reject", "drop-oldest"] = "reject"
     durability: Literal["full", "normal"] = "full"
     commit_interval: float = 0.0
+    patience: float = 0.0
+    ballast_bytes: int = BALLAST_BYTES
     threads: bool = True
 
     @property
@@ -50,11 +55,15 @@ class Counters:
     Attributes:
         failed_commits: groups that the disk refused.
         ended: events that age or quota ended, by fate and lane name.
+        shortages: how often the disk was found full.
+        refused: requests for which there was no room, by the name of the lane that is in the way.
     """
 
     commits: int = 0
     failed_commits: int = 0
+    shortages: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""

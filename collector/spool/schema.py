@@ -17,7 +17,8 @@ ten years ends no event's life.
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
 while its upstream was out of the configuration, and what was gone already when an upstream
 that starts at the oldest event was new. The last one is open, without an end, while the
-upstream is away. A lane that has come up to a closed one goes on behind it.
+upstream is away. A lane that has come up to a closed one goes on behind it. `full` marks those
+of a lane that was not admitted: what was accepted for others meanwhile counts as evicted here.
 
 A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
 absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
@@ -126,6 +127,7 @@ CREATE TABLE absence (
     to_position INTEGER,
     from_bytes INTEGER NOT NULL,
     to_bytes INTEGER,
+    full INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (lane, from_seq)
 ) WITHOUT ROWID;
 CREATE TABLE batch (

@@ -12,16 +12,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from collector.errors import SpoolFull, SpoolUnavailable
-from collector.spool import admission, identity, retention, upstreams
+from collector.errors import SpoolNoSpace, SpoolUnavailable
+from collector.spool import identity, retention, upstreams
+from collector.spool.ballast import Ballast
 from collector.spool.committer import Committed, Committer
 from collector.spool.database import Database, open_reader
 from collector.spool.directory import make_directory
+from collector.spool.entrance import Entrance
 from collector.spool.lock import owned
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
+from collector.spool.space import SPEND_BYTES, Space
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
+    CLOSED,
     Append,
     Chore,
     InlineWriter,
@@ -35,6 +39,7 @@ from collector.spool.worker import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
+    from pathlib import Path
 
 __all__ = ["Spool", "SpoolOptions", "open_spool"]
 
@@ -42,19 +47,20 @@ T = TypeVar("T")
 
 DATABASE_FILE = "spool.db"
 LOCK_FILE = "spool.lock"
-
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""Bodies that may wait for a commit; more is refused rather than held in memory."""
+BALLAST_FILE = "ballast"
 
 CLOSE_SECONDS = 30.0
 """How long closing waits for a disk that hangs. systemd kills after 90."""
 
-VACUUM_PAGES = 1024
-"""Pages given back to the file system in one step, 8 MiB."""
-
 
 class Spool:
-    """An open spool. Made by `open_spool`; used from the event loop's thread."""
+    """An open spool. Made by `open_spool`; used from the event loop's thread.
+
+    Attributes:
+        healthy: whether the last commit succeeded.
+        disk_full: whether nothing is accepted since the disk has no room.
+        shortage: set once the disk is full; made anew when it has room again.
+    """
 
     def __init__(self, options: SpoolOptions, times: Times, epoch: identity.Epoch) -> None:
         self.options = options
@@ -62,44 +68,38 @@ class Spool:
         self.counters = Counters()
         self.used_bytes = 0
         self.healthy = True
+        self.disk_full = False
+        self.shortage = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
         self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
         self._times = times
-        self._limits = options.limits
-        self._crowding = admission.EMPTY
-        self._taken: set[tuple[str, str]] = set()
-        self._queued_bytes = 0
+        self._entrance = Entrance(options, self.takers, self.counters, self._commit)
+        self._over = False
         self._writer: Writer
         self._reader: Reader
-        self._vacuum: Callable[[], bool]
+        self._space: Space
 
     # -- for the listener
 
+    @property
+    def ready(self) -> bool:
+        """Whether what is submitted can be expected to be committed."""
+        return self.healthy and not self.disk_full
+
     def submit(self, chunk: NewChunk) -> Ticket:
-        """Queue a chunk for the next commit.
+        """Queue a chunk for the next commit, or to wait for room.
 
         Raises:
-            SpoolFull: the quota is reached, or too much waits already.
+            SpoolFull: the quota is reached and there is no patience, or too much waits already.
+            SpoolNoSpace: the disk is full.
             ValueError: no upstream takes the chunk's stream, so nobody would ever end its events.
         """
-        stream = (chunk.dialect, chunk.product)
-        if stream not in self._taken:
-            if not self.takers(*stream):
-                raise ValueError(f"no upstream takes {' '.join(stream)}")
-            self._taken.add(stream)
-        size = len(chunk.body)
-        queued = self._queued_bytes + size
-        if queued > MAX_QUEUED_BYTES:
-            raise SpoolFull(used=self._queued_bytes, quota=MAX_QUEUED_BYTES)
-        if self.options.when_full == "reject":
-            wanted = self.used_bytes + queued
-            self._limits.check(stream, used=self.used_bytes, wanted=wanted, crowding=self._crowding)
-        elif size > self._limits.room:
-            raise SpoolFull(used=self.used_bytes, quota=self.options.max_bytes)
-        self._queued_bytes = queued
-        ticket = Ticket()
-        self._writer.put(Append(chunk, ticket))
-        return ticket
+        if self.disk_full:
+            raise self._space.refusal
+        return self._entrance.submit(chunk)
+
+    def _commit(self, item: Append) -> None:
+        self._writer.put(item)
 
     # -- for the forwarder
 
@@ -141,7 +141,7 @@ class Spool:
     # -- for the daemon
 
     async def maintain(self) -> dict[str, int]:
-        """Expire, persist the age clock, and give free pages back, each in bounded steps.
+        """Come down to the quota, expire, give free pages back, see to the ballast: all in bounded steps.
 
         Returns:
             Events that expired, by lane name.
@@ -150,12 +150,17 @@ class Spool:
             SpoolUnavailable: the disk refused; what was done until then is kept.
         """
         expired: dict[str, int] = {}
-        while ended := await self.write(self._expire):
-            self.counters.add("expired", ended)
-            for lane, events in ended.items():
-                expired[lane] = expired.get(lane, 0) + events
-        while await self._chore(self._vacuum):
-            pass
+        try:
+            while self._over and not self.disk_full:
+                await self.write(lambda _: None)
+            while ended := await self.write(self._expire):
+                self.counters.add("expired", ended)
+                for lane, events in ended.items():
+                    expired[lane] = expired.get(lane, 0) + events
+        finally:
+            # Most of all where the disk refuses: this is what makes room on it.
+            while await self._chore(self._space.upkeep):
+                pass
         return expired
 
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
@@ -179,9 +184,14 @@ class Spool:
         """The names of the upstreams that take a dialect and product."""
         return [upstream.name for upstream in self.options.upstreams if upstream.takes(dialect, product)]
 
-    def start(self, database: Database, committer: Committer, reader: sqlite3.Connection) -> None:
+    @property
+    def over_quota(self) -> bool:
+        """Whether more is stored than may be appended, as after the quota was lowered."""
+        return self.used_bytes > self.options.limits.room
+
+    def start(self, space: Space, committer: Committer, reader: sqlite3.Connection) -> None:
         """Start the threads; called once, by `open_spool`."""
-        self._vacuum = lambda: database.give_back(pages=VACUUM_PAGES)
+        self._space = space
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
             self._writer = ThreadWriter(committer, interval=self.options.commit_interval, token=token)
@@ -192,6 +202,7 @@ class Spool:
 
     async def close(self) -> None:
         """Commit what is queued, then close both connections, the writing one last."""
+        self._entrance.refuse_waiting(SpoolUnavailable(CLOSED))
         await self._reader.close()
         await self._writer.close()
 
@@ -201,18 +212,31 @@ class Spool:
         """A group is on disk."""
         self.used_bytes = result.used
         self.healthy = result.healthy
-        self._crowding = result.crowding
-        self._queued_bytes -= dequeued
+        self._over = result.over
         self.counters.commits += 1
+        self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)
+        self._set_disk_full(full=result.short)
         if result.grown:
             self.on_growth(result.grown)
+        self._entrance.committed(used=result.used, crowding=result.crowding, dequeued=dequeued)
+
+    def _set_disk_full(self, *, full: bool) -> None:
+        if full == self.disk_full:
+            return
+        self.disk_full = full
+        if full:
+            self.counters.shortages += 1
+            self.shortage.set()
+            self._entrance.refuse_waiting(self._space.refusal)
+        else:
+            self.shortage = trio.Event()
 
     def refused(self, *, dequeued: int) -> None:
         """The disk refused a group."""
         self.healthy = False
-        self._queued_bytes -= dequeued
         self.counters.failed_commits += 1
+        self._entrance.refused(dequeued=dequeued)
 
 
 @asynccontextmanager
@@ -234,19 +258,36 @@ async def open_spool(
     Raises:
         SpoolLocked: another live process owns it.
         SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: its database cannot be opened.
+        SpoolUnavailable: its database cannot be opened; SpoolNoSpace where the disk is full and there is
+            no ballast to give up.
     """
     path = options.directory / DATABASE_FILE
     make_directory(options.directory)
     with owned(options.directory / LOCK_FILE):
-        database = Database(path, durability=options.durability)
+        ballast = Ballast(options.directory / BALLAST_FILE)
+        short = False
+        while True:
+            try:
+                opened = _open(path, options, times, machine, device)
+            except SpoolNoSpace:
+                # Opening takes some room too, and more where a log was left behind.
+                if not ballast.size:
+                    raise
+                ballast.cut(max(0, ballast.size - SPEND_BYTES))
+                short = True
+            else:
+                break
+        spool, database, store, reader = opened
         try:
-            spool, committer = _prepare(database, options, times, machine, device)
-            reader = open_reader(path)
+            space = Space(database, ballast, size=options.ballast_bytes)
+            space.begin(short=short)
         except BaseException:
+            reader.close()
             database.close()
             raise
-        spool.start(database, committer, reader)
+        make_room = options.when_full == "drop-oldest"
+        committer = Committer(spool, database, store, options.limits, space, make_room=make_room)
+        spool.start(space, committer, reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
             await spool.write(lambda _: None)
@@ -258,13 +299,13 @@ async def open_spool(
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
 
 
-def _prepare(
-    database: Database,
+def _open(
+    path: Path,
     options: SpoolOptions,
     times: Callable[[identity.Epoch | None], Times],
     machine: identity.Machine,
     device: str | None,
-) -> tuple[Spool, Committer]:
+) -> tuple[Spool, Database, Store, sqlite3.Connection]:
     wall = times(None)
 
     def establish(connection: sqlite3.Connection) -> identity.Epoch:
@@ -274,9 +315,13 @@ def _prepare(
         upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
         return epoch
 
-    epoch = database.commit(establish)
-    clocks = times(epoch)
-    spool = Spool(options, clocks, epoch)
-    store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-    make_room = options.when_full == "drop-oldest"
-    return spool, Committer(spool, database, store, options.limits, make_room=make_room)
+    database = Database(path, durability=options.durability)
+    try:
+        epoch = database.commit(establish)
+        clocks = times(epoch)
+        spool = Spool(options, clocks, epoch)
+        store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
+        return spool, database, store, open_reader(path)
+    except BaseException:
+        database.close()
+        raise

@@ -91,13 +91,13 @@ async def test_bodies_that_wait_for_their_commit_count(tmp_path):
         with pytest.raises(SpoolFull):
             for _ in range(20):
                 tickets.append(spool.submit(bulk(MIB)))  # noqa: PERF401 (it ends by the exception)
-        assert 10 <= len(tickets) <= 12
+        assert 6 <= len(tickets) <= 8  # what they take in the log counts too, until its checkpoint
         for ticket in tickets:
             await ticket.committed()
 
 
 async def test_a_queue_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("collector.spool.spool.MAX_QUEUED_BYTES", 3 * MIB)
+    monkeypatch.setattr("collector.spool.entrance.MAX_QUEUED_BYTES", 3 * MIB)
     async with spool_in(tmp_path, threads=True) as spool:
         first = spool.submit(bulk(2 * MIB))
         with pytest.raises(SpoolFull, match=f"{3 * MIB} bytes"):
