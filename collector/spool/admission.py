@@ -29,6 +29,9 @@ SETTLING_RESERVE = 8 * 1024 * 1024
 CROWDED = 0.9
 """The share of the room that is open to all."""
 
+COUNTED_BYTES = 32 * 1024 * 1024
+"""With less than this left of the quota somebody may be refused: twice the largest request."""
+
 Stream = tuple[str, str]
 """Dialect and product."""
 
@@ -75,7 +78,8 @@ class Limits:
 
     def worth_counting(self, used: int) -> bool:
         """Whether anyone may be refused; counting costs a query a commit."""
-        return bool(self.upstreams) or used > CROWDED * self.room
+        close = used > CROWDED * self.room or used > self.quota - COUNTED_BYTES
+        return bool(self.upstreams) or close
 
     def check(
         self, stream: Stream, takers: Sequence[str], *, used: int, adds: Adds, crowding: Crowding
@@ -163,8 +167,9 @@ class Gate:
         """
         over = frozenset(taker for taker in takers if self.is_over(taker, stream, size=size))
         if len(over) == len(takers):
-            names = (name for key, name in self._names.items() if key[1] == stream and key[0] in over)
-            lane = next(names, self._largest)
+            whose = [(key, name) for key, name in self._names.items() if key[0] in over]
+            here = [name for key, name in whose if key[1] == stream]
+            lane = (here or [name for _, name in whose] or [self._largest])[0]
             raise SpoolFull(used=self._used, quota=self._limits.quota, lane=lane)
         self._used += size
         for taker in takers:

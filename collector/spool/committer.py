@@ -37,6 +37,7 @@ class Committed:
     Attributes:
         grown: streams (dialect, product) that have more events.
         evicted: events that quota ended, by lane name.
+        refused: requests for which there was no room, by the lane that is in the way.
         crowding: who is not admitted now.
         used: bytes that the spool takes now.
         healthy: whether the disk can be relied upon.
@@ -47,6 +48,7 @@ class Committed:
 
     grown: Collection[tuple[str, str]] = ()
     evicted: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     crowding: admission.Crowding = admission.EMPTY
     used: int = 0
     healthy: bool = True
@@ -126,6 +128,8 @@ class Committer:
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
+            elif isinstance(item.error, SpoolFull):
+                result.refused[item.error.lane] = result.refused.get(item.error.lane, 0) + 1
         result.used = self._used = self._database.used_bytes(otherwise=self._used)
         result.healthy = self._database.trusted
         result.short = self._space.short

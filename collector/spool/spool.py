@@ -216,6 +216,8 @@ class Spool:
         self.counters.commits += 1
         self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)
+        for lane, requests in result.refused.items():
+            self.counters.refused[lane] = self.counters.refused.get(lane, 0) + requests
         self._set_disk_full(full=result.short)
         if result.grown:
             self.on_growth(result.grown)

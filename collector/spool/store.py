@@ -232,15 +232,15 @@ class Store:
         clock_good = self._times.wall_good()
         for place, chunk in enumerate(chunks):
             key = (chunk.dialect, chunk.product)
-            stream = self._streams.get(key)
-            if stream is None:
-                stream = self._load_stream(connection, key, seq)
             encoding, body = stored(chunk)
             try:
-                over = gate.admit(key, tuple(stream.lanes), len(body)) if gate is not None else NONE
+                over = gate.admit(key, self._takers(*key), len(body)) if gate is not None else NONE
             except SpoolFull as error:
                 result.refused[place] = error
                 continue
+            stream = self._streams.get(key)
+            if stream is None:
+                stream = self._load_stream(connection, key, seq)
             for upstream, lane in stream.lanes.items():
                 if lane.shut != (upstream in over):
                     reopened += turn(connection, lane, stream, seq)

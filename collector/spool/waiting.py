@@ -99,11 +99,17 @@ class WaitingRoom:
     @property
     def bytes(self) -> int:
         """What the bodies take that wait."""
+        self._forget()
         return sum(len(ticket.chunk.body) for ticket in self._waiting)
 
     def holds(self, stream: Stream) -> bool:
         """Whether somebody waits who must come first."""
+        self._forget()
         return any(ticket.stream == stream for ticket in self._waiting)
+
+    def _forget(self) -> None:
+        if any(ticket.given_up for ticket in self._waiting):
+            self._waiting = deque(ticket for ticket in self._waiting if not ticket.given_up)
 
     def add(self, chunk: NewChunk, refusal: SpoolFull, count: Callable[[SpoolFull], None]) -> WaitingTicket:
         """Have a chunk wait behind the others."""

@@ -99,11 +99,23 @@ class Model:
     def takers(self, stream: Stream) -> list[str]:
         return [upstream for upstream, streams in self.takes.items() if stream in streams]
 
-    def accept(self, stream: Stream, events: int, *, day: int, age: int, size: int) -> None:
+    def is_over(self, upstream: str, bounds: Mapping[str, int], size: int) -> bool:
+        """Whether an upstream holds so much that `size` bytes more are beyond its bound."""
+        lanes = [lane for lane in self.lanes.values() if lane.upstream == upstream and not lane.away]
+        held = sum(map(self.held, lanes))
+        return upstream in bounds and held > 0 and held + size > bounds[upstream]
+
+    def accept(
+        self, stream: Stream, events: int, *, day: int, age: int, size: int, over: Collection[str] = ()
+    ) -> None:
         first = self.next_position[stream]
         self.chunks[self.next_seq] = ModelChunk(stream, first, events, day, age, size)
         for upstream in self.takers(stream):
-            self._give(self._lane(upstream, stream), self.next_seq)
+            lane = self._lane(upstream, stream)
+            if upstream in over:
+                lane.count(day, accepted=events, evicted=events)
+            else:
+                self._give(lane, self.next_seq)
         self.next_seq += 1
         self.next_position[stream] += events
         self.received[stream] += events

@@ -7,6 +7,7 @@ from collector.spool.admission import EMPTY, SETTLING_RESERVE, Adds, Crowding, G
 from collector.spool.retention import Backlog
 
 MIB = 1 << 20
+NOTHING = Adds(0)
 
 
 def holds(name: str, held: int, *, away: bool = False) -> Backlog:
@@ -18,7 +19,7 @@ def test_settling_keeps_a_quarter_or_eight_mebibytes(quota, room):
     assert Limits(quota).room == (room or quota - SETTLING_RESERVE)
 
 
-def check(limits, stream="b", takers=("b",), *, used=0, adds=Adds(0), crowding=EMPTY):
+def check(limits, stream="b", takers=("b",), *, used=0, adds=NOTHING, crowding=EMPTY):
     limits.check((stream, ""), takers, used=used, adds=adds, crowding=crowding)
 
 
@@ -45,7 +46,7 @@ def test_while_there_is_room_nobody_is_crowded_out():
     limits = Limits(160 * MIB)
     backlogs = [holds("dead", 130 * MIB), holds("b", 0)]
     assert crowding(limits, backlogs, used=130 * MIB).lanes == {}
-    assert not limits.worth_counting(130 * MIB)
+    assert not limits.worth_counting(128 * MIB)
 
 
 def test_in_the_last_tenth_those_over_their_share_are_refused():
