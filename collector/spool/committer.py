@@ -11,20 +11,15 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
+from collector.spool.eviction import Eviction
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from collector.spool.database import Database
     from collector.spool.space import Space
     from collector.spool.store import Store
-
-EVICTION_STEPS = 16
-"""Steps of eviction in one commit at most."""
-
-EVICTION_BYTES = 8 * 1024 * 1024
-"""Bytes that one step of eviction ends at most: a lowered quota is come down to over several commits."""
 
 ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite says of one statement; all else it says is of the disk or the file."""
@@ -98,7 +93,7 @@ class Committer:
         self._store = store
         self._limits = limits
         self._space = space
-        self._makes_room = make_room
+        self._eviction = Eviction(database, limits, observer) if make_room else None
         self._used = 0
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
@@ -109,7 +104,7 @@ class Committer:
         try:
             if incoming:
                 self._space.provide(incoming)
-            if self._makes_room and self._used + incoming > self._limits.room:
+            if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
             result = self._database.commit(lambda connection: self._work(connection, group, incoming))
@@ -168,86 +163,53 @@ class Committer:
     def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
         result = Committed()
         appends = [item for item in group if isinstance(item, Append)]
-        gate = None
-        if self._makes_room:
-            result.over = self._make_room(connection, self._excess(incoming), result.evicted)
-            appends = self._fitting(appends)
-        elif appends:
-            gate = self._gate(connection)
+        used = self._used_bytes()
+        if self._eviction is not None:
+            result.over = self._eviction.make_room(connection, used=used, incoming=incoming)
+            used = self._used_bytes()
+            appends = self._fitting(connection, appends)
         if appends:
-            appended = self._store.append(connection, [item.chunk for item in appends], gate)
-            result.grown = appended.grown
-            result.evicted |= appended.evicted
-            for place, error in appended.refused.items():
-                appends[place].error = error
+            self._append(connection, appends, self._gate(connection, used, incoming), result)
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
-        if self._makes_room:
-            # Only now is it known what the upstreams with a bound of their own hold.
-            for upstream in self._limits.upstreams:
-                excess = self._upstream_excess(upstream)
-                result.over |= self._make_room(connection, excess, result.evicted, upstream=upstream)
-        elif gate := self._gate(connection):
-            result.crowding = gate.crowding()
+        if self._eviction is not None:
+            result.over |= self._eviction.keep_bounds(connection)
+            _add(result.evicted, self._eviction.take_count())
+        elif self._limits.worth_counting(used := self._used_bytes()):
+            backlogs = retention.backlogs(connection)
+            result.crowding = admission.Gate(self._limits, backlogs, used=used).crowding()
         return result
 
-    def _gate(self, connection: sqlite3.Connection) -> admission.Gate | None:
-        """Who is admitted as of now; None while nobody can be refused."""
-        used = self._database.used_bytes(otherwise=self._used)
+    def _used_bytes(self) -> int:
+        return self._database.used_bytes(otherwise=self._used)
+
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        appends: Sequence[Append],
+        gate: admission.Gate | None,
+        result: Committed,
+    ) -> None:
+        appended = self._store.append(connection, [item.chunk for item in appends], gate)
+        result.grown = appended.grown
+        _add(result.evicted, appended.evicted)
+        for place, error in appended.refused.items():
+            appends[place].error = error
+
+    def _gate(self, connection: sqlite3.Connection, used: int, incoming: int) -> admission.Gate | None:
+        """Who is admitted as of now; None while nobody can be refused.
+
+        Where the oldest are dropped that is only while what should be evicted is spared: such a
+        lane keeps its oldest, so it does without the newest.
+        """
+        if self._eviction is not None and used + incoming <= self._limits.room:
+            return None
         if not self._limits.worth_counting(used):
             return None
         return admission.Gate(self._limits, retention.backlogs(connection), used=used)
 
-    def _make_room(
-        self,
-        connection: sqlite3.Connection,
-        excess: Callable[[sqlite3.Connection], int],
-        evicted: dict[str, int],
-        *,
-        upstream: str | None = None,
-    ) -> bool:
-        """End the oldest events until there is no excess, as far as a few steps go.
-
-        Args:
-            connection: the writing one.
-            excess: how many bytes there are too many.
-            evicted: what was ended is added to it.
-            upstream: whose events alone are ended, None for anyone's.
-
-        Returns:
-            Whether there is more to end.
-        """
-        for _ in range(EVICTION_STEPS):
-            excessive = excess(connection)
-            if excessive <= 0:
-                return False
-            ended = retention.evict(
-                connection,
-                wanted_bytes=min(excessive, EVICTION_BYTES),
-                in_flight=self._observer.in_flight,
-                upstream=upstream,
-            )
-            for lane, events in ended.items():
-                evicted[lane] = evicted.get(lane, 0) + events
-            if not ended:
-                return False
-        return True
-
-    def _excess(self, incoming: int) -> Callable[[sqlite3.Connection], int]:
-        room = self._limits.room
-        return lambda _: self._database.used_bytes(otherwise=self._used) + incoming - room
-
-    def _upstream_excess(self, upstream: str) -> Callable[[sqlite3.Connection], int]:
-        bound = self._limits.upstreams[upstream]
-
-        def excess(connection: sqlite3.Connection) -> int:
-            held = (item.bytes for item in retention.backlogs(connection) if item.upstream == upstream)
-            return sum(held) - bound
-
-        return excess
-
-    def _fitting(self, appends: list[Append]) -> list[Append]:
+    def _fitting(self, connection: sqlite3.Connection, appends: list[Append]) -> list[Append]:
         """Those that the quota has room for; the others are refused."""
         used = self._database.used_bytes(otherwise=self._used)
         wanted = used
@@ -255,7 +217,9 @@ class Committer:
         for item in appends:
             size = len(item.chunk.body)
             if wanted + size > self._limits.quota:
-                item.error = SpoolFull(used=used, quota=self._limits.quota)
+                largest = retention.backlogs(connection)[:1]
+                lane = largest[0].name if largest else ""
+                item.error = SpoolFull(used=used, quota=self._limits.quota, lane=lane)
             else:
                 wanted += size
                 fitting.append(item)
@@ -269,6 +233,11 @@ class Committer:
     def close(self) -> None:
         """Close the writing connection."""
         self._database.close()
+
+
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for lane, events in more.items():
+        counts[lane] = counts.get(lane, 0) + events
 
 
 def _body_bytes(group: Sequence[Item]) -> int:

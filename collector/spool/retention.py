@@ -22,6 +22,10 @@ STEP_CHUNKS = 1000
 pages that hold these (8 MiB) is written to the log."""
 
 
+SPARED_RATIO = 2
+"""While a lane is spared, no lane is evicted in its place that holds less than this part of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backlog:
     """What a lane holds.
@@ -95,11 +99,13 @@ def evict(
         How many events ended, by lane name; empty where nothing can be ended.
     """
     asked = [
-        backlog
-        for backlog in backlogs(connection)
-        if backlog.bytes and backlog.lane not in in_flight and upstream in {None, backlog.upstream}
+        backlog for backlog in backlogs(connection) if backlog.bytes and upstream in {None, backlog.upstream}
     ]
+    # A lane that is spared for a moment is no reason to end what others hold who have far less.
+    least = max((backlog.bytes for backlog in asked if backlog.lane in in_flight), default=0) / SPARED_RATIO
     for backlog in sorted(asked, key=lambda backlog: not backlog.away):
+        if backlog.lane in in_flight or (backlog.bytes < least and not backlog.away):
+            continue
         head = _head(connection, backlog.lane, wanted_bytes=wanted_bytes, chunks=STEP_CHUNKS)
         if head is not None:
             return {backlog.name: _end(connection, backlog.lane, head, "evicted")}

@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from collector.errors import SpoolNoSpace, SpoolUnavailable
-from collector.spool import identity, retention, upstreams
-from collector.spool.ballast import Ballast
+from collector.errors import SpoolUnavailable
+from collector.spool import identity, retention
 from collector.spool.committer import Committed, Committer
-from collector.spool.database import Database, open_reader
 from collector.spool.directory import make_directory
 from collector.spool.entrance import Entrance
 from collector.spool.lock import owned
+from collector.spool.opening import DATABASE_FILE, open_files
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
-from collector.spool.space import SPEND_BYTES, Space
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
     CLOSED,
@@ -39,15 +37,14 @@ from collector.spool.worker import (
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
-    from pathlib import Path
 
-__all__ = ["Spool", "SpoolOptions", "open_spool"]
+    from collector.spool.space import Space
+
+__all__ = ["DATABASE_FILE", "Spool", "SpoolOptions", "open_spool"]
 
 T = TypeVar("T")
 
-DATABASE_FILE = "spool.db"
 LOCK_FILE = "spool.lock"
-BALLAST_FILE = "ballast"
 
 CLOSE_SECONDS = 30.0
 """How long closing waits for a disk that hangs. systemd kills after 90."""
@@ -263,33 +260,15 @@ async def open_spool(
         SpoolUnavailable: its database cannot be opened; SpoolNoSpace where the disk is full and there is
             no ballast to give up.
     """
-    path = options.directory / DATABASE_FILE
     make_directory(options.directory)
     with owned(options.directory / LOCK_FILE):
-        ballast = Ballast(options.directory / BALLAST_FILE)
-        short = False
-        while True:
-            try:
-                opened = _open(path, options, times, machine, device)
-            except SpoolNoSpace:
-                # Opening takes some room too, and more where a log was left behind.
-                if not ballast.size:
-                    raise
-                ballast.cut(max(0, ballast.size - SPEND_BYTES))
-                short = True
-            else:
-                break
-        spool, database, store, reader = opened
-        try:
-            space = Space(database, ballast, size=options.ballast_bytes)
-            space.begin(short=short)
-        except BaseException:
-            reader.close()
-            database.close()
-            raise
+        opened = open_files(options, times, machine=machine, device=device)
+        spool = Spool(options, opened.clocks, opened.epoch)
+        store = Store(boot=opened.epoch.boot, takers=spool.takers, times=opened.clocks)
+        database, space = opened.database, opened.space
         make_room = options.when_full == "drop-oldest"
         committer = Committer(spool, database, store, options.limits, space, make_room=make_room)
-        spool.start(space, committer, reader)
+        spool.start(space, committer, opened.reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
             await spool.write(lambda _: None)
@@ -299,31 +278,3 @@ async def open_spool(
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
-
-
-def _open(
-    path: Path,
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Spool, Database, Store, sqlite3.Connection]:
-    wall = times(None)
-
-    def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(
-            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-        )
-        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-        return epoch
-
-    database = Database(path, durability=options.durability)
-    try:
-        epoch = database.commit(establish)
-        clocks = times(epoch)
-        spool = Spool(options, clocks, epoch)
-        store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-        return spool, database, store, open_reader(path)
-    except BaseException:
-        database.close()
-        raise

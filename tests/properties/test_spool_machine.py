@@ -332,10 +332,12 @@ class SpoolMachine(RuleBasedStateMachine):
         evicted = self.write(
             lambda connection: retention.evict(connection, wanted_bytes=wanted_bytes, in_flight=in_flight)
         )
+        lanes = {name: lane for name, lane in self.model.lanes.items() if lane.needs}
+        least = max((self.model.held(lane) for name, lane in lanes.items() if name in spared), default=0) / 2
         ranks = {
             name: (lane.away, self.model.held(lane))
-            for name, lane in self.model.lanes.items()
-            if lane.needs and name not in spared
+            for name, lane in lanes.items()
+            if name not in spared and (lane.away or self.model.held(lane) >= least)
         }
         if not ranks:
             assert evicted == {}

@@ -231,8 +231,8 @@ async def test_a_sealed_batch_that_is_evicted_ends_whole_with_its_outcome_unknow
 
 
 async def test_a_lowered_quota_is_come_down_to_in_bounded_steps(tmp_path, monkeypatch):
-    monkeypatch.setattr("collector.spool.committer.EVICTION_STEPS", 2)
-    monkeypatch.setattr("collector.spool.committer.EVICTION_BYTES", 2 * MIB)
+    monkeypatch.setattr("collector.spool.eviction.EVICTION_STEPS", 2)
+    monkeypatch.setattr("collector.spool.eviction.EVICTION_BYTES", 2 * MIB)
     async with spool_in(tmp_path) as spool:
         for _ in range(40):
             await accept(spool, bulk(MIB))
@@ -262,3 +262,25 @@ async def test_under_a_lowered_quota_nothing_is_admitted_until_it_has_drained(tm
         await spool.maintain()
         await accept(spool, bulk(5 * STORED))
         assert not spool.over_quota
+
+
+async def test_while_the_largest_lane_is_spared_a_small_ones_events_are_not_ended_in_its_place(tmp_path):
+    upstreams = wanted("dead"), wanted("well")
+    async with spool_in(tmp_path, *upstreams, max_bytes=2 * QUOTA, when_full="drop-oldest") as spool:
+        for _ in range(12):
+            await accept(spool, bulk(MIB))
+            await deliver(spool)
+        lane = await lane_of(spool, DEAD)
+        with spool.flight(lane.id):
+            taken = []
+            for _ in range(20):
+                await accept(spool, bulk(MIB))
+                taken += await deliver(spool)
+        assert taken == list(range(12, 32))
+        assert "evicted" not in await ledger(spool, WELL)
+        counts = await ledger(spool, DEAD)
+        assert counts["evicted"] >= 5
+        # The batch in flight would have been of its oldest.
+        assert (await pending(spool, DEAD))[0] == 0
+        await accept(spool, bulk(MIB))
+        assert (await pending(spool, DEAD))[-1] == 32
