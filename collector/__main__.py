@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from collector.cli import waystation
-from collector.errors import UsageError, WaystationError
+from collector.errors import OutputFailed, UsageError, WaystationError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from _typeshed import ReadableBuffer
 
 PROGRAM = "waystation"
 EX_SOFTWARE = 70
@@ -21,6 +25,8 @@ EX_BROKEN_PIPE = 128 + 13
 """What a shell reports of a program that SIGPIPE ended: nobody reads the output any more."""
 
 _COMPLETION = "_WAYSTATION_COMPLETE"
+_STDOUT = 1
+_STDERR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,17 +36,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; the process's own by default.
 
     Returns:
-        The exit code: 0, that of the `WaystationError`, 130 when interrupted, or 70 for
-        what is a bug. What went wrong is told in one line on standard error.
+        The exit code: 0, that of the `WaystationError`, 130 when interrupted, 141 when
+        nobody reads the output any more, or 70 for what is a bug. What went wrong is told
+        in one line on standard error.
     """
-    try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
-        sys.stdout.flush()
-    except SystemExit:
-        raise
-    except BaseException as error:  # noqa: BLE001 - the one place that knows what to do with it
-        return _report(error)
-    return code
+    with _own_output():
+        try:
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            sys.stdout.flush()
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: ASYNC103, BLE001 - the one place that knows what to do with it
+            return _report(error)
+        return code
 
 
 def _run(arguments: list[str]) -> int:
@@ -62,8 +70,9 @@ def _report(error: BaseException) -> int:
     leaves = [_known(leaf) for leaf in _leaves(error)]
     if any(isinstance(leaf, KeyboardInterrupt | click.Abort) for leaf in leaves):
         return EX_INTERRUPTED
-    if all(isinstance(leaf, BrokenPipeError) for leaf in leaves):
-        _drop_output()
+    if any(isinstance(leaf, OutputFailed | _OutputUnread) for leaf in leaves):
+        _drop(_STDOUT)
+    if all(isinstance(leaf, _OutputUnread) for leaf in leaves):
         return EX_BROKEN_PIPE
     code = 0
     for leaf in leaves:
@@ -107,14 +116,69 @@ def _complain_of_a_bug(error: BaseException) -> None:
 
 
 def _complain(text: str) -> None:
-    for line in text.splitlines():
-        click.echo(f"{PROGRAM}: {line}", err=True)
+    try:
+        for line in text.splitlines():
+            click.echo(f"{PROGRAM}: {line}", err=True)
+    except OSError:
+        # The exit code says what there is to say; Python's own flush must not change it.
+        _drop(_STDERR)
 
 
-def _drop_output() -> None:
-    """Let Python's own flush at the exit go nowhere."""
+class _OutputUnread(Exception):
+    """Nobody reads standard output any more.
+
+    No OSError: rich takes a broken pipe for its own affair and leaves with 1.
+    """
+
+
+class _Output(io.FileIO):
+    """Standard output, whose errors cannot be taken for those of another file or socket."""
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        try:
+            return super().write(data)
+        except BrokenPipeError:
+            raise _OutputUnread from None
+        except OSError as error:
+            raise OutputFailed(error.strerror or str(error)) from None
+
+
+@contextmanager
+def _own_output() -> Iterator[None]:
+    """Put an `_Output` in the place of the process's own standard output."""
+    plain = sys.stdout
+    if plain is None:
+        _occupy_stdout()
+    elif plain is not sys.__stdout__:
+        yield  # it belongs to whoever called `main`
+        return
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_Output(_STDOUT, "w", closefd=False)),
+        encoding=None if plain is None else plain.encoding,
+        errors=None if plain is None else plain.errors,
+        line_buffering=plain is not None and plain.line_buffering,
+    )
+    try:
+        yield
+    finally:
+        sys.stdout = plain
+
+
+def _occupy_stdout() -> None:
+    """Keep other files from getting the number of a standard output that is closed.
+
+    What takes it can be opened everywhere, and refuses to be written to.
+    """
+    nowhere = os.open(os.devnull, os.O_RDONLY)
+    if nowhere != _STDOUT:
+        os.dup2(nowhere, _STDOUT)
+        os.close(nowhere)
+
+
+def _drop(descriptor: int) -> None:
+    """Let what is still buffered for a descriptor go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 

@@ -30,7 +30,9 @@ from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
-from collector.spool.overview import products
+from collector.listener.products import ProductSecrets
+from collector.spool.options import LetterBounds
+from collector.spool.overview import products as known_products
 from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
@@ -45,6 +47,9 @@ if TYPE_CHECKING:
 PATIENCE_SECONDS = 2.0
 """How long a request waits for room in a full spool before it is refused: an upstream that takes
 events makes some within that, and the app's own patience is longer."""
+
+REFRESH_SECONDS = 10.0
+"""Between two looks for rotated secrets."""
 
 
 def run(config: Config, environ: Mapping[str, str]) -> None:
@@ -113,7 +118,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
-        spool = await stack.enter_async_context(_open_spool(config))
+        spool = await stack.enter_async_context(_open_spool(config, clocks))
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
             stack.push_async_callback(sender.aclose)
@@ -121,6 +126,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             wall_ms=clocks.wall_ms,
             chance=secrets.SystemRandom().random,
             batch_id=lambda: secrets.token_hex(16),
+            heard=clocks.heard,
         )
         forwarder = Forwarder(spool, config.upstream, senders, chances)
         spool.on_growth = forwarder.grown
@@ -132,13 +138,14 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             uptime=lambda: trio.current_time() - started,
             pid=os.getpid(),
         )
+        products = ProductSecrets(config.product, environ)
         shared = Shared(
             config=config,
             spool=spool,
             status=ApiStatus(),
             capacity=Capacity(),
-            takes=Takers(config, await spool.read(products)),
-            products={product.key: (product.secret.read(environ),) for product in config.product},
+            takes=Takers(config, await spool.read(known_products)),
+            products=products,
             now_ms=clocks.wall_ms,
         )
         for listener in config.listener:
@@ -147,31 +154,38 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         for address in config.admin.bind:
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
-        stop.hurry = forwarder.hurry
-        await _serve(config, Notifier(environ), spool, forwarder, fronts, stop)
+
+        def hurry() -> None:
+            products.refresh()
+            forwarder.hurry()
+
+        stop.hurry = hurry
+        stack.callback(setattr, stop, "hurry", _nothing)
+        async with trio.open_nursery() as upkeep:
+            upkeep.start_soon(keep, spool)
+            upkeep.start_soon(_refresh, products)
+            await _serve(config, Notifier(environ), forwarder, fronts, stop)
+            upkeep.cancel_scope.cancel()
 
 
 async def _serve(
-    config: Config, notify: Notifier, spool: Spool, forwarder: Forwarder, fronts: list[Front], stop: _Stop
+    config: Config, notify: Notifier, forwarder: Forwarder, fronts: list[Front], stop: _Stop
 ) -> None:
-    async with trio.open_nursery() as maintenance:
-        maintenance.start_soon(keep, spool)
-        async with trio.open_nursery() as lanes:
-            stop.scopes.append(lanes.cancel_scope)
-            lanes.start_soon(forwarder.run)
-            async with trio.open_nursery() as intake:
-                stop.scopes.append(intake.cancel_scope)
-                for front in fronts:
-                    await intake.start(front.server.run)
-                _announce(config, fronts)
-                notify.ready()
-                await stop.asked.wait()
-                notify.stopping()
-                structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
-                forwarder.stop(drain_timeout=config.drain_timeout)
-                for front in fronts:
-                    front.server.stop(trio.current_time() + config.drain_timeout)
-        maintenance.cancel_scope.cancel()
+    async with trio.open_nursery() as lanes:
+        stop.scopes.append(lanes.cancel_scope)
+        lanes.start_soon(forwarder.run)
+        async with trio.open_nursery() as intake:
+            stop.scopes.append(intake.cancel_scope)
+            for front in fronts:
+                await intake.start(front.server.run)
+            _announce(config, fronts)
+            notify.ready()
+            await stop.asked.wait()
+            notify.stopping()
+            structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
+            forwarder.stop(drain_timeout=config.drain_timeout)
+            for front in fronts:
+                front.server.stop(trio.current_time() + config.drain_timeout)
 
 
 def _announce(config: Config, fronts: list[Front]) -> None:
@@ -184,9 +198,11 @@ def _announce(config: Config, fronts: list[Front]) -> None:
     log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
 
 
-def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
-    def clocks(epoch: Epoch | None) -> Clocks:
-        return Clocks(age_ms=epoch.age if epoch else 0)
+def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:
+    def times(epoch: Epoch | None) -> Clocks:
+        if epoch is not None:
+            clocks.take_up(epoch.kept, epoch.boot)
+        return clocks
 
     def wanted(upstream: Upstream) -> Wanted:
         return Wanted(
@@ -206,8 +222,14 @@ def _open_spool(config: Config) -> AbstractAsyncContextManager[Spool]:
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
         patience=PATIENCE_SECONDS,
+        letters=LetterBounds(
+            max_count=config.dead_letters.max_count,
+            # Letters that filled the quota would stop all events.
+            max_bytes=min(config.dead_letters.max_bytes, config.spool.max_bytes // 4),
+            max_age=round(config.dead_letters.max_age * 1000),
+        ),
     )
-    return open_spool(options, clocks, machine=this_machine(), device=config.device)
+    return open_spool(options, times, machine=this_machine(), device=config.device)
 
 
 def _sender(
@@ -221,4 +243,12 @@ def _sender(
         products={product.key: product.secret for product in config.product},
         environ=environ,
         wall=lambda: clocks.wall_ms() / 1000,
+        ticks=lambda: clocks.ticks_ms() / 1000,
     )
+
+
+async def _refresh(products: ProductSecrets) -> None:
+    """Look for rotated secrets now and then."""
+    while True:
+        await trio.sleep(REFRESH_SECONDS)
+        products.refresh()

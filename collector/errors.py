@@ -7,6 +7,7 @@
     ├── DaemonUnavailable    no daemon answers where a command looked for it
     ├── EventsRefused        the daemon did not take what `send` gave it
     ├── DemoFailed           a step of the demo did not come about
+    ├── OutputFailed         standard output does not take what a command prints
     ├── BindError            a listener cannot be bound
     ├── SpoolError
     │   ├── SpoolLocked      another live process owns the spool
@@ -108,6 +109,16 @@ class DemoFailed(WaystationError):
     def __init__(self, *, step: str, reason: str) -> None:
         super().__init__(f"the demo failed where {step}: {reason}")
         self.step = step
+        self.reason = reason
+
+
+class OutputFailed(WaystationError):
+    """Standard output does not take what a command prints."""
+
+    exit_code = 74  # EX_IOERR
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"cannot write output: {reason}")
         self.reason = reason
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from collector.admin import letters
 from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
 from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
@@ -130,6 +131,7 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
     local = address.startswith("unix:")
     if local:
         routes["/v1/status"] = {"GET": status_endpoint(source)}
+        routes |= letters.routes(shared.spool)
     sockets = bind(address, mode=0o600)
     site = Site(routes=routes, gate=Admission(check_host=not local), report=_report)
     return _front(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))

@@ -2,46 +2,31 @@
 
 from __future__ import annotations
 
-import shutil
-import sqlite3
-import tempfile
-from contextlib import closing
 from pathlib import Path
 
 from collector import __version__
 from collector.admin.status import SpoolView, Status, healthy_lanes
-from collector.errors import SpoolUnavailable
-from collector.spool.database import open_reader
+from collector.spool.copy import copied
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.overview import overview
 from collector.spool.read import epoch
-from collector.spool.spool import DATABASE_FILE
 
 
 def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
     """Read a spool without changing it; None where there is none.
 
-    The database and its write-ahead log are copied first: SQLite cannot read a log in a directory
-    that it may not write to, and reading in place could check it in.
-
     Raises:
+        DaemonUnavailable: a daemon has it open, and should have been asked.
         SpoolUnavailable: it cannot be read.
     """
     path = directory / DATABASE_FILE
     log = Path(f"{path}-wal")
-    if not path.exists():
-        return None
-    try:
-        with tempfile.TemporaryDirectory(prefix="waystation-") as place:
-            copy = Path(place) / DATABASE_FILE
-            shutil.copyfile(path, copy)
-            if log.exists():
-                shutil.copyfile(log, f"{copy}-wal")
-            with closing(open_reader(copy)) as connection:
-                view = overview(connection)
-                name, device = epoch(connection)
+    with copied(directory) as connection:
+        if connection is None:
+            return None
+        view = overview(connection)
+        name, device = epoch(connection)
         used = path.stat().st_size + (log.stat().st_size if log.exists() else 0)
-    except (OSError, sqlite3.Error) as error:
-        raise SpoolUnavailable(f"{path} cannot be read: {error}") from error
     return Status(
         version=__version__,
         running=False,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from collector import __version__
-from collector.core.http import Answer
+from collector.core.http import Answer, error_answer
 from collector.spool.overview import IntakeRow, LaneView, LedgerRow, overview
 
 if TYPE_CHECKING:
@@ -83,8 +84,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
-    """Whether no lane is kept from delivering."""
-    return all(lane.state in {"new", "healthy"} for lane in lanes)
+    """Whether no lane is kept from delivering what it has."""
+    return all(lane.state in {"new", "healthy"} or not lane.pending_events for lane in lanes)
 
 
 class StatusSource:
@@ -156,8 +157,11 @@ class Asynchronous:
         return self
 
     async def answer(self) -> Answer:
-        """The function's answer."""
-        return await self._function()
+        """The function's answer; 503 where the spool cannot be read."""
+        try:
+            return await self._function()
+        except sqlite3.Error as error:
+            return error_answer(503, f"the spool cannot be read: {error}", headers=(("Retry-After", "1"),))
 
 
 def status_endpoint(source: StatusSource) -> Asynchronous:

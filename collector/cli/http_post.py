@@ -10,7 +10,7 @@ import socket
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.errors import DaemonUnavailable
+from collector.errors import DaemonUnavailable, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_HEADERS = 200
-MAX_ANSWER_BYTES = 16 * 1024 * 1024
-"""One verdict for each of 10,000 events stays far below this."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""The largest is a page of dead letters with one event in it, of the 32 MiB that a request may be."""
 
 _CONTINUE = range(100, 200)
 _NO_BODY = {204, 304}
@@ -62,6 +62,7 @@ def post(target: Target, body: bytes, headers: Mapping[str, str], *, timeout: fl
 
     Raises:
         DaemonUnavailable: nothing listens there, or what does gives no HTTP answer.
+        UsageError: the target's host cannot be a host's name.
     """
     return _exchange("POST", target, body, headers, timeout)
 
@@ -102,6 +103,9 @@ def _connect(target: Target, timeout: float) -> socket.socket:
         except BaseException:
             connection.close()
             raise
+    except UnicodeError:
+        # Names are looked up in IDNA, which has no empty labels and none above 63 characters.
+        raise UsageError(f"{target.name}: not the name of a host") from None
     except OSError as error:
         hint = (
             "is this user in the socket's group?" if isinstance(error, PermissionError) else "is it running?"

@@ -36,6 +36,16 @@ _MAX_TOLD = 20
 _MAX_EXCERPT = 200
 """Characters of an answer that is not ours."""
 
+_MAX_TIMEOUT = 3600.0
+"""Seconds; sockets take no number however large."""
+
+
+def _bounded(_context: click.Context, _option: click.Parameter, seconds: float) -> float:
+    # Written so that nan, which is not above anything, is refused too.
+    if not 0 < seconds <= _MAX_TIMEOUT:
+        raise click.BadParameter(f"{seconds} is not above 0 and at most {_MAX_TIMEOUT:.0f} seconds.")
+    return seconds
+
 
 @click.command
 @click.argument("file", default="-", metavar="[FILE|-]")
@@ -50,10 +60,12 @@ _MAX_EXCERPT = 200
 @click.option("--secret-file", metavar="FILE", help="File with the product's secret, to sign with.")
 @click.option(
     "--timeout",
-    type=click.FloatRange(min=0.1),
+    type=float,
+    metavar="SECONDS",
+    callback=_bounded,
     default=30.0,
     show_default=True,
-    help="Seconds to wait for the daemon.",
+    help="How long to wait for the daemon.",
 )
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing of what was accepted.")
 @config_option
@@ -145,6 +157,8 @@ def _read_secret(secret_file: str | None, product: str | None) -> bytes | None:
 @contextmanager
 def _opened(file: str) -> Iterator[BinaryIO]:
     if file == "-":
+        if sys.stdin is None:  # closed by whoever started this
+            raise UsageError("standard input is closed; name a file")
         if sys.stdin.isatty():
             click.echo("reading events from the terminal; Ctrl-D ends them", err=True)
         yield sys.stdin.buffer

@@ -54,7 +54,7 @@ def _ask(config: Config) -> Status | None:
     from collector.config.model import UnixAddress  # noqa: PLC0415
 
     for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not Path(address.path).exists():
+        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
             continue
         try:
             reply = get(
@@ -62,7 +62,12 @@ def _ask(config: Config) -> Status | None:
             )
         except DaemonUnavailable:
             continue
-        return msgspec.json.decode(reply.body, type=Status)
+        try:
+            return msgspec.json.decode(reply.body, type=Status)
+        except msgspec.DecodeError:
+            raise DaemonUnavailable(
+                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
+            ) from None
     return None
 
 

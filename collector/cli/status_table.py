@@ -1,18 +1,28 @@
-"""The status, as tables for people."""
+"""The status, as tables for people.
+
+No cell is ever cut. A terminal too narrow for a table gets it with short product keys and
+without the columns that are all zero, and wraps what is still too long by itself.
+"""
 
 from __future__ import annotations
 
+import re
 import time
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
-from collector.config.units import format_duration, format_size
+from collector.config.units import rounded_duration, rounded_size
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from collector.admin.status import Status
-    from collector.spool.overview import LaneView
+    from collector.spool.overview import LaneView, LedgerRow
 
 _COLOURS = {
     "healthy": "green",
@@ -22,11 +32,40 @@ _COLOURS = {
     "orphaned": "yellow",
 }
 
+_AS_WIDE_AS_IT_TAKES = 10_000
+"""Columns; rich makes no table wider than its content."""
+
+_LONG_KEY = re.compile(r"(?<=/)([0-9a-fA-F]{8})-[0-9a-fA-F-]{27}$")
+"""A product's UUID at the end of a lane's name."""
+
+_LEAST_COLUMNS = 3
+"""Of the ledger's numbers: those that a narrow terminal gets even if they are all zero."""
+
 
 def show(status: Status) -> None:
     """Print it."""
     console = Console(highlight=False, soft_wrap=True)
+    room = console.width if console.is_terminal else _AS_WIDE_AS_IT_TAKES
+    console.width = _AS_WIDE_AS_IT_TAKES
     now_ms = time.time_ns() // 1_000_000
+    lanes, ledger = status.lanes, status.ledger
+    with console.capture() as captured:
+        _summary(console, status)
+        if status.listeners:
+            console.print(_listeners(status))
+        console.print(
+            _fitting(console, room, _lanes(lanes, now_ms, short=False), _lanes(lanes, now_ms, short=True))
+        )
+        for lane in lanes:
+            if lane.reason:
+                console.print(f"{lane.name}: {lane.reason}", markup=False)
+        console.print(_fitting(console, room, _ledger(ledger, short=False), _ledger(ledger, short=True)))
+    # Through click, because rich ends the process by itself where nobody reads any more.
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
+def _summary(console: Console, status: Status) -> None:
     health = "[green]healthy[/green]" if status.healthy else "[red]not healthy[/red]"
     where = (
         f"running, process {status.pid}" if status.running else "no daemon runs; this is the spool as it lies"
@@ -34,7 +73,8 @@ def show(status: Status) -> None:
     console.print(f"waystation {status.version}  {health}  {where}")
     console.print(
         f"device {status.device}  epoch {status.epoch}  spool {status.spool.path}:"
-        f" {format_size(status.spool.used_bytes)} of {format_size(status.spool.max_bytes)}"
+        f" {rounded_size(status.spool.used_bytes)} of {rounded_size(status.spool.max_bytes)}",
+        markup=False,
     )
     if not status.spool.healthy:
         console.print("[red]the last commit failed: see the log[/red]")
@@ -45,67 +85,61 @@ def show(status: Status) -> None:
     for upstream in status.upstreams:
         if upstream.waiting:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)
-    if status.listeners:
-        console.print(_listeners(status))
-    console.print(_lanes(status.lanes, now_ms))
-    console.print(_ledger(status))
+
+
+def _fitting(console: Console, room: int, long: Table, short: Table) -> Table:
+    return long if Measurement.get(console, console.options, long).maximum <= room else short
 
 
 def _table(title: str, *columns: str, left: int) -> Table:
     """A table whose first `left` columns are text and the others numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index < left else "right", overflow="fold")
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
     return table
 
 
 def _listeners(status: Status) -> Table:
     table = _table("listeners", "address", "open", "answered", left=1)
     for listener in status.listeners:
-        table.add_row(listener.address, f"{listener.connections:,}", f"{listener.requests:,}")
+        table.add_row(escape(listener.address), f"{listener.connections:,}", f"{listener.requests:,}")
     return table
 
 
-def _lanes(lanes: list[LaneView], now_ms: int) -> Table:
-    table = _table("lanes", "lane", "state", "waiting", "bytes", "oldest", "dead letters", "reason", left=2)
-    table.columns[-1].justify = "left"
+def _lanes(lanes: Sequence[LaneView], now_ms: int, *, short: bool) -> Table:
+    table = _table("lanes", "lane", "state", "waiting", "bytes", "oldest", "dead", left=2)
     for lane in lanes:
         oldest = lane.oldest_received_at
         table.add_row(
-            lane.name,
+            _name(lane.name, short=short),
             f"[{_COLOURS.get(lane.state, 'default')}]{lane.state}",
             f"{lane.pending_events:,}",
-            format_size(lane.pending_bytes),
-            "" if oldest is None else format_duration(max(0, (now_ms - oldest) // 1000)),
+            rounded_size(lane.pending_bytes),
+            "" if oldest is None else rounded_duration(max(0, (now_ms - oldest) // 1000)),
             f"{lane.dead_letters:,}",
-            lane.reason.replace("[", r"\["),
         )
     return table
 
 
-def _ledger(status: Status) -> Table:
-    table = _table(
-        "ledger (UTC day of acceptance)",
-        "lane",
-        "day",
-        "accepted",
-        "pending",
-        "delivered",
-        "dead",
-        "expired",
-        "evicted",
-        "damaged",
-        left=2,
-    )
-    for row in status.ledger:
-        numbers = (
-            row.accepted,
-            row.pending,
-            row.delivered,
-            row.dead,
-            row.expired,
-            row.evicted,
-            row.damaged,
-        )
-        table.add_row(row.lane, row.day, *(f"{number:,}" for number in numbers))
+def _ledger(rows: Sequence[LedgerRow], *, short: bool) -> Table:
+    columns: dict[str, list[int]] = {
+        "accepted": [row.accepted for row in rows],
+        "pending": [row.pending for row in rows],
+        "delivered": [row.delivered for row in rows],
+        "dead": [row.dead for row in rows],
+        "expired": [row.expired for row in rows],
+        "evicted": [row.evicted for row in rows],
+        "damaged": [row.damaged for row in rows],
+        "outcome unknown": [row.outcome_unknown for row in rows],
+    }
+    always = list(columns)[: _LEAST_COLUMNS if short else -1]
+    shown = {name: numbers for name, numbers in columns.items() if name in always or any(numbers)}
+    table = _table("ledger (UTC day of acceptance)", "lane", "day", *shown, left=2)
+    for index, row in enumerate(rows):
+        numbers = (f"{column[index]:,}" for column in shown.values())
+        table.add_row(_name(row.lane, short=short), row.day, *numbers)
     return table
+
+
+def _name(lane: str, *, short: bool) -> str:
+    return escape(_LONG_KEY.sub(r"\1…", lane) if short else lane)

@@ -13,6 +13,7 @@ MAX_UNIX_PATH = 107
 
 _EXPECTED = '"localhost:PORT", "127.0.0.1:PORT", "[::1]:PORT" or "unix:/absolute/path"'
 _MAX_PORT = 65535
+_PORT_DIGITS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,9 @@ def parse_bind(text: str) -> Address:
     Raises:
         ValueError: it is none of the forms; its text says which forms there are.
     """
+    if not text.isprintable():
+        # A NUL among them is what no path can hold; the others nobody could see in a log.
+        raise ValueError(f"{_EXPECTED}, in printable characters")
     if text.startswith("unix:"):
         path = text.removeprefix("unix:")
         if not path.startswith("/") or path.endswith("/"):
@@ -57,7 +61,8 @@ def parse_bind(text: str) -> Address:
             raise ValueError(f"a socket path of at most {MAX_UNIX_PATH} bytes")
         return UnixAddress(path)
     host, separator, digits = text.rpartition(":")
-    if not separator or not digits.isascii() or not digits.isdigit() or int(digits) > _MAX_PORT:
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _PORT_DIGITS
+    if not separator or not is_number or int(digits) > _MAX_PORT:
         raise ValueError(_EXPECTED)
     if host == "localhost":
         return TcpAddress(LOOPBACK, int(digits))

@@ -91,9 +91,12 @@ def _read(file: Path) -> tuple[dict[str, object], dict[KeyPath, int]]:
     except tomllib.TOMLDecodeError as error:
         where = _WHERE.search(str(error))
         reason = _WHERE.sub("", str(error)).removesuffix(" (at end of document)")
+        reason = reason[:1].lower() + reason[1:]
         if where is None:
-            raise refuse(f"{reason!r}", "valid TOML", data.count(b"\n") + 1) from None
-        raise refuse(f"{reason!r} at column {where[2]}", "valid TOML", int(where[1])) from None
+            found = f"a syntax error at the end ({reason})"
+            raise refuse(found, "valid TOML", data.count(b"\n") + 1) from None
+        found = f"a syntax error at column {where[2]} ({reason})"
+        raise refuse(found, "valid TOML", int(where[1])) from None
     except (RecursionError, ValueError):
         raise refuse("a value too deep or too long", "valid TOML") from None
 

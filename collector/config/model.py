@@ -35,6 +35,7 @@ __all__ = [
     "Admin",
     "Backoff",
     "Config",
+    "DeadLetters",
     "Listener",
     "Log",
     "Product",
@@ -123,6 +124,20 @@ class Spool(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     commit_interval: Annotated[Duration, Meta(ge=0, le=10)] = 0.0
 
 
+class DeadLetters(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept of events that an upstream refused; beyond a bound the oldest go.
+
+    Attributes:
+        max_count: how many are kept, of all lanes together.
+        max_bytes: how much of them is kept; never more than a quarter of `spool.max_bytes`.
+        max_age: how long one is kept.
+    """
+
+    max_count: Annotated[int, Meta(ge=0, le=100_000)] = 10_000
+    max_bytes: Annotated[Size, Meta(ge=0)] = 64 * MIB
+    max_age: Annotated[Duration, Meta(ge=60)] = 30 * DAY
+
+
 class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A Traintracks product that apps here may send for.
 
@@ -173,6 +188,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         listener: where apps hand over events.
         admin: where operators ask and steer.
         spool: the events on disk.
+        dead_letters: what is kept of events that an upstream refused.
         product: the Traintracks products that apps here may send for.
         upstream: where events go.
         log: what is told on standard error.
@@ -184,6 +200,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     listener: tuple[Listener, ...] = ()
     admin: Admin = Admin()
     spool: Spool = Spool()
+    dead_letters: DeadLetters = DeadLetters()
     product: tuple[Product, ...] = ()
     upstream: tuple[Upstream, ...] = ()
     log: Log = Log()

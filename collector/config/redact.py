@@ -9,7 +9,27 @@ REDACTED = "***"
 # Greedy up to the last @ before a slash, since a password may itself hold an @.
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
+_KEY = re.compile(r"[A-Za-z0-9._~%\[\]-]+=")
+_BEHIND_PATH = re.compile(r"(://[^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
+
 
 def redact_url(text: str) -> str:
-    """Replace the userinfo of every URL in a text: `https://***@host/path`."""
-    return _USERINFO.sub(f"{REDACTED}@", text)
+    """Leave the secrets out of every URL in a text.
+
+    What goes is the userinfo, the values of the query, and the fragment:
+    `https://***@host/path?key=***#***`.
+    """
+    return _BEHIND_PATH.sub(_without_values, _USERINFO.sub(f"{REDACTED}@", text))
+
+
+def _without_values(found: re.Match[str]) -> str:
+    start, query, fragment = found.groups()
+    if query is not None:
+        start += "?" + "&".join(_without_value(part) for part in query.split("&"))
+    return f"{start}#{REDACTED}" if fragment else start
+
+
+def _without_value(part: str) -> str:
+    key = _KEY.match(part)
+    # What stands there without a key may itself be the secret.
+    return f"{key[0]}{REDACTED}" if key else REDACTED if part else ""

@@ -30,10 +30,13 @@ Sizes are `"512MiB"` or bytes, durations `"1m 30s"` or seconds, modes octal text
 File names are relative to the file that names them.
 
 An environment variable overrides a single value: `WAYSTATION_SPOOL__MAX_BYTES=2GiB`,
-`WAYSTATION_UPSTREAM__0__URL=…`. Other names that begin with `WAYSTATION_` are refused, but
-`WAYSTATION_CONFIG`, `WAYSTATION_SOCKET` and `WAYSTATION_DEBUG`, and those that `secret_env` and
-`key_env` name. (On Kubernetes, set `enableServiceLinks: false`, or a service called `waystation`
-adds names of its own.)
+`WAYSTATION_UPSTREAM__0__URL=…`. A number counts the tables of an array, from 0. Where the file has
+no such array, a number begins a new one, which takes the place of the default array:
+`WAYSTATION_LISTENER__0__BIND=localhost:9100` alone leaves no UNIX socket.
+
+Other names that begin with `WAYSTATION_` are refused, but `WAYSTATION_CONFIG`, `WAYSTATION_SOCKET`
+and `WAYSTATION_DEBUG`, and those that `secret_env` and `key_env` name. (On Kubernetes, set
+`enableServiceLinks: false`, or a service called `waystation` adds names of its own.)
 
 Of `_file`, `_env` and `_credential` of one secret, give one. A file must be readable by its owner
 alone; a credential is a file in `$CREDENTIALS_DIRECTORY`. Secrets are read for each attempt.

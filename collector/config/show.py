@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 import msgspec.inspect as mi
 
 from collector.config.convert import unwrap
@@ -29,11 +30,21 @@ def as_tree(config: Config) -> Tree:
         config: as loaded.
 
     Returns:
-        Every key that counts, defaults among them; sizes, durations and modes as text;
-        URLs without userinfo. Keys that are not set, or that mean nothing to the kind of
-        an upstream, are left out.
+        Every key that counts, defaults among them, also those that depend on other keys;
+        sizes, durations and modes as text; URLs without their secrets. Keys that are not
+        set, or that mean nothing to the kind of an upstream, are left out.
     """
-    return cast("Tree", plain(mi.type_info(type(config)), config))
+    return cast("Tree", plain(mi.type_info(type(config)), _in_force(config)))
+
+
+def _in_force(config: Config) -> Config:
+    """The configuration with what stands for the keys that are not set."""
+    replace = msgspec.structs.replace
+    return replace(
+        config,
+        listener=tuple(replace(listener, auth=listener.auth_mode) for listener in config.listener),
+        upstream=tuple(replace(upstream, compress=upstream.compresses) for upstream in config.upstream),
+    )
 
 
 def plain(annotated: mi.Type, value: object) -> object:

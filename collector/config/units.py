@@ -88,6 +88,27 @@ def format_size(size: int) -> str:
     return f"{size}B"
 
 
+def rounded_size(size: int) -> str:
+    """A size for people: one decimal of the largest unit that it reaches, `7.7MiB`."""
+    units = ("B", "KiB", "MiB", "GiB", "TiB")
+    index = 0
+    while index < len(units) - 1 and round(size / SIZES[units[index]], 1) >= SIZES["KiB"]:
+        index += 1
+    return f"{size / SIZES[units[index]]:.1f}".removesuffix(".0") + units[index]
+
+
+def rounded_duration(seconds: float) -> str:
+    """A duration for people: whole numbers of its two largest units, `3d 4h`."""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit in ("d", "h", "m", "s"):
+        count, rest = divmod(left, int(DURATIONS[unit]))
+        if parts or count:
+            parts.append(f"{count}{unit}")
+            left = rest
+    return " ".join(part for part in parts[:2] if not part.startswith("0")) or "0s"
+
+
 def format_duration(seconds: float) -> str:
     """A duration in the largest unit that holds it exactly; nanoseconds are the finest."""
     exact = Decimal(repr(round(float(seconds), 9)))

@@ -1,27 +1,20 @@
-"""Batches: which events one holds, and its bytes.
+"""Batches: which events one holds.
 
 A lane's cursor is (chunk, index in that chunk). `choose` takes a run of events from
-there; `render` makes the body that is signed and sent. Both are functions of chunk and
-batch rows alone, so the same batch renders to the same bytes after a restart or an
-upgrade. What a batch looked like is kept with it: the renderer's version, its form and
-its options. A renderer that was ever released stays here, under its number.
+there; `rendering.render` makes the body that is signed and sent.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
 from collector.core import jsontext
-from collector.core.dialects import samsara, traintracks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-RENDERER = 1
-"""The version that new batches are sealed with."""
 
 Form = Literal["array", "lines"]
 """`array`: one JSON array, as both dialects send it. `lines`: NDJSON, for files."""
@@ -41,6 +34,7 @@ class Chunk:
         remote_address: the client's IP literal as the app sent it; empty for Samsara.
         stored_bytes: what its body takes in the spool.
         body: the JSON text of its events, decompressed.
+        boot: the stretch between settings of the wall clock that `received_at` was read in.
     """
 
     seq: int
@@ -52,6 +46,7 @@ class Chunk:
     remote_address: str
     stored_bytes: int
     body: bytes
+    boot: int = 0
 
 
 class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,11 +57,18 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         late_before: events accepted before this (ms since 1970) say so themselves
             (Traintracks `serverTimestamp`); None for none.
         stamp_ids: whether events without an `id` are given one (Samsara).
+        corrections: what the wall clock was wrong by in stretches of its chunks: (`Chunk.boot`, ms
+            to be added to `received_at`). What becomes known later changes no sealed batch.
     """
 
     form: Form = "array"
     late_before: int | None = None
     stamp_ids: bool = False
+    corrections: tuple[tuple[int, int], ...] = ()
+
+    def received_at(self, chunk: Chunk) -> int:
+        """When a chunk was accepted, as far as that was known when the batch was sealed."""
+        return chunk.received_at + next((ms for boot, ms in self.corrections if boot == chunk.boot), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,69 +257,3 @@ def choose(chunks: Iterable[Chunk], *, index: int, bounds: Bounds) -> Run | None
     if not pieces:
         return None
     return Run(tuple(pieces), end_seq, end_index, tuple(sorted(days.items())), passed_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class Context:
-    """What a renderer may read beside the events: the rows of the batch and its lane."""
-
-    renderer: int
-    options: Options
-    epoch: str
-    dialect: str
-    product: str
-    batch_id: str = field(default="")
-
-
-class UnknownRenderer(Exception):
-    """The batch was sealed by a renderer that this release does not have."""
-
-
-def render(run: Run, context: Context) -> bytes:
-    """Make a batch's body, before any Content-Encoding.
-
-    Raises:
-        UnknownRenderer: the batch was sealed by a later release.
-    """
-    if context.renderer != RENDERER:
-        raise UnknownRenderer(str(context.renderer))
-    if context.options.form == "lines":
-        return b"".join(_line(run_piece, context) for run_piece in run.pieces)
-    rendered: list[bytes] = []
-    for piece in run.pieces:
-        rendered.extend(_events(piece, context))
-    return b"[" + b",".join(rendered) + b"]"
-
-
-def _events(piece: Piece, context: Context) -> list[bytes]:
-    chunk, options = piece.chunk, context.options
-    if context.dialect == "traintracks":
-        late = options.late_before is not None and chunk.received_at < options.late_before
-        stamp = traintracks.format_timestamp(chunk.received_at) if late else None
-        return traintracks.render_all(piece.events, server_timestamp=stamp)
-    stamps = None
-    if options.stamp_ids:
-        first = piece.first_position
-        stamps = [f"{context.epoch}.{first + offset}" for offset in range(len(piece.events))]
-    return samsara.render_all(
-        piece.events, received_at=chunk.received_at, published_at=chunk.published_at, stamps=stamps
-    )
-
-
-_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-
-
-def _line(piece: Piece, context: Context) -> bytes:
-    """One line an event: the event, and what its place in a batch's headers would say."""
-    head = {"dialect": context.dialect}
-    if context.product:
-        head["product"] = context.product
-    if piece.chunk.remote_address:
-        head["remoteAddress"] = piece.chunk.remote_address
-    start = msgspec.json.encode(head)[:-1] + b',"epoch":"' + context.epoch.encode() + b'","position":'
-    position = piece.first_position
-    # A line break is legal between the tokens of an event, never inside a string.
-    return b"".join(
-        b'%b%d,"event":%b}\n' % (start, position + offset, event.translate(_LINE_BREAKS))
-        for offset, event in enumerate(_events(piece, context))
-    )

@@ -29,6 +29,14 @@ MAX_DECODED_BYTES = 32 * MIB
 """A body after its Content-Encoding. gzip reaches 1000:1, so this is what stops a bomb;
 checking this much JSON holds the loop for some 100 ms."""
 
+MAX_RATIO = 200
+RATIO_FREE_BYTES = MIB
+"""A body may decompress to 200 times its size, or to 1 MiB: events compress six to one, the most
+repetitive ones a few dozen to one; beyond that somebody wants to keep the loop busy."""
+
+ANSWERS_BYTES = 256 * KIB
+"""Answers of pipelined requests leave together up to this size."""
+
 MAX_BODIES_IN_HAND_BYTES = 128 * MIB
 """All larger bodies that are being received or await their commit, over all connections.
 A request that does not fit waits its turn before its body is read."""

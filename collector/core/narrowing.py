@@ -15,7 +15,7 @@ REJECT_MIN_REJECTED = 10
 SMALLEST_LIMIT = 1024
 """Bytes. A learned limit goes no lower; a single event is sent whatever its size."""
 
-_NEAR = 0.9
+_NEAR = 0.5
 _GROWTH = 1.02
 
 
@@ -42,6 +42,8 @@ def limit_after_too_large(size: int) -> int:
 
 def limit_after_delivery(limit: int | None, *, size: int, most: int) -> int | None:
     """The learned limit after a batch of `size` bytes passed: a little more, if it came near.
+
+    Near is half: a batch that its limit ended holds at least that, unless one large event came next.
 
     Returns:
         None once the limit is no lower than the configured `most`.

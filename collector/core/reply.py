@@ -14,6 +14,10 @@ import msgspec
 MAX_RETRY_AFTER = 3600.0
 """Seconds. An upstream that asks for more, by mistake or not, is asked again in an hour."""
 
+EARLIEST_DATE = 1_577_836_800.0
+LATEST_DATE = 7_258_118_400.0
+"""2020 and 2200, seconds since 1970: no upstream's clock is outside these and right."""
+
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
 
@@ -59,9 +63,10 @@ def http_date(value: str) -> float | None:
         return None
     try:
         date = parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
+    return seconds if EARLIEST_DATE <= seconds < LATEST_DATE else None
 
 
 def is_html(reply: Reply) -> bool:

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import trio
-
 from collector.core.verdict import Delivered, Outcome, Retry
+from collector.forwarder.blocking import abandonable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,7 +35,8 @@ MAX_FILES = 10
 
 _DIRECTORY_MODE = 0o750
 _FILE_MODE = 0o640
-_WRITE = os.O_WRONLY | os.O_CLOEXEC
+# Without O_NONBLOCK, opening what somebody made a pipe would wait for its reader.
+_WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _MARKER = re.compile(r"([0-9]{1,12}):([0-9]{1,18})")
 
@@ -81,7 +81,7 @@ class FileSender:
         max_file_bytes: int = MAX_FILE_BYTES,
         max_files: int = MAX_FILES,
         *,
-        run: Runner = trio.to_thread.run_sync,
+        run: Runner = abandonable,
         sync: Callable[[int], None] = sync,
     ) -> None:
         self._directory = Path(directory)

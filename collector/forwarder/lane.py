@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, assert_never
 
 import trio
 
-from collector.core.reply import MAX_RETRY_AFTER
 from collector.core.verdict import Outcome, Retry
 from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
@@ -94,8 +93,8 @@ class LaneTask:
         if lane.state != "retrying":
             return 0.0
         wait: float = (lane.next_attempt_at - self._around.chances.wall_ms()) / 1000
-        # The wall clock may have been set meanwhile: never longer than a wait can be.
-        return min(max(wait, 0.0), max(self._around.upstream.backoff.max, MAX_RETRY_AFTER))
+        # The wall clock may have been set meanwhile: never longer than it was to wait at first.
+        return min(max(wait, 0.0), lane.wait / 1000)
 
     async def _turn(self) -> float | None:
         """One step, when the upstream's breaker lets this lane pass.
@@ -142,6 +141,8 @@ class LaneTask:
             return 0.0
         if outcome is None:
             outcome = await self._around.sender.attempt(task.batch, task.body)
+            if outcome.server_time_offset is not None:
+                self._around.chances.heard(outcome.server_time_offset)
         return await self._settling.settle(task, outcome, probe=probe)
 
     async def _open(self, lane: Lane) -> Outcome | None:

@@ -11,10 +11,13 @@ import hashlib
 from contextlib import closing
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from collector.core import batch as batches
+from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
-from collector.spool import read
+from collector.spool import boots, read
 from collector.spool.lanes import position_after
 from collector.spool.settle import DeadLetter, Passage
 
@@ -73,13 +76,13 @@ def _again(connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch) -> R
             run = batches.choose(chunks, index=sealed.first_index, bounds=everything)
         if run is None or (run.first, run.last, run.events) != (sealed.first, sealed.last, sealed.events):
             return Replaced(sealed, "its events are not all there")
-        context = batches.Context(
+        context = rendering.Context(
             sealed.renderer, sealed.options, sealed.epoch, sealed.dialect, sealed.product
         )
-        body = batches.render(run, context)
+        body = rendering.render(run, context)
     except read.DamagedChunk as damage:
         return Replaced(sealed, str(damage))
-    except batches.UnknownRenderer:
+    except rendering.UnknownRenderer:
         return Replaced(sealed, f"this release does not have its renderer, number {sealed.renderer}")
     if hashlib.sha256(body).digest() != sealed.body_sha256:
         return Replaced(sealed, "it renders to other bytes than before")
@@ -100,7 +103,6 @@ def _seal(
         late_before=_late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
-    context = batches.Context(batches.RENDERER, options, epoch, lane.dialect, lane.product)
     bounds = _bounds(lane, upstream, replaced)
     while True:
         run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
@@ -112,7 +114,10 @@ def _seal(
         wait = 0.0 if more or replaced is not None else _linger(run, request)
         if wait > 0:
             return Idle(lane, wait)
-        body = batches.render(run, context)
+        stretches = {piece.chunk.boot for piece in run.pieces}
+        options = msgspec.structs.replace(options, corrections=boots.corrections(connection, stretches))
+        context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
+        body = rendering.render(run, context)
         if len(body) <= bounds.max_bytes or run.events == 1:
             break
         # What rendering adds to each event is known only now.
@@ -134,7 +139,7 @@ def _seal(
         end_seq=run.end_seq,
         end_index=run.end_index,
         body_sha256=hashlib.sha256(body).digest(),
-        renderer=batches.RENDERER,
+        renderer=rendering.RENDERER,
         options=options,
         replaces=None if replaced is None else replaced.batch.id,
     )
@@ -248,7 +253,7 @@ def _bury_damaged(
     """
     chunk = damage.chunk
     # Nothing that the chunk says of itself is believed where its neighbours can be asked.
-    end = position_after(connection, lane.stream, chunk.seq)
+    end = position_after(connection, lane.stream, chunk.seq, end_seq=lane.end_seq)
     events = end - lane.cursor_position
     if events < 1:
         raise InconsistentError(str(damage))

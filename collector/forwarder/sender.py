@@ -64,6 +64,7 @@ class HttpSender:
         products: secrets of the Traintracks products, by product key.
         environ: of the process, where secrets may be.
         wall: wall time, in seconds since 1970.
+        ticks: seconds of a clock that nobody can set.
         run: runs what blocks: reading keys, compressing, hashing.
         trust_env: whether proxies are taken from the environment.
 
@@ -78,13 +79,16 @@ class HttpSender:
         products: Mapping[str, Secret],
         environ: Mapping[str, str],
         wall: Callable[[], float],
+        ticks: Callable[[], float] = trio.current_time,
         run: Runner = trio.to_thread.run_sync,
         trust_env: bool = True,
     ) -> None:
         self._upstream = upstream
         self._wall = wall
+        self._ticks = ticks
         self._run = run
-        self._offset = 0.0
+        # The upstream's time when ticks were 0: unlike an offset it outlasts the wall clock's being set.
+        self._base: float | None = None
         self._policy = policy_for(
             upstream.kind,
             success=upstream.success,
@@ -133,9 +137,10 @@ class HttpSender:
         stream = _Body()
         total = self._upstream.timeouts.total
         now = self._wall()
+        created = self._by_upstream(now)
         try:
             headers, stream.content = await self._run(
-                lambda: self._requests.make(batch, body, now=now, created=now + self._offset)
+                lambda: self._requests.make(batch, body, now=now, created=created)
             )
             request = httpx.Request("POST", self._url, headers=headers, stream=stream)
             with trio.fail_after(total):
@@ -146,15 +151,21 @@ class HttpSender:
         except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
             return Outcome(judge_failure(*_failure(error, begun=stream.begun)), wrote_body=stream.begun)
         wall = self._wall()
-        verdict = judge(reply, policy=self._policy, events=batch.events, now_ms=int(wall * 1000))
+        now_ms = int(self._by_upstream(wall) * 1000)
+        verdict = judge(reply, policy=self._policy, events=batch.events, now_ms=now_ms)
         if isinstance(verdict, Delivered) and not stream.ended:
             verdict = judge_failure(Failure.BROKEN, "answered before the whole batch was sent")
         offset = None
         date = http_date(reply.date or "")
         # What blocks the whole upstream did not come from it, and its clock is not to be trusted.
         if date is not None and not (isinstance(verdict, Blocked) and verdict.whole_upstream):
-            self._offset = offset = date - wall
+            self._base = date - self._ticks()
+            offset = date - wall
         return Outcome(verdict, wrote_body=stream.begun, server_time_offset=offset)
+
+    def _by_upstream(self, wall: float) -> float:
+        """The time now by the upstream's clock, where it has told, else `wall`; seconds since 1970."""
+        return wall if self._base is None else self._base + self._ticks()
 
     async def _exchange(self, request: httpx.Request) -> Reply:
         """Send a request and read its answer, up to `MAX_ANSWER_BYTES`."""

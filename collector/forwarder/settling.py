@@ -10,7 +10,7 @@ from collector.core.backoff import next_delay
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder.prepare import ALL_LATE, letter_of
-from collector.spool import settle
+from collector.spool import lanes, settle
 
 if TYPE_CHECKING:
     import sqlite3
@@ -180,11 +180,27 @@ class Settling:
             return MOVED_PAUSE
         return 0.0 if shared else wait
 
+    async def _persist_answered(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
+        """Keep what an answer means for its events; the lane no longer waits for its upstream."""
+        lane, now = self._standing.lane, self._around.chances.wall_ms()
+
+        def both(connection: sqlite3.Connection) -> bool:
+            kept = work(connection)
+            if kept:
+                lanes.answered(connection, lane, now=now)
+            return kept
+
+        kept = await self._standing.persist(both)
+        if kept and self._standing.tells("healthy", ""):
+            self._standing.log.info("lane_healthy")
+        return kept
+
     async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
         limit = task.lane.learned_limit
         if verdict.status == TOO_LARGE:
             limit = limit_after_too_large(len(task.body))
-        kept = await self._standing.persist(partial(settle.suspected, batch=task.batch, learned_limit=limit))
+        suspected = partial(settle.suspected, batch=task.batch, learned_limit=limit)
+        kept = await self._persist_answered(suspected)
         self._standing.log.debug(
             "batch_split", batch=task.batch.id, events=task.batch.events, reason=verdict.reason, limit=limit
         )
@@ -200,7 +216,7 @@ class Settling:
             settle.Condemned(batch.first + index, wrong, verdict.status)
             for index, wrong in verdict.named[:MAX_CONDEMNED]
         ]
-        kept = await self._standing.persist(partial(settle.condemned, batch=batch, named=named))
+        kept = await self._persist_answered(partial(settle.condemned, batch=batch, named=named))
         return 0.0 if kept else MOVED_PAUSE
 
     async def _rejected_one(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
@@ -214,7 +230,7 @@ class Settling:
             return await self._postpone(task, outcome, blocked, wait, shared=False, probe=probe)
         wrong = verdict.named[0][1] if verdict.named else verdict.reason
         letter = letter_of(task.run, reason=wrong, status=verdict.status, answer=verdict.excerpt)
-        kept = await self._standing.persist(
+        kept = await self._persist_answered(
             partial(
                 settle.buried,
                 lane=lane.id,

@@ -49,11 +49,13 @@ class Chances:
         wall_ms: wall time, ms since 1970.
         chance: a number from 0 up to 1.
         batch_id: 32 hex digits, never the same twice.
+        heard: told by how many seconds an upstream's Date was ahead of the wall clock.
     """
 
     wall_ms: Callable[[], int]
     chance: Callable[[], float]
     batch_id: Callable[[], str]
+    heard: Callable[[float], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

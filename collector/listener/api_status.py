@@ -29,7 +29,7 @@ _PLAIN_ONLY = error_answer(
 )
 
 
-class _Wanted(msgspec.Struct):
+class _Wanted(msgspec.Struct, forbid_unknown_fields=True):
     status: Literal["online", "offline"]
 
 

@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import RECEIVE_BYTES
-from collector.listener.reader import BODYLESS, CLOSE, INTERNAL, OLD, Reader
+from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
+from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
+from collector.listener.turns import BODYLESS, CLOSE, OLD
 from collector.listener.wire import CONTINUE, render, render_special
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Connection:
         turns, counts = reader.turns, site.tally.answers
         self.phase = ANSWERING
         left = len(turns)
+        size = 0
         for outcome, turn_flags, extra in turns:
             left -= 1
             flags = turn_flags
@@ -153,17 +155,24 @@ class Connection:
             if answer.close or (site.stopping and not left and not reader.open):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
-            if flags or extra:
-                ready.append(_render_turn(answer, flags, extra))
-            else:
-                ready.append(render(answer))
+            ready.append(_render_turn(answer, flags, extra) if flags or extra else render(answer))
+            size += len(ready[-1])
+            if size > ANSWERS_BYTES and left:
+                size = 0
+                await self._send_ready()
+                self.phase = ANSWERING
+                self.deadline = trio.current_time() + site.limits.answer_timeout
             counts[answer.status] = counts.get(answer.status, 0) + 1
             if flags & CLOSE:
                 reader.finished = True
                 break
         turns.clear()
+        await self._send_ready()
+
+    async def _send_ready(self) -> None:
+        ready = self._ready
         self.phase = SENDING
-        self.deadline += site.limits.send_timeout
+        self.deadline += self._site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
         if self._held:

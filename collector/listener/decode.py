@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import MAX_DECODED_BYTES, RECEIVE_BYTES
+from collector.core.limits import MAX_DECODED_BYTES, MAX_RATIO, RATIO_FREE_BYTES, RECEIVE_BYTES
 
 _GZIP = 31  # zlib's wbits for a gzip header and trailer, with the largest window
 
@@ -43,8 +43,10 @@ def gunzip(body: bytes, *, max_bytes: int = MAX_DECODED_BYTES) -> tuple[bytes, i
 
     Returns:
         The body and the number of its members; or the refusal: broken, cut short, something else
-        behind it, or larger than `max_bytes`, of which no more than that was ever decompressed.
+        behind it, or larger than `max_bytes` or than `MAX_RATIO` allows, of which no more than that was
+        ever decompressed.
     """
+    max_bytes = min(max_bytes, max(RATIO_FREE_BYTES, MAX_RATIO * len(body)))
     member = zlib.decompressobj(_GZIP)
     try:
         decoded = member.decompress(body, max_bytes + 1)

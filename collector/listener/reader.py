@@ -11,7 +11,7 @@ the connection sends what it has and closes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import httptools
 
@@ -19,6 +19,7 @@ from collector.core.http import Answer, error_answer
 from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
 from collector.listener.routes import Request
+from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
 from collector.listener.upgrade import framing_alone, second_parser
 
 if TYPE_CHECKING:
@@ -32,23 +33,6 @@ _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a re
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 _HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
 INTERNAL = error_answer(500, "Internal error; the log says more.")
-
-CLOSE, BODYLESS, OLD = 1, 2, 4
-"""How a turn's answer differs: the connection ends with it, it answers HEAD, or HTTP/1.0 kept alive."""
-
-
-class Turn(NamedTuple):
-    """One request's answer in the order of requests.
-
-    Attributes:
-        outcome: the answer, or what it waits for.
-        flags: of CLOSE, BODYLESS and OLD.
-        extra: further header lines, see `Gate.cors`.
-    """
-
-    outcome: Answer | Pending
-    flags: int
-    extra: str
 
 
 class Reader:
@@ -86,6 +70,7 @@ class Reader:
         self._stray = 0  # bytes since the request's first, or since the last one of its body
         self._flags = 0
         self._extra = ""
+        self._deferring = False
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -207,10 +192,13 @@ class Reader:
         request, endpoint, body = self._request, self._endpoint, self._body
         if outcome is None and request is not None and endpoint is not None:
             request.body = body[0] if len(body) == 1 else b"".join(body)
-            try:
-                outcome = endpoint.begin(request)
-            except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
-                outcome = self._fault(error)
+            if self._defers(request):
+                outcome = Deferred(endpoint, request)
+            else:
+                try:
+                    outcome = endpoint.begin(request)
+                except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
+                    outcome = self._fault(error)
         flags = self._flags
         outcome = outcome or INTERNAL
         self._body = []
@@ -223,6 +211,15 @@ class Reader:
         self.turns.append(Turn(outcome, flags, self._extra))
 
     # What the callbacks need.
+
+    def _defers(self, request: Request) -> bool:
+        """Whether a pipelined request waits for the answers before it, and so do all behind it.
+
+        A read's plain bodies are small together; compressed ones may each be a long day's work, and
+        other connections must get their turns in between.
+        """
+        self._deferring = bool(self.turns) and (self._deferring or "content-encoding" in request.headers)
+        return self._deferring
 
     def _route(self, head: Request) -> Answer | None:
         """Find the endpoint and ask it and the gate; the order of refusals is the dialects'."""

@@ -135,7 +135,7 @@ class Committer:
         result = Committed()
         for item in group:
             item.error = None
-            if isinstance(item, Append):
+            if isinstance(item, Append) or (isinstance(item, Work) and item.appends):
                 item.error = self._space.refusal
             elif isinstance(item, Work):
                 self._settle_apart(item)
@@ -144,11 +144,22 @@ class Committer:
 
     def _settle_apart(self, item: Work) -> None:
         try:
-            self._space.settle(lambda: self._database.commit(lambda connection: _run_alone(connection, item)))
+            self._space.settle(lambda: self._commit_alone(item))
         except SpoolUnavailable as error:
             item.error = error
         except Exception as error:  # noqa: BLE001 (as for a group)
             item.error = SpoolUnavailable(_unexpected(error))
+
+    def _commit_alone(self, item: Work) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            self._store.note_clocks(connection)
+            _run_alone(connection, item)
+
+        try:
+            self._database.commit(work)
+        except BaseException:
+            self._store.forget()
+            raise
 
     def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
         self._store.forget()
@@ -162,6 +173,7 @@ class Committer:
 
     def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
         result = Committed()
+        self._store.note_clocks(connection)
         appends = [item for item in group if isinstance(item, Append)]
         used = self._used_bytes()
         if self._eviction is not None:
@@ -173,6 +185,9 @@ class Committer:
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
+                if item.grown:
+                    self._store.forget()
+                    result.grown = {*result.grown, *item.grown}
         if self._eviction is not None:
             result.over |= self._eviction.keep_bounds(connection)
             _add(result.evicted, self._eviction.take_count())

@@ -237,7 +237,7 @@ class Database:
         Raises:
             SpoolUnavailable: it does not.
         """
-        self.commit(lambda connection: connection.execute("UPDATE age_clock SET age = age"))
+        self.commit(lambda connection: connection.execute("UPDATE epoch SET name = name"))
 
     def give_back(self, *, pages: int) -> bool:
         """Return up to `pages` free pages to the file system, all but `KEPT_FREE_PAGES`.
@@ -278,8 +278,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """
     try:
         connection = _connect(path)
+    except sqlite3.Error as error:
+        raise SpoolUnavailable(f"{path}: {cause(error)}") from error
+    try:
         connection.execute("PRAGMA query_only=ON")
     except sqlite3.Error as error:
+        connection.close()
         raise SpoolUnavailable(f"{path}: {cause(error)}") from error
     return connection
 

@@ -1,4 +1,4 @@
-"""The spool's directory: made so that it outlives a power cut."""
+"""The spool's directory: what is in it, and that it is made so that it outlives a power cut."""
 
 from __future__ import annotations
 
@@ -9,6 +9,10 @@ from collector.errors import SpoolUnavailable
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+DATABASE_FILE = "spool.db"
+LOCK_FILE = "spool.lock"
+BALLAST_FILE = "ballast"
 
 
 def make_directory(path: Path) -> None:

@@ -116,5 +116,4 @@ class Entrance:
         return ticket
 
     def _count(self, refusal: SpoolFull) -> None:
-        refused = self._counters.refused
-        refused[refusal.lane] = refused.get(refusal.lane, 0) + 1
+        self._counters.add_refused({refusal.lane: 1})

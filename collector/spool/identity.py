@@ -1,4 +1,4 @@
-"""Who this spool is: its device, its epoch, the machine's starts, and its age clock."""
+"""Who this spool is: its device and its epoch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.spool import age
+
 if TYPE_CHECKING:
     import sqlite3
+
+    from collector.core.timekeeping import Kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +34,22 @@ class Epoch:
     Attributes:
         name: 16 hex digits.
         device: the device's id, 32 hex digits unless it is configured.
-        boot: the row of this start of the machine.
-        age: where the age clock stood, ms.
+        boot: a name of this start of the machine; made up where it has none.
+        kept: what was kept of the clocks.
     """
 
     name: str
     device: str
-    boot: int
-    age: int
+    boot: str
+    kept: Kept
+
+    @property
+    def age(self) -> int:
+        """Where the age clock stood, ms."""
+        return self.kept.age
 
 
-def establish(
-    connection: sqlite3.Connection, *, machine: Machine, device: str | None, now: int, clock_good: bool
-) -> Epoch:
+def establish(connection: sqlite3.Connection, *, machine: Machine, device: str | None, now: int) -> Epoch:
     """Read the spool's identity, or make it, inside the caller's transaction.
 
     A spool whose machine is another than it was is a cloned image's: two devices would then
@@ -68,39 +75,4 @@ def establish(
             "UPDATE epoch SET device = ?1, machine = iif(machine = '', ?2, machine) WHERE name = ?3",
             (made, machine.id, name),
         )
-    return Epoch(
-        name, made, _boot(connection, machine, now=now, clock_good=clock_good), _age(connection, now=now)
-    )
-
-
-def _boot(connection: sqlite3.Connection, machine: Machine, *, now: int, clock_good: bool) -> int:
-    name = machine.boot or secrets.token_hex(16)
-    connection.execute(
-        "INSERT OR IGNORE INTO boot (name, first_seen_at, clock_good) VALUES (?, ?, ?)",
-        (name, now, clock_good),
-    )
-    (boot,) = connection.execute("SELECT id FROM boot WHERE name = ?", (name,)).fetchone()
-    # Boots whose chunks are all gone are of no more use.
-    connection.execute(
-        "DELETE FROM boot WHERE id <> ?1 AND id < (SELECT coalesce(min(boot), ?1) FROM"
-        " (SELECT boot FROM chunk ORDER BY seq LIMIT 1))",
-        (boot,),
-    )
-    return int(boot)
-
-
-def _age(connection: sqlite3.Connection, *, now: int) -> int:
-    row = connection.execute("SELECT age FROM age_clock").fetchone()
-    newest = connection.execute("SELECT accepted_age FROM chunk ORDER BY seq DESC LIMIT 1").fetchone()
-    age = max(0 if row is None else row[0], 0 if newest is None else newest[0])
-    save_age(connection, age=age, wall=now)
-    return age
-
-
-def save_age(connection: sqlite3.Connection, *, age: int, wall: int) -> None:
-    """Persist where the age clock stands, so that it goes on from there after a restart."""
-    connection.execute(
-        "INSERT INTO age_clock (id, age, wall, wall_confirmed) VALUES (1, ?1, ?2, 0)"
-        " ON CONFLICT (id) DO UPDATE SET age = excluded.age, wall = excluded.wall",
-        (age, wall),
-    )
+    return Epoch(name, made, machine.boot or secrets.token_hex(16), age.load(connection))

@@ -43,3 +43,12 @@ def position_after(
         (stream, seq, end_seq),
     ).fetchone()
     return int(position)
+
+
+def answered(connection: sqlite3.Connection, lane: int, *, now: int) -> None:
+    """The upstream answered a batch for what it is: a lane that was waiting for it waits no more."""
+    connection.execute(
+        "UPDATE lane SET state = 'healthy', reason = '', since = ?, failures = 0, next_attempt_at = 0"
+        " WHERE id = ? AND state IN ('retrying', 'blocked')",
+        (now, lane),
+    )

@@ -35,10 +35,30 @@ def owned(path: Path) -> Generator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise SpoolLocked(path=str(path.parent), owner=_owner(descriptor)) from None
-        os.ftruncate(descriptor, 0)
-        with suppress(OSError):  # on a full disk; the lock holds all the same
+        # The id is for people; a full disk that cannot take it does not weaken the lock.
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         yield
+    finally:
+        os.close(descriptor)
+
+
+def check_free(path: Path) -> None:
+    """See that no process holds the lock at `path`; holds it for that moment alone.
+
+    Raises:
+        SpoolLocked: one does.
+        OSError: the file is there and cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise SpoolLocked(path=str(path.parent), owner=_owner(descriptor)) from None
     finally:
         os.close(descriptor)
 

@@ -9,6 +9,7 @@ from collector.errors import SpoolNoSpace
 from collector.spool import identity, upstreams
 from collector.spool.ballast import Ballast
 from collector.spool.database import Database, open_reader
+from collector.spool.directory import BALLAST_FILE, DATABASE_FILE
 from collector.spool.space import SPEND_BYTES, Space
 
 if TYPE_CHECKING:
@@ -18,16 +19,13 @@ if TYPE_CHECKING:
     from collector.spool.options import SpoolOptions
     from collector.spool.store import Times
 
-DATABASE_FILE = "spool.db"
-BALLAST_FILE = "ballast"
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What is open.
 
     Attributes:
-        clocks: made once it was known where the age clock stood.
+        clocks: told what was kept of them.
     """
 
     database: Database
@@ -70,9 +68,7 @@ def _open(
     wall = times(None)
 
     def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(
-            connection, machine=machine, device=device, now=wall.wall_ms(), clock_good=wall.wall_good()
-        )
+        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
         upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
         return epoch
 

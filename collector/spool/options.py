@@ -16,6 +16,21 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
+class LetterBounds:
+    """How many dead letters are kept, and for how long; those beyond go, the oldest first.
+
+    Attributes:
+        max_count: of all lanes together.
+        max_bytes: of their events and reasons.
+        max_age: ms on the age clock, since they died.
+    """
+
+    max_count: int = 10_000
+    max_bytes: int = 64 * 1024 * 1024
+    max_age: int = 30 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
 class SpoolOptions:
     """How a spool is opened.
 
@@ -28,6 +43,7 @@ class SpoolOptions:
         patience: seconds that a request may wait for room before it is refused.
         ballast_bytes: what is kept for a full disk; 0 for none.
         threads: False to do all work inline, for tests under a mock clock.
+        letters: how many dead letters are kept.
     """
 
     directory: Path
@@ -40,6 +56,7 @@ class SpoolOptions:
     patience: float = 0.0
     ballast_bytes: int = BALLAST_BYTES
     threads: bool = True
+    letters: LetterBounds = LetterBounds()
 
     @property
     def limits(self) -> Limits:
@@ -57,6 +74,7 @@ class Counters:
         ended: events that age or quota ended, by fate and lane name.
         shortages: how often the disk was found full.
         refused: requests for which there was no room, by the name of the lane that is in the way.
+        letters_ended: dead letters that their bounds ended, by lane name.
     """
 
     commits: int = 0
@@ -64,8 +82,19 @@ class Counters:
     shortages: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
+    letters_ended: dict[str, int] = field(default_factory=dict)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""
         for lane, events in ended.items():
             self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events
+
+    def add_refused(self, refused: dict[str, int]) -> None:
+        """Count requests for which there was no room."""
+        for lane, requests in refused.items():
+            self.refused[lane] = self.refused.get(lane, 0) + requests
+
+    def add_letters(self, ended: dict[str, int]) -> None:
+        """Count dead letters that their bounds ended."""
+        for lane, letters in ended.items():
+            self.letters_ended[lane] = self.letters_ended.get(lane, 0) + letters

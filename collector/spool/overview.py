@@ -88,7 +88,8 @@ def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
     rows = connection.execute(
         "SELECT lane.id, upstream.name, dialect, product, state, reason, since, next_attempt_at,"
         " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id),"
-        " (SELECT received_at FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
+        " (SELECT received_at + coalesce((SELECT clock_offset FROM boot WHERE boot.id = chunk.boot), 0)"
+        "  FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
         "  ORDER BY seq LIMIT 1),"
         " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id)"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,6 @@ from collector.spool.settle import CONDEMNED, Condemned
 from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import Generator
 
 
@@ -39,6 +39,7 @@ class Lane:
         condemned: events that an answer named, ascending, all at or behind the cursor.
         end_seq: the first chunk that is not its own, where it has an absence before it.
         resume_seq: where it goes on behind that, where that is over.
+        wait: how long its last failure had it wait, ms.
         settled: what the sender needs to know of the last delivery, or None.
     """
 
@@ -60,6 +61,7 @@ class Lane:
     since: int
     failures: int
     next_attempt_at: int
+    wait: int
     learned_limit: int | None
     judged: int
     rejected: int
@@ -70,7 +72,7 @@ class Lane:
 _LANE = (
     "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
     " cursor_position, from_seq, to_seq, suspect_end, condemned, state, reason, since, failures,"
-    " next_attempt_at, learned_limit, judged, rejected, settled, orphaned_at"
+    " next_attempt_at, wait, learned_limit, judged, rejected, settled, orphaned_at"
     " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
     " LEFT JOIN absence ON absence.lane = lane.id"
     "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
@@ -140,7 +142,7 @@ def chunks(
     last = (1 << 62) if end_seq is None else end_seq
     cursor = connection.execute(
         "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding,"
-        " checksum, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+        " checksum, boot, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
         (stream, from_seq, last),
     )
     # A row at a time: bodies may be megabytes. Closing the generator ends the read transaction.
@@ -160,8 +162,8 @@ def chunks(
 
 
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
-    seq, first_position, events, day, received_at, published_at, address, encoding, crc, body = row
-    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body)
+    seq, first_position, events, day, received_at, published_at, address, encoding, crc, boot, body = row
+    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body, boot)
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:
         raise DamagedChunk(chunk, "its checksum does not fit")
@@ -176,7 +178,7 @@ def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
 
 def epoch(connection: sqlite3.Connection) -> tuple[str, str]:
     """The current epoch's name, and the device's id."""
-    name, device = connection.execute(
-        "SELECT name, device FROM epoch ORDER BY number DESC LIMIT 1"
-    ).fetchone()
-    return name, device
+    row = connection.execute("SELECT name, device FROM epoch ORDER BY number DESC LIMIT 1").fetchone()
+    if row is None:
+        raise sqlite3.DatabaseError("the spool has no epoch")
+    return row[0], row[1]

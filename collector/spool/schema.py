@@ -9,16 +9,25 @@ the state that its forwarding must keep across a restart. `batch` is the one sea
 that a lane may have outstanding. `ledger` counts each lane's events by their day of
 acceptance; its CHECK is the promise that nothing goes missing in silence, so a
 transaction that broke it could not commit. `intake` counts what was received, once an
-event however many upstreams take it. `epoch` names the lives of the spool, `boot` the
-machine's starts, with what its clock was wrong by where that became known. `age_clock` is
-what `max_age` counts by: the time that the daemon has run, so that a wall clock that jumps
-ten years ends no event's life.
+event however many upstreams take it. `epoch` names the lives of the spool. `boot` has the
+machine's starts, in stretches between which its wall clock was set, with what that was wrong
+by where it became known. `age_clock` is what `max_age` counts by: the time that the machine
+has run, so that a wall clock that jumps ten years ends no event's life; `stop` has the
+times when it was off, where both ends are known. `confirmed_*` is the last moment at which the
+wall clock was known to be right.
 
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
 while its upstream was out of the configuration, and what was gone already when an upstream
 that starts at the oldest event was new. The last one is open, without an end, while the
 upstream is away. A lane that has come up to a closed one goes on behind it. `full` marks those
 of a lane that was not admitted: what was accepted for others meanwhile counts as evicted here.
+
+`stream.replayed` counts the positions that were given to replayed dead letters: the others are
+those of `intake`. `chunk.only_lane` names the lane that a chunk of replayed dead letters is
+for; the other lanes of its stream have an absence over it. `dead_letter.boot` and
+`received_at` are the chunk's that the event came in, so that a replay renders it as it would
+have been. `died_age` is read off the age clock. `damaged` marks what is left of a whole
+chunk: that can be looked at, not replayed.
 
 A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
 absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
@@ -55,22 +64,34 @@ CREATE TABLE epoch (
 );
 CREATE TABLE boot (
     id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    first_seen_at INTEGER NOT NULL,
-    clock_good INTEGER NOT NULL,
-    clock_offset INTEGER
+    name TEXT NOT NULL,
+    began_at INTEGER NOT NULL,
+    base INTEGER NOT NULL,
+    trust INTEGER NOT NULL,
+    clock_offset INTEGER,
+    corrected_by INTEGER NOT NULL DEFAULT 0
 );
+CREATE INDEX boot_by_name ON boot (name);
 CREATE TABLE age_clock (
     id INTEGER PRIMARY KEY CHECK (id = 1),
     age INTEGER NOT NULL,
-    wall INTEGER NOT NULL,
-    wall_confirmed INTEGER NOT NULL
+    boot TEXT NOT NULL,
+    ticks INTEGER NOT NULL,
+    newest_wall INTEGER NOT NULL,
+    confirmed_age INTEGER,
+    confirmed_wall INTEGER,
+    confirmed_boot TEXT
+);
+CREATE TABLE stop (
+    age INTEGER PRIMARY KEY,
+    missed INTEGER NOT NULL CHECK (missed > 0)
 );
 CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
     dialect TEXT NOT NULL,
     product TEXT NOT NULL,
     next_position INTEGER NOT NULL DEFAULT 0,
+    replayed INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (dialect, product)
 );
@@ -88,9 +109,11 @@ CREATE TABLE chunk (
     first_position INTEGER NOT NULL,
     encoding TEXT NOT NULL,
     checksum INTEGER NOT NULL,
+    only_lane INTEGER,
     body BLOB NOT NULL
 );
 CREATE INDEX chunk_by_stream ON chunk (stream);
+CREATE INDEX chunk_replayed ON chunk (boot) WHERE only_lane IS NOT NULL;
 CREATE TABLE upstream (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -113,6 +136,7 @@ CREATE TABLE lane (
     since INTEGER NOT NULL,
     failures INTEGER NOT NULL DEFAULT 0,
     next_attempt_at INTEGER NOT NULL DEFAULT 0,
+    wait INTEGER NOT NULL DEFAULT 0,
     learned_limit INTEGER,
     judged INTEGER NOT NULL DEFAULT 0,
     rejected INTEGER NOT NULL DEFAULT 0,
@@ -157,16 +181,20 @@ CREATE TABLE dead_letter (
     epoch INTEGER NOT NULL REFERENCES epoch (number),
     position INTEGER NOT NULL,
     day INTEGER NOT NULL,
+    boot INTEGER,
     received_at INTEGER NOT NULL,
     published_at INTEGER,
     remote_address TEXT NOT NULL,
     died_at INTEGER NOT NULL,
+    died_age INTEGER NOT NULL,
+    damaged INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
     reason TEXT NOT NULL,
     status INTEGER NOT NULL,
     answer TEXT NOT NULL,
     event BLOB NOT NULL
 );
-CREATE INDEX dead_letter_by_lane ON dead_letter (lane);
+CREATE INDEX dead_letter_by_lane ON dead_letter (lane, boot, bytes);
 CREATE TABLE ledger (
     lane INTEGER NOT NULL REFERENCES lane (id),
     day INTEGER NOT NULL,

@@ -168,7 +168,7 @@ def postponed(
     )
     connection.execute(
         "UPDATE lane SET since = CASE WHEN state = ?1 THEN since ELSE ?3 END, state = ?1,"
-        " reason = ?2, failures = failures + 1, next_attempt_at = ?4 WHERE id = ?5",
+        " reason = ?2, failures = failures + 1, next_attempt_at = ?4, wait = ?4 - ?3 WHERE id = ?5",
         (state, reason, now, next_attempt_at, batch.lane),
     )
     return updated.rowcount == 1
@@ -218,8 +218,10 @@ def buried(
     inserted = connection.execute(
         "INSERT INTO dead_letter"
         " (lane, epoch, position, day, received_at, published_at, remote_address, died_at, reason,"
-        "  status, answer, event)"
-        " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
+        "  status, answer, event, damaged, bytes, boot, died_age)"
+        " SELECT lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?,"
+        "  (SELECT boot FROM chunk WHERE seq = ? AND chunk.stream = lane.stream),"
+        "  (SELECT age FROM age_clock) FROM epoch, lane"
         " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
         (
             letter.position,
@@ -232,6 +234,9 @@ def buried(
             letter.status,
             letter.answer,
             letter.event,
+            fate == "damaged",
+            len(letter.event) + len(letter.answer) + len(letter.reason),
+            passage.first_seq,
             epoch,
             lane,
             letter.position,

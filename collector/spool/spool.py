@@ -7,24 +7,23 @@ held in memory does not grow with the backlog.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
 from collector.errors import SpoolUnavailable
-from collector.spool import identity, retention
+from collector.spool import age, identity, letters, retention
 from collector.spool.committer import Committed, Committer
-from collector.spool.directory import make_directory
+from collector.spool.directory import LOCK_FILE, make_directory
 from collector.spool.entrance import Entrance
 from collector.spool.lock import owned
-from collector.spool.opening import DATABASE_FILE, open_files
+from collector.spool.opening import open_files
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
     CLOSED,
-    Append,
     Chore,
     InlineWriter,
     ResultTicket,
@@ -38,13 +37,13 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
 
+    from collector.core.timekeeping import Moment
     from collector.spool.space import Space
 
-__all__ = ["DATABASE_FILE", "Spool", "SpoolOptions", "open_spool"]
+__all__ = ["Spool", "SpoolOptions", "open_spool"]
 
 T = TypeVar("T")
-
-LOCK_FILE = "spool.lock"
+Stream = tuple[str, str]
 
 CLOSE_SECONDS = 30.0
 """How long closing waits for a disk that hangs. systemd kills after 90."""
@@ -70,8 +69,8 @@ class Spool:
         self.in_flight: frozenset[int] = frozenset()
         self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
         self._times = times
-        self._entrance = Entrance(options, self.takers, self.counters, self._commit)
         self._over = False
+        self._entrance: Entrance
         self._writer: Writer
         self._reader: Reader
         self._space: Space
@@ -95,9 +94,6 @@ class Spool:
             raise self._space.refusal
         return self._entrance.submit(chunk)
 
-    def _commit(self, item: Append) -> None:
-        self._writer.put(item)
-
     # -- for the forwarder
 
     async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -108,12 +104,28 @@ class Spool:
         Raises:
             SpoolUnavailable: nothing of it was kept.
         """
+        return await self._work(lambda connection, _: (work(connection), ()), appends=False)
+
+    async def grow(self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]]) -> T:
+        """Like `write`, for what appends past the store; `work` is given the age clock too.
+
+        It returns its result and the streams (dialect, product) it appended to, whose lanes are woken.
+
+        Raises:
+            SpoolUnavailable: nothing of it was kept; SpoolNoSpace while the disk is full.
+        """
+        return await self._work(work, appends=True)
+
+    async def _work(
+        self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]], *, appends: bool
+    ) -> T:
         ticket: ResultTicket[T] = ResultTicket()
 
         def run(connection: sqlite3.Connection) -> None:
-            ticket.result = work(connection)
+            ticket.result, item.grown = work(connection, self._times.age_ms())
 
-        self._writer.put(Work(run, ticket))
+        item = Work(run, ticket, appends=appends)
+        self._writer.put(item)
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 
@@ -138,7 +150,7 @@ class Spool:
     # -- for the daemon
 
     async def maintain(self) -> dict[str, int]:
-        """Come down to the quota, expire, give free pages back, see to the ballast: all in bounded steps.
+        """Come down to quota and bounds, expire, give free pages back, see to the ballast: in bounded steps.
 
         Returns:
             Events that expired, by lane name.
@@ -147,6 +159,7 @@ class Spool:
             SpoolUnavailable: the disk refused; what was done until then is kept.
         """
         expired: dict[str, int] = {}
+        refused: SpoolUnavailable | None = None
         try:
             while self._over and not self.disk_full:
                 await self.write(lambda _: None)
@@ -154,17 +167,30 @@ class Spool:
                 self.counters.add("expired", ended)
                 for lane, events in ended.items():
                     expired[lane] = expired.get(lane, 0) + events
-        finally:
-            # Most of all where the disk refuses: this is what makes room on it.
-            while await self._chore(self._space.upkeep):
-                pass
+            while forgotten := await self.write(self._trim_letters):
+                self.counters.add_letters(forgotten)
+        except SpoolUnavailable as error:
+            refused = error
+        # Most of all where the disk refuses: this is what makes room on it.
+        while await self._chore(self._space.upkeep):
+            pass
+        if refused is not None:
+            raise refused
         return expired
 
+    def _trim_letters(self, connection: sqlite3.Connection) -> dict[str, int]:
+        return letters.trim(connection, self.options.letters, age=self._times.age_ms())
+
     def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
-        age = self._times.age_ms()
-        identity.save_age(connection, age=age, wall=self._times.wall_ms())
-        before = age - self.options.max_age
+        now = self.keep_clocks(connection)
+        before = age.accepted_before(connection, age=now.age, max_age=self.options.max_age)
         return retention.expire(connection, accepted_before=before, in_flight=self.in_flight)
+
+    def keep_clocks(self, connection: sqlite3.Connection) -> Moment:
+        """Persist where the clocks stand, inside the writer's transaction; returns that."""
+        moment = self._times.moment()
+        age.keep(connection, moment, boot=self.epoch.boot)
+        return moment
 
     async def _chore(self, run: Callable[[], T]) -> T:
         """Run something on the writer's thread, outside of any transaction."""
@@ -196,6 +222,7 @@ class Spool:
         else:
             self._writer = InlineWriter(committer)
             self._reader = InlineReader(reader)
+        self._entrance = Entrance(self.options, self.takers, self.counters, self._writer.put)
 
     async def close(self) -> None:
         """Commit what is queued, then close both connections, the writing one last."""
@@ -207,22 +234,18 @@ class Spool:
 
     def committed(self, result: Committed, *, dequeued: int) -> None:
         """A group is on disk."""
-        self.used_bytes = result.used
-        self.healthy = result.healthy
-        self._over = result.over
+        self.used_bytes, self.healthy, self._over = result.used, result.healthy, result.over
         self.counters.commits += 1
         self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)
-        for lane, requests in result.refused.items():
-            self.counters.refused[lane] = self.counters.refused.get(lane, 0) + requests
-        self._set_disk_full(full=result.short)
+        self.counters.add_refused(result.refused)
+        if result.short != self.disk_full:
+            self._turn(full=result.short)
         if result.grown:
             self.on_growth(result.grown)
         self._entrance.committed(used=result.used, crowding=result.crowding, dequeued=dequeued)
 
-    def _set_disk_full(self, *, full: bool) -> None:
-        if full == self.disk_full:
-            return
+    def _turn(self, *, full: bool) -> None:
         self.disk_full = full
         if full:
             self.counters.shortages += 1
@@ -250,7 +273,7 @@ async def open_spool(
 
     Args:
         options: how.
-        times: makes the clocks, given where the age clock stood.
+        times: the clocks; called again, once it is known what was kept of them.
         machine: the machine that this runs on.
         device: the configured device id, or None to make one once.
 
@@ -265,16 +288,17 @@ async def open_spool(
         opened = open_files(options, times, machine=machine, device=device)
         spool = Spool(options, opened.clocks, opened.epoch)
         store = Store(boot=opened.epoch.boot, takers=spool.takers, times=opened.clocks)
-        database, space = opened.database, opened.space
-        make_room = options.when_full == "drop-oldest"
-        committer = Committer(spool, database, store, options.limits, space, make_room=make_room)
-        spool.start(space, committer, opened.reader)
+        evicts = options.when_full == "drop-oldest"
+        committer = Committer(spool, opened.database, store, options.limits, opened.space, make_room=evicts)
+        spool.start(opened.space, committer, opened.reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
-            await spool.write(lambda _: None)
+            await spool.write(spool.keep_clocks)
             yield spool
         finally:
             with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
+                with suppress(SpoolUnavailable):
+                    await spool.write(spool.keep_clocks)
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 from collector.core import limits
 from collector.core.batch import lane_name
 from collector.core.days import utc_day
+from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolFull
+from collector.spool import boots
 from collector.spool.growth import Appended, GrowingLane, GrowingStream, Growth, count, turn
 from collector.spool.upstreams import next_seq, resume
 
@@ -69,7 +71,10 @@ class Times(Protocol):
         """Whether the wall clock is believed."""
 
     def age_ms(self) -> int:
-        """The age clock: ms that go on by the monotonic clock alone, across restarts."""
+        """The age clock: ms that go on by the machine's ticks alone, across restarts."""
+
+    def moment(self) -> Moment:
+        """This moment by all clocks."""
 
 
 _INSERT_CHUNK = (
@@ -127,8 +132,7 @@ def _gunzip(body: bytes) -> bytes:
     parts = []
     while body:
         member = zlib.decompressobj(31)
-        # One more than it may be: at exactly the bound zlib would not come to the stream's end.
-        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES + 1))
+        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES))
         if not member.eof:
             raise ValueError("gzip stream cut short")
         body = member.unused_data
@@ -143,16 +147,7 @@ def _row(
     place: tuple[int, int, int],
     start: tuple[int, int],
 ) -> tuple[object, ...]:
-    """A chunk's row.
-
-    Args:
-        chunk: the request.
-        encoding: of the stored body.
-        body: as stored.
-        stream: its row.
-        place: `seq`, first position and day.
-        start: this start of the machine, and the age clock.
-    """
+    """A chunk's row; `place` is its `seq`, first position and day, `start` the stretch and the age clock."""
     seq, first, day = place
     boot, age = start
     placed = Placed(
@@ -190,7 +185,7 @@ class Store:
     """The appending side of the spool.
 
     Args:
-        boot: the row of this start of the machine.
+        boot: a name of this start of the machine.
         takers: names of the upstreams that take a dialect and product.
         times: the clocks that chunks are stamped by.
     """
@@ -198,11 +193,11 @@ class Store:
     def __init__(
         self,
         *,
-        boot: int,
+        boot: str,
         takers: Callable[[str, str], Sequence[str]],
         times: Times,
     ) -> None:
-        self._boot = boot
+        self._clock = boots.Follower(boot)
         self._takers = takers
         self._times = times
         self._streams: dict[tuple[str, str], GrowingStream] = {}
@@ -212,6 +207,11 @@ class Store:
         """Drop what was remembered of the tables."""
         self._streams.clear()
         self._next_seq = None
+        self._clock.forget()
+
+    def note_clocks(self, connection: sqlite3.Connection) -> Moment:
+        """Keep, inside the caller's transaction, whether the wall clock was set or came to be trusted."""
+        return self._clock.note(connection, self._times.moment())
 
     def append(
         self, connection: sqlite3.Connection, chunks: Sequence[NewChunk], gate: Gate | None = None
@@ -228,8 +228,7 @@ class Store:
         rows = []
         grown: dict[tuple[str, str], Growth] = {}
         reopened: list[int] = []
-        age = self._times.age_ms()
-        clock_good = self._times.wall_good()
+        moment = self.note_clocks(connection)
         for place, chunk in enumerate(chunks):
             key = (chunk.dialect, chunk.product)
             encoding, body = stored(chunk)
@@ -245,8 +244,9 @@ class Store:
                 if lane.shut != (upstream in over):
                     reopened += turn(connection, lane, stream, seq)
             first = stream.next_position
-            day = utc_day(chunk.received_at, clock_good=clock_good)
-            rows.append(_row(chunk, encoding, body, stream.id, (seq, first, day), (self._boot, age)))
+            stretch = self._clock.stamped_in(chunk.received_at, moment)
+            day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
+            rows.append(_row(chunk, encoding, body, stream.id, (seq, first, day), (stretch.id, moment.age)))
             seq += 1
             stream.next_position = first + chunk.events
             stream.stored_bytes += len(body)

@@ -42,6 +42,7 @@ class _Teller:
         self._spool = spool
         self._log = structlog.get_logger()
         self._ended: Bursts[tuple[str, str]] = Bursts()
+        self._letters: Bursts[str] = Bursts()
         self._refused: Bursts[str] = Bursts()
         self._shortages = 0
         self._full = False
@@ -64,6 +65,9 @@ class _Teller:
             fate, lane = burst.key
             told = "events_ended_in_all" if burst.over else "events_ended"
             self._log.warning(told, fate=fate, lane=lane, events=burst.count)
+        for letters in self._letters.look(counters.letters_ended):
+            told = "dead_letters_ended_in_all" if letters.over else "dead_letters_ended"
+            self._log.warning(told, lane=letters.key, letters=letters.count)
         for refusals in self._refused.look(counters.refused):
             told = "requests_refused_in_all" if refusals.over else "requests_refused"
             self._log.warning(told, reason="spool full", lane=refusals.key, requests=refusals.count)

@@ -38,10 +38,8 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
     known = {name for (name,) in connection.execute("SELECT name FROM upstream").fetchall()}
     for upstream in wanted:
         if upstream.name in known:
-            connection.execute(
-                "UPDATE upstream SET kind = ?, orphaned_at = NULL WHERE name = ?",
-                (upstream.kind, upstream.name),
-            )
+            _change_kind(connection, upstream)
+            connection.execute("UPDATE upstream SET orphaned_at = NULL WHERE name = ?", (upstream.name,))
             continue
         connection.execute(
             "INSERT INTO upstream (name, kind, added_at) VALUES (?, ?, ?)",
@@ -69,6 +67,26 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
             _come_back(connection, lane)
         elif not taken and not away:
             _leave(connection, lane)
+
+
+def _change_kind(connection: sqlite3.Connection, upstream: Wanted) -> None:
+    """Where an upstream is of another kind than before, forget what was sealed and learned for that.
+
+    A batch that was rendered as lines of a file is no request body, nor the other way round.
+    """
+    changed = connection.execute(
+        "UPDATE upstream SET kind = ?1 WHERE name = ?2 AND kind <> ?1 RETURNING id",
+        (upstream.kind, upstream.name),
+    ).fetchone()
+    if changed is None:
+        return
+    connection.execute("DELETE FROM batch WHERE lane IN (SELECT id FROM lane WHERE upstream = ?)", changed)
+    connection.execute(
+        "UPDATE lane SET state = 'new', reason = '', failures = 0, next_attempt_at = 0, suspect_end = NULL,"
+        " condemned = '[]', learned_limit = NULL, judged = 0, rejected = 0, settled = NULL"
+        " WHERE upstream = ?",
+        changed,
+    )
 
 
 def _leave(connection: sqlite3.Connection, lane: int) -> None:
@@ -140,29 +158,41 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
         if not upstream.takes(dialect, product):
             continue
         oldest = connection.execute(
-            "SELECT seq, first_position FROM chunk WHERE stream = ? ORDER BY seq LIMIT 1", (stream,)
+            "SELECT seq, first_position FROM chunk WHERE stream = ? AND only_lane IS NULL"
+            " ORDER BY seq LIMIT 1",
+            (stream,),
         ).fetchone()
         if oldest is None:
             continue
         (lane,) = connection.execute(
             "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
             " SELECT upstream.id, stream.id, ?, ?,"
-            "  stored_bytes - (SELECT sum(length(body)) FROM chunk WHERE chunk.stream = stream.id), ?"
+            "  stored_bytes - (SELECT sum(length(body)) FROM chunk"
+            "   WHERE chunk.stream = stream.id AND only_lane IS NULL), ?"
             " FROM upstream, stream WHERE upstream.name = ? AND stream.id = ? RETURNING id",
             (*oldest, now, upstream.name, stream),
         ).fetchone()
         connection.execute(
             "INSERT INTO ledger (lane, day, accepted, pending)"
-            " SELECT ?, day, sum(events), sum(events) FROM chunk WHERE stream = ? GROUP BY day",
+            " SELECT ?, day, sum(events), sum(events) FROM chunk"
+            "  WHERE stream = ? AND only_lane IS NULL GROUP BY day",
             (lane, stream),
         )
-        # What others have sent since, behind what one that left still keeps.
-        connection.execute(
-            "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
-            " SELECT ?, seq_before + 1, seq, first_position, 0, 0 FROM ("
-            "  SELECT seq, first_position, lag(seq) OVER by_seq AS seq_before,"
-            "   lag(first_position + events) OVER by_seq AS end_before"
-            "  FROM chunk WHERE stream = ? WINDOW by_seq AS (ORDER BY seq))"
-            " WHERE first_position <> end_before",
-            (lane, stream),
-        )
+        _leap_over_gaps(connection, lane, stream)
+
+
+def _leap_over_gaps(connection: sqlite3.Connection, lane: int, stream: int) -> None:
+    """Make absences of what is not for a new lane, up to the tail.
+
+    That is what others have sent already, behind what one that left still keeps, and what is for
+    one lane alone.
+    """
+    connection.execute(
+        "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
+        " SELECT ?1, seq + 1, coalesce(next_seq, ?3), coalesce(next_first, next_position), 0, 0 FROM ("
+        "  SELECT stream AS of_stream, seq, first_position + events AS end_position,"
+        "   lead(seq) OVER by_seq AS next_seq, lead(first_position) OVER by_seq AS next_first"
+        "  FROM chunk WHERE stream = ?2 AND only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
+        " ) JOIN stream ON stream.id = of_stream WHERE end_position <> coalesce(next_first, next_position)",
+        (lane, stream, next_seq(connection)),
+    )

@@ -23,7 +23,7 @@ from collector.errors import SpoolUnavailable
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.store import NewChunk
 
@@ -84,11 +84,18 @@ class Append:
 
 @dataclass(slots=True)
 class Work:
-    """Something to be done in the group's transaction; it fails alone."""
+    """Something to be done in the group's transaction; it fails alone.
+
+    Attributes:
+        appends: whether `run` may append, so that it is refused while the disk is full.
+        grown: the streams (dialect, product) that `run` has appended to, past the store.
+    """
 
     run: Callable[[sqlite3.Connection], None]
     ticket: Ticket
+    appends: bool = False
     error: Exception | None = None
+    grown: Collection[tuple[str, str]] = ()
 
 
 @dataclass(slots=True)
@@ -213,7 +220,8 @@ class ThreadWriter:
         deadline = time.monotonic() + self._interval
         while len(group) < GROUP_CHUNKS and size < GROUP_BYTES:
             try:
-                if self._interval:
+                # Only requests wait for company: a lane's settling must not slow the forwarding down.
+                if self._interval and isinstance(item, Append):
                     item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
                 else:
                     item = self._queue.get_nowait()

@@ -59,9 +59,7 @@ class CutFilesystem:
             stdout=subprocess.PIPE,
         )
         try:
-            assert self._holder.stdout is not None
-            if self._holder.stdout.readline() != b"\n":
-                raise Impossible("no mount namespace can be made")
+            self._await_holder()
             self._mount()
         except BaseException:
             self._let_go()
@@ -72,6 +70,12 @@ class CutFilesystem:
         self, _type: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         self._let_go()
+
+    def _await_holder(self) -> None:
+        assert self._holder is not None
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != b"\n":
+            raise Impossible("no mount namespace can be made")
 
     @staticmethod
     def _check() -> None:
@@ -101,7 +105,11 @@ class CutFilesystem:
         return Path(f"/proc/{self._holder.pid}/root{self.mount_point}")
 
     def cut(self) -> None:
-        """Cut the power: nothing is written from here on, and each write and sync fails."""
+        """Cut the power: nothing is written from here on, and each write and sync fails.
+
+        A sync that is under way may say that it succeeded, and the data not be there: seen in one of
+        sixty cuts, on Linux 6.18, and only in the milliseconds that this takes.
+        """
         root = os.open(self.seen_from_outside, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(root, _FS_IOC_SHUTDOWN, struct.pack("I", _NO_LOG_FLUSH))

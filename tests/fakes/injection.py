@@ -74,7 +74,9 @@ class Injected:
         self._log = log
 
     def __enter__(self) -> Self:
-        self._tracer = subprocess.Popen(["strace", *self._fault.options, "-o", self._log, "-p", str(self._pid)])
+        self._tracer = subprocess.Popen(
+            ["strace", *self._fault.options, "-o", self._log, "-p", str(self._pid)]
+        )
         until(self._attached, "strace is attached")
         return self
 

@@ -12,6 +12,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from collector.config.model import Upstream
+from collector.core.timekeeping import Moment, Trust
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.spool import read
 from collector.spool.identity import Machine
@@ -39,12 +40,17 @@ class Times:
 
     def __init__(self) -> None:
         self.wall_offset_ms = 0
+        self.trust = Trust.PLAUSIBLE
 
     def wall_ms(self) -> int:
         return START_MS + self.wall_offset_ms + round(trio.current_time() * 1000)
 
     def wall_good(self) -> bool:
-        return True
+        return self.trust is not Trust.UNKNOWN
+
+    def moment(self) -> Moment:
+        age = self.age_ms()
+        return Moment(wall=self.wall_ms(), ticks=age, age=age, trust=self.trust, newest=self.wall_ms())
 
     def age_ms(self) -> int:
         return round(trio.current_time() * 1000)
@@ -66,6 +72,7 @@ class Site:
         self.forwarder = forwarder
         self.times = times
         self.chance = 0.5
+        self.heard: list[float] = []
 
     async def accept(self, *sizes: int, pad: int = 0, miscounted: int = 0) -> None:
         """Accept one Samsara request for each size, of so many events; `n` counts positions."""
@@ -166,6 +173,7 @@ async def site(
             wall_ms=times.wall_ms,
             chance=lambda: here.chance,
             batch_id=lambda: f"{next(_ids):032x}",
+            heard=lambda offset: here.heard.append(offset),  # noqa: PLW0108 (`here` is made later)
         )
         forwarder = Forwarder(
             spool, list(senders), {upstream.name: sender for upstream, sender in senders.items()}, chances

@@ -38,10 +38,13 @@ def ledger_faults(connection: sqlite3.Connection) -> list[str]:
         here = positions(connection, lane)
         if pending != len(here):
             faults.append(f"{lane.name}: {pending} pending, and {len(here)} in chunks")
-        if lane.end_seq is None and here != list(range(lane.cursor_position, lane.cursor_position + len(here))):
+        if lane.end_seq is None and here != list(
+            range(lane.cursor_position, lane.cursor_position + len(here))
+        ):
             faults.append(f"{lane.name}: positions have gaps: {here}")
     counted = connection.execute(
-        "SELECT dialect, product, next_position, (SELECT coalesce(sum(events), 0) FROM intake WHERE stream = id),"
+        "SELECT dialect, product, next_position,"
+        " (SELECT replayed + coalesce(sum(events), 0) FROM intake WHERE stream = id),"
         " (SELECT max(first_position + events) FROM chunk WHERE stream = id) FROM stream"
     ).fetchall()
     for dialect, product, following, received, end in counted:
@@ -60,7 +63,9 @@ def acknowledged_and_lost(connection: sqlite3.Connection, accepted: Iterable[Acc
         "SELECT dialect, product, first_position, encoding, body"
         " FROM chunk JOIN stream ON stream.id = chunk.stream"
     ).fetchall()
-    bodies = {(dialect, product, first): (encoding, body) for dialect, product, first, encoding, body in stored}
+    bodies = {
+        (dialect, product, first): (encoding, body) for dialect, product, first, encoding, body in stored
+    }
     faults = []
     for request in accepted:
         lane_of_stream = [lane for lane in lanes if (lane.dialect, lane.product) == request.stream]

@@ -12,8 +12,8 @@ from fakes.clocks import A_DAY, StandingClocks
 from fakes.spools import PRODUCT, batch_of, chunk, database_of, next_run, query, spool_in, wanted
 
 from collector.spool import database, read, settle
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.passage import Passage
-from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -114,8 +114,8 @@ class Life:
     # -- accepting
 
     async def _accept(self, spool: Spool, *, pad: int = 0) -> None:
-        """Have one to three requests accepted, in one commit each or in one together."""
-        self._begin("append" if not pad else "evict")
+        """Have one to three requests accepted, one after the other."""
+        self._begin("evict" if pad else "append")
         self._clocks.pass_time(self._chance.randint(0, A_DAY // 8))
         for _ in range(self._chance.randint(1, 3)):
             new, body = self._request(pad)
@@ -133,15 +133,19 @@ class Life:
         events = self._chance.randint(1, 9)
         # Digits of chance, since what compresses well needs no room.
         size = (pad or self._chance.choice((0, 50, 6000))) // events
-        body = json.dumps([{"n": n, "pad": self._chance.randbytes(size).hex()} for n in range(events)]).encode()
-        gzip = self._chance.random() < 0.3
-        if not gzip:
-            return self._chunk(events, dialect, product, body, gzip=False), body
-        return self._chunk(events, dialect, product, body, gzip=True), body
-
-    def _chunk(self, events: int, dialect: str, product: str, body: bytes, *, gzip: bool) -> NewChunk:
-        return chunk(
-            events, dialect=dialect, product=product, body=body, gzip=gzip, received_at=self._clocks.wall
+        body = json.dumps(
+            [{"n": n, "pad": self._chance.randbytes(size).hex()} for n in range(events)]
+        ).encode()
+        return (
+            chunk(
+                events,
+                dialect=dialect,
+                product=product,
+                body=body,
+                gzip=self._chance.random() < 0.3,
+                received_at=self._clocks.wall,
+            ),
+            body,
         )
 
     # -- forwarding
@@ -173,7 +177,9 @@ class Life:
         await self._settle(spool, lane, run, batch)
 
     async def _settle(self, spool: Spool, lane: Lane, run: Run, batch: SealedBatch) -> None:
-        fate = self._chance.choice(("delivered", "delivered", "postponed", "suspected", "condemned", "sealed"))
+        fate = self._chance.choice(
+            ("delivered", "delivered", "postponed", "suspected", "condemned", "sealed")
+        )
         if fate != "sealed":
             self._begin("settle")
         if batch.events == 1 and fate in {"suspected", "condemned"}:
@@ -185,7 +191,13 @@ class Life:
                 settle.delivered, batch=batch, run=run, settled="1:2", learned_limit=None, now=now
             ),
             "postponed": partial(
-                settle.postponed, batch=batch, state="retrying", reason="503", status=503, next_attempt_at=0, now=now
+                settle.postponed,
+                batch=batch,
+                state="retrying",
+                reason="503",
+                status=503,
+                next_attempt_at=0,
+                now=now,
             ),
             "suspected": partial(settle.suspected, batch=batch, learned_limit=1000),
             "condemned": partial(
@@ -199,7 +211,15 @@ class Life:
         self._begin("settle")
         (piece,) = run.pieces
         letter = settle.DeadLetter(
-            run.first, piece.chunk.day, piece.chunk.received_at, None, "", "refused", 400, "no", piece.events[0]
+            run.first,
+            piece.chunk.day,
+            piece.chunk.received_at,
+            None,
+            "",
+            "refused",
+            400,
+            "no",
+            piece.events[0],
         )
         await spool.write(
             partial(

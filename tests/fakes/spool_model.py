@@ -15,9 +15,38 @@ if TYPE_CHECKING:
 
 Stream = tuple[str, str]
 
+SAMSARA = ("samsara", "")
+TRAINTRACKS = ("traintracks", "p")
+STREAMS = (SAMSARA, TRAINTRACKS)
+CONFIGURATIONS: tuple[dict[str, tuple[Stream, ...]], ...] = (
+    {"a": STREAMS},
+    {"a": STREAMS, "b": STREAMS},
+    {"a": STREAMS, "b": (SAMSARA,)},
+    {"b": STREAMS},
+    {"a": (TRAINTRACKS,), "b": (SAMSARA,)},
+    {"a": STREAMS, "c": STREAMS},
+    {"b": (SAMSARA,), "c": STREAMS},
+    {"a": STREAMS, "d": STREAMS},
+    {"a": STREAMS, "e": STREAMS},
+    {"a": (SAMSARA,), "e": STREAMS},
+)
+"""What upstreams, by name, may be configured to take."""
+
+FROM_OLDEST = ("c", "d")
+
+BOUNDS = {"e": 1500}
+"""What an upstream's lanes may hold together, in bytes."""
+
 
 @dataclass
 class ModelChunk:
+    """A chunk.
+
+    Attributes:
+        age: where the age clock stood when it was accepted.
+        missed: by how much it is older than that clock says, as far as is known.
+    """
+
     stream: Stream
     first: int
     events: int
@@ -25,6 +54,18 @@ class ModelChunk:
     age: int
     size: int
     damaged: bool = False
+    missed: int = 0
+    replayed: bool = False
+
+
+@dataclass
+class ModelLetter:
+    """A dead letter; `age` is where the age clock stood when it died."""
+
+    lane: ModelLane
+    day: int
+    age: int
+    damaged: bool
 
 
 @dataclass
@@ -57,6 +98,7 @@ class Model:
     Attributes:
         takes: by configured upstream, the streams it takes.
         ended: ids of batches that are over.
+        letters: by number.
     """
 
     def __init__(self) -> None:
@@ -68,7 +110,21 @@ class Model:
         self.next_position: Counter[Stream] = Counter()
         self.received: Counter[Stream] = Counter()
         self.ended: set[str] = set()
-        self.letters = 0
+        self.letters: dict[int, ModelLetter] = {}
+        self.next_letter = 1
+        self._confirmed: tuple[int, int, int] | None = None
+
+    def keep_clocks(self, *, boot: int, age: int, wall: int, confirmed: bool) -> None:
+        """Where the clocks stand is persisted."""
+        if not confirmed:
+            return
+        if self._confirmed is not None and self._confirmed[0] != boot:
+            _, age_then, wall_then = self._confirmed
+            missed = (wall - wall_then) - (age - age_then)
+            for chunk in self.chunks.values():
+                if missed > 0 and chunk.age < age_then:
+                    chunk.missed += missed
+        self._confirmed = (boot, age, wall)
 
     def configure(self, takes: Mapping[str, Collection[Stream]], from_oldest: Collection[str]) -> None:
         """The daemon starts with these upstreams."""
@@ -82,7 +138,11 @@ class Model:
             lane.away = lane.stream not in takes.get(lane.upstream, ())
 
     def _start_at_oldest(self, upstream: str, stream: Stream) -> None:
-        present = [seq for seq in self.needed() if self.chunks[seq].stream == stream]
+        present = [
+            seq
+            for seq in self.needed()
+            if self.chunks[seq].stream == stream and not self.chunks[seq].replayed
+        ]
         if present:
             lane = self._lane(upstream, stream)
             for seq in present:
@@ -99,11 +159,11 @@ class Model:
     def takers(self, stream: Stream) -> list[str]:
         return [upstream for upstream, streams in self.takes.items() if stream in streams]
 
-    def is_over(self, upstream: str, bounds: Mapping[str, int], size: int) -> bool:
+    def is_over(self, upstream: str, size: int) -> bool:
         """Whether an upstream holds so much that `size` bytes more are beyond its bound."""
         lanes = [lane for lane in self.lanes.values() if lane.upstream == upstream and not lane.away]
         held = sum(map(self.held, lanes))
-        return upstream in bounds and held > 0 and held + size > bounds[upstream]
+        return upstream in BOUNDS and held > 0 and held + size > BOUNDS[upstream]
 
     def accept(
         self, stream: Stream, events: int, *, day: int, age: int, size: int, over: Collection[str] = ()
@@ -119,6 +179,35 @@ class Model:
         self.next_seq += 1
         self.next_position[stream] += events
         self.received[stream] += events
+
+    def bury(self, lane: ModelLane, day: int, *, age: int, damaged: bool) -> None:
+        """A dead letter is kept."""
+        self.letters[self.next_letter] = ModelLetter(lane, day, age, damaged)
+        self.next_letter += 1
+
+    def replayable(self, numbers: Collection[int]) -> list[int]:
+        """Which letters can be replayed, in the order in which they are."""
+        order = list(self.lanes.values())
+        found = [number for number in numbers if number in self.letters]
+        found = [number for number in found if not self.letters[number].damaged]
+        found = [number for number in found if not self.letters[number].lane.away]
+        return sorted(found, key=lambda number: (order.index(self.letters[number].lane), number))
+
+    def replay(self, lane: ModelLane, day: int, events: int, *, age: int, size: int) -> None:
+        """A lane's dead letters of one day are one more chunk, for it alone."""
+        first = self.next_position[lane.stream]
+        self.chunks[self.next_seq] = ModelChunk(lane.stream, first, events, day, age, size, replayed=True)
+        lane.needs.append(self.next_seq)
+        lane.count(day, dead=-events, pending=events)
+        self.next_seq += 1
+        self.next_position[lane.stream] += events
+
+    def trim_letters(self, *, max_count: int, died_before: int) -> None:
+        """The oldest letters go, as the bounds say."""
+        for number, letter in sorted(self.letters.items()):
+            if letter.age >= died_before and len(self.letters) <= max_count:
+                return
+            del self.letters[number]
 
     def needed(self) -> list[int]:
         """The chunks that some lane has still to send something of."""
@@ -170,7 +259,7 @@ class Model:
         end = None
         for seq in lane.needs:
             chunk = self.chunks[seq]
-            if older_than is not None and chunk.age >= older_than:
+            if older_than is not None and chunk.age - chunk.missed >= older_than:
                 break
             if wanted_bytes is not None and (taken_bytes >= wanted_bytes or end not in {None, chunk.first}):
                 break

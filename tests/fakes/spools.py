@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 from fakes.clocks import StandingClocks
 
 from collector.core import batch as batches
+from collector.core import rendering
 from collector.spool import read
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
-from collector.spool.spool import DATABASE_FILE, Spool, SpoolOptions, open_spool
+from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 
@@ -48,8 +50,9 @@ def wanted(
     takes: Callable[[str, str], bool] = everything,
     from_oldest: bool = False,
     max_bytes: int | None = None,
+    kind: str = "samsara",
 ) -> Wanted:
-    return Wanted(name=name, kind="samsara", from_oldest=from_oldest, takes=takes, max_bytes=max_bytes)
+    return Wanted(name=name, kind=kind, from_oldest=from_oldest, takes=takes, max_bytes=max_bytes)
 
 
 def spool_in(
@@ -170,7 +173,7 @@ def batch_of(connection: sqlite3.Connection, lane: Lane, run: Run, *, batch_id: 
     """A run as a batch that has yet to be sealed."""
     epoch, device = read.epoch(connection)
     options = batches.Options()
-    context = batches.Context(batches.RENDERER, options, epoch, lane.dialect, lane.product)
+    context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
     return batches.SealedBatch(
         id=batch_id or f"{next(_numbers):032x}",
         lane=lane.id,
@@ -186,8 +189,8 @@ def batch_of(connection: sqlite3.Connection, lane: Lane, run: Run, *, batch_id: 
         first_index=run.pieces[0].start,
         end_seq=run.end_seq,
         end_index=run.end_index,
-        body_sha256=hashlib.sha256(batches.render(run, context)).digest(),
-        renderer=batches.RENDERER,
+        body_sha256=hashlib.sha256(rendering.render(run, context)).digest(),
+        renderer=rendering.RENDERER,
         options=options,
     )
 

@@ -14,11 +14,9 @@ from pathlib import Path
 
 import trio
 
-sys.path[:0] = [str(Path(__file__).parents[2]), str(Path(__file__).parents[1])]
-
-from fakes.spools import chunk, spool_in
-
 from collector.errors import SpoolUnavailable
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 
 def say(text: str) -> None:
@@ -26,6 +24,8 @@ def say(text: str) -> None:
 
 
 async def main(directory: Path, requests: int, *, die: bool) -> None:
+    from fakes.spools import chunk, spool_in  # noqa: PLC0415 (tests/ is on the path only now)
+
     async with spool_in(directory) as spool:
         say("open")
         for number in range(requests):

@@ -11,12 +11,12 @@ from collections import Counter
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random  # noqa: TID251 - seeded here alone
 from typing import TYPE_CHECKING
 
 import apsw
 import pytest
 from fakes.disk_model import Crashes, Disk
+from fakes.load import seeded
 from fakes.recorded_sqlite import recording, state
 from fakes.spool_faults import acknowledged_and_lost, file_faults, goes_on_faults, ledger_faults
 from fakes.spool_life import MAIN, SECOND, THIRD, Life, phase_at
@@ -24,11 +24,12 @@ from fakes.spool_life import MAIN, SECOND, THIRD, Life, phase_at
 from collector.errors import SpoolError
 from collector.spool import database
 from collector.spool.database import Database
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.read import DamagedChunk
-from collector.spool.spool import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from random import Random  # noqa: TID251 - seeded
 
     from fakes.disk_model import Image
     from fakes.recorded_sqlite import Commit, Recording
@@ -93,7 +94,7 @@ async def a_life(
     scratch: Path, monkeypatch: pytest.MonkeyPatch, seed: str, *, durability: str = "full"
 ) -> Past:
     with recorded(monkeypatch) as found:
-        life = Life(scratch / "life", found, Random(seed), durability)
+        life = Life(scratch / "life", found, seeded(seed), durability)
         await life.live()
     return Past(found.disk, found.commits, life.accepted, life.phases)
 
@@ -185,13 +186,13 @@ async def power_fails(past: Past, scratch: Path, chance: Random, *, a_phase: int
 
 async def test_whenever_the_power_fails_nothing_that_was_acknowledged_is_lost(scratch, monkeypatch, seed):
     past = await a_life(scratch, monkeypatch, seed)
-    phases = await power_fails(past, scratch, Random(seed), a_phase=130)
+    phases = await power_fails(past, scratch, seeded(seed), a_phase=130)
     assert phases.total() >= CRASHES
     assert phases.keys() == {phase for _, phase in past.phases}
 
 
 async def test_when_the_power_fails_again_during_the_start_nothing_is_lost_either(scratch, monkeypatch, seed):
-    chance = Random(seed)
+    chance = seeded(seed)
     past = await a_life(scratch, monkeypatch, seed)
     for done, image in crashes(past, chance, a_phase=30):
         if chance.random() < 0.7:
@@ -208,7 +209,7 @@ async def test_with_durability_normal_the_last_commits_are_lost_and_nothing_else
     scratch, monkeypatch, seed
 ):
     past = await a_life(scratch, monkeypatch, seed, durability="normal")
-    chance = Random(seed)
+    chance = seeded(seed)
     lossy = 0
     for done, image in crashes(past, chance, a_phase=5):
         if chance.random() < 0.5:
@@ -223,4 +224,4 @@ async def test_with_durability_normal_the_last_commits_are_lost_and_nothing_else
 @pytest.mark.parametrize("turn", range(5))
 async def test_the_power_fails_after_each_single_operation(scratch, monkeypatch, seed, turn):
     past = await a_life(scratch, monkeypatch, f"{seed} {turn}")
-    await power_fails(past, scratch, Random(seed), a_phase=past.disk.now)
+    await power_fails(past, scratch, seeded(seed), a_phase=past.disk.now)

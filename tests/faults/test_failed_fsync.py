@@ -50,8 +50,10 @@ def write(directory: Path, what_then: str, *, failing: str = "", complaint: str 
     log = directory.with_suffix(".log")
     inject = ["-e", f"inject=fdatasync:error=EIO:when={failing}"] if failing else []
     process = subprocess.run(
-        ["strace", "-f", "-qq", "-o", log, "-e", "trace=fdatasync,ftruncate,write", *inject]
-        + [sys.executable, WRITER, directory, str(REQUESTS), what_then],
+        [
+            *("strace", "-f", "-qq", "-o", log, "-e", "trace=fdatasync,ftruncate,write", *inject),
+            *(sys.executable, WRITER, directory, str(REQUESTS), what_then),
+        ],
         capture_output=True,
         check=False,
         text=True,

@@ -8,9 +8,9 @@ import os
 import re
 import secrets
 import sys
-import tempfile
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,10 @@ from fakes.injection import Fault, Injected, impossible, starting, was_hit
 from fakes.load import seeded
 from fakes.upstream import Upstream
 
+from collector.errors import SpoolUnavailable
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from random import Random  # noqa: TID251 - seeded
 
     from fakes.daemon import Reply
@@ -45,10 +47,13 @@ level = "error"
 """
 WAYSTATION = Path(sys.executable).with_name("waystation")
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.skipif(reason := impossible(), reason=f"no call can be made to fail here: {reason}"),
-]
+pytestmark = [pytest.mark.system, pytest.mark.usefixtures("_strace")]
+
+
+@pytest.fixture(scope="module")
+def _strace() -> None:
+    if reason := impossible():
+        pytest.skip(f"no call can be made to fail here: {reason}")
 
 
 @pytest.fixture
@@ -97,23 +102,24 @@ class Site:
     def check(self) -> None:
         status = self.daemon.forwarded()
         assert unbalanced(status) == []
-        (arrived,) = arrivals(self.upstream).values()
+        taken = arrivals(self.upstream)
+        assert len(taken) <= 1, "one lane, and one epoch"
+        arrived = next(iter(taken.values()), {})
         assert delivery_faults(self.sent, self.acknowledged, arrived) == []
         assert repeat_faults(whole(self.upstream.received)) == []
         assert self.upstream.book.problems == []
         assert total(status, "accepted", lane="samsara") == len(arrived)
         assert total(status, "delivered", lane="samsara") == len(arrived)
-        assert len(in_files(self.daemon.state_dir / "events")["samsara"]) == len(arrived)
+        assert len(in_files(self.daemon.state_dir / "events").get("samsara", {})) == len(arrived)
         assert "Traceback" not in self.daemon.log()
 
 
 @contextmanager
 def site(home: Path) -> Iterator[Site]:
-    home.mkdir()
+    runtime = home / "run"
+    runtime.mkdir(parents=True, mode=0o700)
     with ExitStack() as stack:
         upstream = stack.enter_context(Upstream())
-        # A socket's path has to be short.
-        runtime = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ws-")))
         daemon = Daemon(WAYSTATION, home, runtime, CONFIG.replace("URL", upstream.url))
         stack.callback(lambda: print(daemon.log()))  # noqa: T201 - pytest shows it where a test failed
         stack.callback(daemon.close)
@@ -129,40 +135,42 @@ def ready(daemon: Daemon) -> int:
 
 
 def drained(daemon: Daemon) -> bool:
-    return all(lane["pending_events"] == 0 for lane in daemon.status()["lanes"])
-
-
-# -- while a request is accepted, forwarded and settled
+    """Whether nothing is pending; where it cannot be told, not yet."""
+    reply = daemon.ask("/v1/status")
+    assert reply.status in {200, 503}, reply
+    return reply.status == 200 and all(
+        lane["pending_events"] == 0 for lane in json.loads(reply.body)["lanes"]
+    )
 
 
 def fail_once(here: Site, fault: Fault, log: Path, *, recover: bool) -> bool:
-    """Fail one call in a request's life; False where it has no such call.
+    """Fail one call in a request's life, from its coming in to its settling.
 
     Args:
         recover: whether the daemon goes on until all is well again, before it is killed.
+
+    Returns:
+        False where there was no such call.
     """
     with Injected(fault, here.daemon.pid, log) as injected:
         reply = here.post()
         until(lambda: injected.hit or drained(here.daemon), f"{fault} is met, or the request is settled")
         assert reply.status == 202 or injected.hit
         if recover:
-            if reply.status == 503:
-                until(lambda: here.post().status == 202, "it accepts again")
-            here.daemon.forwarded()
+            until(lambda: reply.status == 202 or here.post().status == 202, "it accepts again")
+            until(lambda: drained(here.daemon), "all is settled")
     here.restart()
     return injected.hit
 
 
-CALLS = {"fdatasync": "EIO", "fsync": "EIO", "pwrite64": "ENOSPC"}
-
-
-@pytest.mark.parametrize(("call", "error"), CALLS.items())
-def test_each_call_of_a_request_may_fail_once(tmp_path, chance, call, error):
-    bold = chance.randint(1, 8) if call == "pwrite64" else 1
+@pytest.mark.parametrize(
+    ("call", "error", "step"), [("fdatasync", "EIO", 1), ("fsync", "EIO", 1), ("pwrite64", "ENOSPC", 10)]
+)
+def test_a_request_outlives_the_failure_of_each_single_call(tmp_path, chance, call, error, step):
     with site(tmp_path / "home") as here:
         here.daemon.start()
         met = 0
-        for nth in range(bold, 100, 8 if call == "pwrite64" else 1):
+        for nth in range(chance.randint(1, step), 100, step):
             fault = Fault(call, error, nth)
             if not fail_once(here, fault, tmp_path / f"{nth}.strace", recover=chance.random() < 0.5):
                 break
@@ -174,8 +182,8 @@ def test_each_call_of_a_request_may_fail_once(tmp_path, chance, call, error):
 @pytest.mark.soak
 @pytest.mark.parametrize("recover", [True, False])
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC", "EDQUOT"])
-@pytest.mark.parametrize("call", [*CALLS, "ftruncate", "pread64", "openat"])
-def test_every_single_call_of_a_request_may_fail_once(tmp_path, call, error, recover):
+@pytest.mark.parametrize("call", ["fdatasync", "fsync", "ftruncate", "pwrite64", "pread64"])
+def test_a_request_outlives_the_failure_of_every_call(tmp_path, call, error, recover):
     with site(tmp_path / "home") as here:
         here.daemon.start()
         for nth in range(1, 100):
@@ -183,30 +191,27 @@ def test_every_single_call_of_a_request_may_fail_once(tmp_path, call, error, rec
                 break
 
 
-@pytest.mark.parametrize(
-    "fault", [Fault("fdatasync", "EIO", lasting=True), Fault("pwrite64", "ENOSPC", lasting=True)], ids=str
-)
-def test_while_every_call_fails_nothing_is_accepted_and_afterwards_all_is_well(tmp_path, chance, fault):
+@pytest.mark.parametrize(("call", "error", "last"), [("fdatasync", "EIO", 4), ("pwrite64", "ENOSPC", 40)])
+def test_while_every_call_fails_nothing_is_accepted_and_then_all_is_well(tmp_path, chance, call, error, last):
+    fault = Fault(call, error, chance.choice((1, chance.randint(2, last))), lasting=True)
     with site(tmp_path / "home") as here:
         here.daemon.start()
-        for nth in (1, chance.randint(2, 3 if fault.call == "fdatasync" else 40)):
-            fault = Fault(fault.call, fault.error, nth, lasting=True)
-            with Injected(fault, here.daemon.pid, tmp_path / f"{nth}.strace") as injected:
-                until(lambda: here.post().status == 503, "the disk fails")
-                assert injected.hit
-                assert [here.post().status for _ in range(3)] == [503] * 3
-                assert ready(here.daemon) == 503
-            until(lambda: here.post().status == 202, "it accepts again")
-            assert ready(here.daemon) == 200
-            here.check()
-            here.restart()
-
-
-# -- while the daemon starts
+        with Injected(fault, here.daemon.pid, tmp_path / "strace") as injected:
+            until(lambda: here.post().status == 503, f"{fault} is met")
+            assert injected.hit
+            assert [here.post().status for _ in range(3)] == [503] * 3
+            assert ready(here.daemon) == 503
+        until(lambda: here.post().status == 202, "it accepts again")
+        assert ready(here.daemon) == 200
+        here.check()
+        here.restart()
 
 
 def fail_start(here: Site, fault: Fault, log: Path) -> bool:
-    """Fail one call of a start; False where it has no such call."""
+    """Fail one call of a start; False where there was no such call.
+
+    It starts all the same, or ends with one line that names the disk.
+    """
     before = len(here.daemon.log())
     here.daemon.command = starting(WAYSTATION, fault, log.with_suffix(".sh"), log)
     process = here.daemon.spawn()
@@ -214,11 +219,70 @@ def fail_start(here: Site, fault: Fault, log: Path) -> bool:
     if process.poll() is None:
         here.daemon.kill()
     else:
-        assert here.daemon.wait() == EX_IOERR
+        assert here.daemon.wait() == SpoolUnavailable.exit_code, f"{fault}: {here.daemon.log()[before:]}"
         told = here.daemon.log()[before:]
-        assert re.fullmatch(r"waystation: .*(disk|I/O|space).*\n", told), told
+        assert re.fullmatch(r"waystation: the spool cannot .*[\w)]\n", told), told
     here.daemon.command = WAYSTATION
     return was_hit(log)
 
 
-def sweep_of_starts(here, tmp_path, chance, *, most, prepare) -> int: ...
+def fail_first_start(tmp_path: Path, fault: Fault) -> bool:
+    name = str(fault).replace(" ", "-")
+    with site(tmp_path / name) as here:
+        hit = fail_start(here, fault, tmp_path / f"{name}.strace")
+        here.daemon.start()
+        assert here.post().status == 202
+        here.check()
+    return hit
+
+
+def fail_later_start(here: Site, tmp_path: Path, fault: Fault) -> bool:
+    """As above, where a daemon that was killed has left its log behind."""
+    assert here.post().status == 202
+    here.daemon.kill()
+    hit = fail_start(here, fault, tmp_path / f"{fault}.strace".replace(" ", "-"))
+    here.daemon.start()
+    here.check()
+    return hit
+
+
+CALLS_OF_A_START = {"fdatasync": ("EIO", 6), "ftruncate": ("EIO", 3), "pwrite64": ("ENOSPC", 24)}
+"""What a start calls, and about how often: a killed daemon leaves more or less to do."""
+
+
+def some_call_of_a_start(chance: Random, fail: Callable[[Fault], bool]) -> None:
+    """Fail one of each of the calls; an earlier one where this start made fewer of them."""
+    for call, (error, calls) in CALLS_OF_A_START.items():
+        nth = chance.randint(1, calls)
+        while not fail(Fault(call, error, nth)):
+            assert nth > 1, f"a start makes no {call}"
+            nth = chance.randint(1, nth - 1)
+
+
+def test_a_first_start_that_fails_at_any_call_harms_no_later_one(tmp_path, chance):
+    some_call_of_a_start(chance, partial(fail_first_start, tmp_path))
+
+
+def test_a_start_that_fails_at_any_call_loses_nothing(tmp_path, chance):
+    with site(tmp_path / "home") as here:
+        here.daemon.start()
+        some_call_of_a_start(chance, partial(fail_later_start, here, tmp_path))
+
+
+def test_a_full_disk_that_takes_no_process_id_keeps_no_daemon_from_starting(tmp_path):
+    with site(tmp_path / "home") as here:
+        here.daemon.start()
+        assert fail_later_start(here, tmp_path, Fault("pwrite64", "ENOSPC", 1))
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("call", [*CALLS_OF_A_START, "fsync"])
+def test_every_start_that_fails_loses_nothing(tmp_path, call):
+    with site(tmp_path / "home") as here:
+        here.daemon.start()
+        nth = 1
+        while fail_later_start(here, tmp_path, Fault(call, "EIO", nth)):
+            nth += 1
+    nth = 1
+    while fail_first_start(tmp_path, Fault(call, "EIO", nth)):
+        nth += 1

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collector.core.limits import RECEIVE_BYTES
-from collector.listener.reader import CLOSE, Reader
+from collector.listener.reader import Reader
 from collector.listener.routes import Peer
+from collector.listener.turns import CLOSE
 
 TARGETS = st.sampled_from([b"/echo", b"/nothing", b"/echo?q", b"http://localhost/echo", b"echo"])
 BODIES = st.binary(max_size=200)

@@ -66,8 +66,10 @@ def test_each_example_of_the_readme_does_what_it_says(daemon):
 
 
 def test_the_configuration_of_the_readme_is_valid_once_its_files_are_there(make_daemon):
-    (config,) = blocks("toml")
-    daemon = make_daemon(config)
+    configuration = blocks("toml")
+    assert len(configuration[0].splitlines()) == 10
+    assert configuration[0].count("[[upstream]]") == 1
+    daemon = make_daemon("\n".join(configuration))
     key = Ed25519PrivateKey.generate()
     daemon.secret("device.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     daemon.secret("product.secret", b"secret")
@@ -75,3 +77,7 @@ def test_the_configuration_of_the_readme_is_valid_once_its_files_are_there(make_
     checked = daemon.run("config", "check")
 
     assert checked.returncode == 0, checked.stdout
+    for alone in configuration:
+        daemon.configure(alone)
+        checked = daemon.run("config", "check")
+        assert checked.returncode == 0, checked.stdout

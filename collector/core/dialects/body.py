@@ -19,7 +19,7 @@ from collector.core.http import Answer, error_answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_EVENTS = 100_000
+MAX_EVENTS = 20_000
 """Events in one request; more get 413, at which clients send less at a time. Public clients
 post at most 10,000. It bounds what a body like `[1,1,1,...` may make us hold."""
 

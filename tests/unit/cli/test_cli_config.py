@@ -31,10 +31,12 @@ def test_check_hides_what_a_url_carries(run, file):
         "config",
         "check",
         "--config",
-        file('upstream = [{name="a", kind="samsara", signing="none", url="https://u:hunter2@h.example/"}]'),
+        file(
+            'upstream = [{name="a", kind="samsara", signing="none", url="https://u:hunter2@h.example/?k=hunter2"}]'
+        ),
     )
     assert outcome.code == 0
-    assert "upstream   a: samsara to https://***@h.example/, not signed" in outcome.out
+    assert "upstream   a: samsara to https://***@h.example/?k=***, not signed" in outcome.out
     assert "hunter2" not in outcome.out
 
 

@@ -145,7 +145,14 @@ def test_what_was_accepted_before_a_failure_is_told(run, daemon, feed):
         (["--url", "http://u:p@localhost"], "expected --url http://HOST:PORT"),
         (["--socket", "/x", "/no/such/file"], "/no/such/file: No such file or directory"),
         (["--socket", "/x", "/"], "/: Is a directory"),
-        (["--timeout", "0"], "Invalid value for '--timeout'"),
+        *(
+            (
+                ["--timeout", seconds],
+                f"Invalid value for '--timeout': {seconds} is not above 0 and at most 3600 s",
+            )
+            for seconds in ("0.0", "-1.0", "3600.1", "inf", "nan", "1e+300")
+        ),
+        (["--timeout", "soon"], "Invalid value for '--timeout'"),
     ],
 )
 def test_unusable_arguments_are_code_64(run, arguments, said):
@@ -153,6 +160,19 @@ def test_unusable_arguments_are_code_64(run, arguments, said):
     assert outcome.code == 64
     assert outcome.err.startswith(f"waystation: {said}")
     assert outcome.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["a..b", "x" * 300, ".", f"{'x' * 64}.example"])
+def test_a_host_that_no_name_can_be_is_code_64(run, feed, host):
+    feed(EVENT)
+    outcome = run("send", "--url", f"http://{host}/")
+    assert (outcome.code, outcome.err) == (64, f"waystation: {host}:80: not the name of a host\n")
+
+
+def test_a_standard_input_that_is_closed_is_code_64(run, daemon, monkeypatch):
+    monkeypatch.setattr("sys.stdin", None)
+    outcome = run("send", "--socket", daemon.path)
+    assert (outcome.code, outcome.err) == (64, "waystation: standard input is closed; name a file\n")
 
 
 def test_a_secret_file_open_to_others_is_refused(run, home):

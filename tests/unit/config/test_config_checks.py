@@ -49,6 +49,16 @@ def test_a_bind_that_says_nothing_clear_is_refused(site, bind):
     assert "localhost:PORT" in problem.expected
 
 
+@pytest.mark.parametrize(
+    "bind", ["unix:/tmp/\\u0000x", "unix:/tmp/a\\nb", "unix:/tmp/\\u001b[2J", "unix:/tmp/\\u202e", "\\u0000"]
+)
+def test_a_bind_with_characters_that_cannot_be_seen_is_refused(site, bind):
+    for text in (LISTENER.format(bind), f'[admin]\nbind = ["{bind}"]\n'):
+        problem = site.problem(text)
+        assert "printable" in problem.expected
+        assert str(problem).isprintable() or "\u202e" in str(problem)
+
+
 @pytest.mark.parametrize("bind", ["0.0.0.0:9000", "[::]:9000", "192.168.1.5:9000"])
 def test_other_machines_are_let_in_only_when_the_configuration_says_so(site, bind):
     assert "allow_remote" in site.problem(LISTENER.format(bind)).expected

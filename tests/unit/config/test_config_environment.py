@@ -112,6 +112,11 @@ def test_what_is_missing_beside_a_variable_is_a_variable_too(site):
     ]
 
 
+def test_a_number_takes_the_place_of_a_default_array(site):
+    config = site.load(WAYSTATION_LISTENER__0__BIND="localhost:9100")
+    assert [listener.bind for listener in config.listener] == ["localhost:9100"]
+
+
 def test_a_number_past_the_end_is_refused(site):
     problem = site.problem(WAYSTATION_LISTENER__5__BIND="localhost:1")
     assert (problem.found, problem.expected) == ("the number 5", "at most 0")

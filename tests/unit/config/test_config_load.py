@@ -210,11 +210,18 @@ def test_long_values_are_cut_and_stay_on_one_line(site):
 
 
 @pytest.mark.parametrize(
-    ("text", "line"), [("a = 1\nb = = 2\n", 2), ('a = "x', 1), ("a = 1\na = 2\n", 2), ("[t]\nx = [1,\n", 3)]
+    ("text", "line", "where"),
+    [
+        ("a = 1\nb = = 2\n", 2, "at column 5 (invalid value)"),
+        ('a = "x', 1, "at the end (unterminated string)"),
+        ("a = 1\na = 2\n", 2, "at column "),
+        ("[t]\nx = [1,\n", 3, "at the end (invalid value)"),
+    ],
 )
-def test_broken_syntax_is_one_problem_with_its_line(site, text, line):
+def test_broken_syntax_is_one_problem_with_its_place(site, text, line, where):
     problem = site.problem(text)
     assert problem.line == line
+    assert problem.found.startswith(f"a syntax error {where}")
     assert problem.expected == "valid TOML"
 
 

@@ -11,6 +11,8 @@ from collector.config.units import (
     parse_duration,
     parse_mode,
     parse_size,
+    rounded_duration,
+    rounded_size,
 )
 
 
@@ -106,3 +108,35 @@ def test_texts_use_the_largest_unit_that_fits():
     assert format_duration(90) == "90s"
     assert format_duration(0.25) == "250ms"
     assert format_duration(0) == "0s"
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0B"),
+        (1023, "1023B"),
+        (1024, "1KiB"),
+        (8_044_969, "7.7MiB"),
+        (2**20 - 1, "1MiB"),
+        (2**30, "1GiB"),
+        (2**60, "1048576TiB"),
+    ],
+)
+def test_people_read_sizes_with_one_decimal(size, text):
+    assert rounded_size(size) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0s"),
+        (59.9, "59s"),
+        (60, "1m"),
+        (97, "1m 37s"),
+        (3601, "1h"),
+        (3661, "1h 1m"),
+        (1_000_000, "11d 13h"),
+    ],
+)
+def test_people_read_durations_in_two_units(seconds, text):
+    assert rounded_duration(seconds) == text

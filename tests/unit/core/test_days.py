@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,5 +23,5 @@ def test_a_clock_that_is_not_believed_knows_no_day():
 
 @given(st.integers(A_DAY, 253_402_300_799_999))
 def test_a_day_is_the_date_in_utc(ms):
-    moment = datetime.datetime.fromtimestamp(ms // 1000, tz=datetime.timezone.utc)
+    moment = dt.datetime.fromtimestamp(ms // 1000, tz=dt.UTC)
     assert day_name(utc_day(ms, clock_good=True)) == moment.date().isoformat()

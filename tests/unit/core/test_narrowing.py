@@ -65,7 +65,7 @@ def test_a_size_that_was_too_large_is_halved_down_to_the_smallest():
 
 
 def test_a_delivery_far_below_the_limit_teaches_nothing():
-    assert limit_after_delivery(10_000, size=8_000, most=1_000_000) == 10_000
+    assert limit_after_delivery(10_000, size=4_000, most=1_000_000) == 10_000
     assert limit_after_delivery(None, size=8_000, most=1_000_000) is None
 
 

@@ -268,3 +268,11 @@ async def test_files_are_not_open_to_others(tmp_path):
     await make(tmp_path / "events").attempt(batch(1), b"1\n")
     assert (tmp_path / "events").stat().st_mode & 0o007 == 0
     assert (tmp_path / "events" / "file.samsara.000001.ndjson").stat().st_mode & 0o137 == 0
+
+
+async def test_a_pipe_in_a_files_place_is_waited_for_by_nobody(tmp_path):
+    sender = make(tmp_path)
+    await sender.open_lane(LANE, None)
+    os.mkfifo(tmp_path / "file.samsara.000001.ndjson")
+    outcome = await sender.attempt(batch(1), b'{"n":1}\n')
+    assert isinstance(outcome.verdict, Retry)

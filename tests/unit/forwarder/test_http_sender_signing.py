@@ -102,6 +102,13 @@ async def test_a_wrong_clock_is_corrected_by_the_upstreams_date(fake):
     assert second.verdict == Delivered()
 
 
+async def test_a_clock_that_is_set_between_two_attempts_leaves_the_signatures_time_right(fake):
+    wrong = iter([0, 0, 315_000_000, 315_000_000])
+    async with sending(url=fake.url, wall=lambda: now() - next(wrong), environ=ENVIRON, **HMAC) as sender:
+        for _ in range(2):
+            assert (await sender.attempt(make_batch(), make_body())).verdict == Delivered()
+
+
 async def test_a_rotated_key_signs_the_next_attempt(fake, tmp_path):
     file = private_file(tmp_path / "shared.secret", b"old\n")
     options = {"signing": "rfc9421", "key_id": "kiosk-17", "secret_file": str(file)}

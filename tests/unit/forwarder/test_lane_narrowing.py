@@ -241,3 +241,13 @@ async def test_nothing_is_lost_when_large_bad_and_failing_events_come_together(t
         ledger = await here.ledger()
         assert balanced(ledger)
         assert "pending" not in ledger
+
+
+async def test_a_lane_that_waited_is_well_again_once_its_upstream_refuses_an_event(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(503), answer(400), otherwise=answer(503))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(1)
+        await trio.sleep(10)
+        lane = await here.lane()
+        assert await here.ledger() == {"accepted": 1, "dead": 1}
+        assert (lane.state, lane.reason, lane.failures) == ("healthy", "", 0)

@@ -6,12 +6,14 @@ from functools import partial
 import msgspec
 import pytest
 from fakes.lanes import PRODUCT, START_MS, samsara, site, traintracks
+from fakes.letters import bury
 from fakes.sender import ScriptedSender
 
 from collector.config.model import Upstream
 from collector.forwarder.prepare import ALL_LATE, prepare
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Request
-from collector.spool import settle
+from collector.spool import replay, settle
+from collector.spool.letters import Choice
 
 ID = "0a" * 16
 
@@ -224,6 +226,19 @@ async def test_a_damaged_chunk_is_never_sent(tmp_path, autojump_clock):
         assert isinstance(task, Bury)
         assert task.damaged
         assert (task.letter.position, task.passage.end_position, task.passage.days[0][1]) == (2, 5, 3)
+
+
+async def test_a_damaged_chunk_ends_before_what_was_replayed_for_another_lane(tmp_path, autojump_clock):
+    first, second = samsara(name="first"), samsara(name="second")
+    async with resting(tmp_path, first, second) as here:
+        await here.accept(3)
+        await bury(here.spool, name="first/samsara")
+        await replay.replay(here.spool, Choice(all=True))
+        await deliver(here, await look(here, first))
+        await here.change("UPDATE chunk SET body = CAST(replace(body, 'sold', 'sald') AS BLOB) WHERE seq = 1")
+        await here.accept(2)
+        task = await look(here, second)
+        assert (task.letter.position, task.passage.end_position, task.passage.days[0][1]) == (0, 3, 3)
 
 
 @pytest.mark.parametrize(

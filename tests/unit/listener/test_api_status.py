@@ -50,6 +50,7 @@ def test_it_begins_online_and_is_set_and_read():
         b'{"status":"maybe"}',
         b'{"status":null}',
         b"[]",
+        b'{"status":"offline","x":1}',
         b"\xff",
         b"[" * 100_000,
     ],

@@ -10,7 +10,7 @@ from fakes.site import HOST, Broken, Echo, Waiting, make_site, replies
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from collector.core.http import Answer
-from collector.core.limits import ConnectionLimits
+from collector.core.limits import ANSWERS_BYTES, ConnectionLimits
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
 from collector.listener.serve import Server
@@ -421,3 +421,46 @@ async def test_a_fault_in_a_connection_ends_that_connection_only(autojump_clock)
         server.take(stream, Peer("tcp"))
         await again.send_all(CLOSING)
         assert replies(await until_end(again))[0].status == 200
+
+
+async def test_pipelined_compressed_requests_are_begun_one_at_a_time_and_others_get_their_turn(
+    autojump_clock,
+):
+    order = []
+
+    class Noting(Echo):
+        def begin(self, request):
+            order.append(request.body.decode())
+            return super().begin(request)
+
+    packed = b"POST /echo HTTP/1.1\r\nContent-Encoding: gzip\r\n" + HOST + b"Content-Length: 2\r\n\r\n"
+    last = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 2\r\n\r\np4"
+    server = Server([], make_site(echo=Noting()))
+    streams = [memory_stream_pair() for _ in range(2)]
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        (first, first_end), (second, second_end) = streams
+        server.take(first_end, Peer("tcp"))
+        server.take(second_end, Peer("tcp"))
+        await wait_all_tasks_blocked()
+        await first.send_all(packed + b"p1" + packed + b"p2" + packed + b"p3" + last)
+        await second.send_all(PLAIN)
+        answered = replies(await first.receive_some())
+        await second.receive_some()
+        nursery.cancel_scope.cancel()
+    assert [reply.body for reply in answered] == [b"p1", b"p2", b"p3", b"p4"]
+    assert [name for name in order if name != "plain"] == ["p1", "p2", "p3", "p4"]
+    assert order.index("plain") < order.index("p4")
+
+
+async def test_large_answers_of_a_pipeline_leave_as_they_come(autojump_clock):
+    class Long(Echo):
+        def begin(self, request):
+            return Answer(200, b"x" * ANSWERS_BYTES)
+
+    async with connected(make_site(echo=Long())) as (client, _):
+        await client.send_all(PLAIN * 3)
+        received = await client.receive_some()
+        assert len(replies(received)) == 1
+        while len(replies(received)) < 3:
+            received += await client.receive_some()

@@ -10,6 +10,7 @@ import zlib
 import pytest
 
 from collector.core.http import Answer
+from collector.core.limits import RATIO_FREE_BYTES
 from collector.listener import decode
 from collector.listener.decode import BROKEN, TOO_LARGE, gunzip, is_gzip, unknown_encoding
 
@@ -114,3 +115,8 @@ def test_members_are_bounded():
 def test_the_refusals_tell_clients_what_to_do():
     assert isinstance(BROKEN, Answer)
     assert (BROKEN.status, TOO_LARGE.status) == (400, 413)
+
+
+def test_what_unpacks_to_far_more_than_events_do_is_refused_before_it_is_unpacked():
+    assert gunzip(gzip.compress(b"[" * RATIO_FREE_BYTES)) == (b"[" * RATIO_FREE_BYTES, 1)
+    assert gunzip(gzip.compress(b"[" * (RATIO_FREE_BYTES + 1))) is TOO_LARGE

@@ -7,8 +7,9 @@ from fakes.site import HOST, Broken, Echo, OpenGate, Waiting, make_site
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES, ConnectionLimits
-from collector.listener.reader import BODYLESS, CLOSE, OLD, Reader
+from collector.listener.reader import Reader
 from collector.listener.routes import Peer
+from collector.listener.turns import BODYLESS, CLOSE, OLD
 
 TCP = Peer("tcp")
 PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"

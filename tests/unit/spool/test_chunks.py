@@ -4,12 +4,6 @@ import gzip
 import os
 
 import pytest
-
-from collector.core import limits
-from collector.spool import read, settle, store
-from collector.spool.passage import Passage
-from collector.spool.read import DamagedChunk
-from collector.spool.store import unpack
 from fakes.clocks import A_DAY, START, StandingClocks
 from fakes.spools import (
     PRODUCT,
@@ -24,6 +18,12 @@ from fakes.spools import (
     spool_in,
     wanted,
 )
+
+from collector.core import limits
+from collector.spool import read, settle, store
+from collector.spool.passage import Passage
+from collector.spool.read import DamagedChunk
+from collector.spool.store import unpack
 
 
 async def stored(spool):

@@ -3,11 +3,11 @@ from __future__ import annotations
 import sqlite3
 
 import pytest
+from fakes.disks import let_fail
+from fakes.spools import accept, bulk, chunk, database_of, ledger, query, snapshot, spool_in
 
 from collector.errors import SpoolUnavailable
 from collector.spool.database import Database
-from fakes.disks import let_fail
-from fakes.spools import accept, bulk, chunk, database_of, ledger, query, snapshot, spool_in
 
 TRUNCATE = "PRAGMA wal_checkpoint(TRUNCATE)"
 
@@ -115,6 +115,17 @@ async def test_a_size_that_cannot_be_told_unmakes_no_commit(tmp_path):
         assert spool.healthy
         disk.failing.clear()
         assert await ledger(spool) == {"accepted": 2, "pending": 2}
+
+
+async def test_what_was_refused_waits_no_more(tmp_path, monkeypatch):
+    monkeypatch.setattr("collector.spool.entrance.MAX_QUEUED_BYTES", 1000)
+    async with spool_in(tmp_path) as spool:
+        disk = let_fail(database_of(spool), "COMMIT")
+        for _ in range(5):
+            with pytest.raises(SpoolUnavailable):
+                await accept(spool, bulk(600))
+        disk.failing.clear()
+        await accept(spool, bulk(600))
 
 
 async def test_a_vacuum_that_fails_makes_the_log_suspect(tmp_path):

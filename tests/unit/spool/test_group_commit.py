@@ -4,10 +4,10 @@ import threading
 
 import pytest
 import trio
+from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 from collector.errors import SpoolUnavailable
 from collector.spool.worker import Ticket, Work
-from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 pytestmark = pytest.mark.parametrize("threads", [False, True], ids=["inline", "thread"])
 
@@ -191,3 +191,12 @@ async def test_a_defect_in_a_commit_refuses_the_group_and_does_not_end_the_write
         await accept(spool, chunk(2))
         assert await ledger(spool) == {"accepted": 2, "pending": 2}
         assert spool.healthy
+
+
+async def test_work_of_a_lane_does_not_wait_for_company(tmp_path, threads):
+    # An hour's wait would outlast this test.
+    async with spool_in(tmp_path, threads=threads, commit_interval=3600.0) as spool:
+        await spool.write(lambda _: None)
+        ticket = spool.submit(chunk(1))
+        await spool.write(lambda _: None)  # and ends the wait of the requests before it
+        await ticket.committed()

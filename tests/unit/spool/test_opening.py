@@ -8,11 +8,6 @@ import subprocess
 import sys
 
 import pytest
-
-from collector.errors import SpoolLocked, SpoolTooNew, SpoolUnavailable
-from collector.spool import read, settle
-from collector.spool.identity import Machine
-from collector.spool.lock import owned
 from fakes.clocks import START, StandingClocks
 from fakes.spools import (
     HERE,
@@ -23,8 +18,14 @@ from fakes.spools import (
     ledger,
     next_run,
     query,
+    snapshot,
     spool_in,
 )
+
+from collector.errors import SpoolLocked, SpoolTooNew, SpoolUnavailable
+from collector.spool import read, settle
+from collector.spool.identity import Machine
+from collector.spool.lock import owned
 
 OWNER = """
 import sys, pathlib
@@ -229,7 +230,8 @@ async def test_the_age_clock_goes_on_from_where_it_stood_whatever_the_wall_clock
     # A death after the last maintenance: the newest event says how late it was at the least.
     async with spool_in(tmp_path) as spool:
         await spool.write(lambda connection: connection.execute("UPDATE age_clock SET age = 0") and None)
-    async with spool_in(tmp_path) as spool:
+        died = snapshot(tmp_path, tmp_path / "died")
+    async with spool_in(died) as spool:
         assert spool.epoch.age == 5000
 
 

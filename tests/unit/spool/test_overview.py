@@ -2,10 +2,11 @@ from __future__ import annotations
 
 from functools import partial
 
-from collector.spool import settle
-from collector.spool.overview import overview, products
 from fakes.clocks import A_DAY, START, StandingClocks
 from fakes.spools import PRODUCT, accept, batch_of, change, chunk, lane_of, next_run, query, spool_in, wanted
+
+from collector.spool import settle
+from collector.spool.overview import overview, products
 
 
 async def test_the_overview_says_what_waits_and_what_became_of_events(tmp_path):

@@ -3,8 +3,6 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-
-from collector.spool import retention, settle
 from fakes.clocks import A_DAY, START, StandingClocks
 from fakes.spools import (
     accept,
@@ -18,6 +16,8 @@ from fakes.spools import (
     spool_in,
     wanted,
 )
+
+from collector.spool import retention, settle
 
 MAX_AGE = 30 * A_DAY
 TEN_YEARS = 3652 * A_DAY
@@ -85,9 +85,8 @@ async def test_expiry_goes_on_by_bounded_steps_until_it_is_done(spool, clocks, m
     clocks.pass_time(MAX_AGE + 1)
     before = spool.counters.commits
     assert await spool.maintain() == {"main/samsara": 10}
-    assert (
-        spool.counters.commits - before == 4 + 1 + 1
-    )  # four that end events, one that finds none, the vacuum
+    # Four that end events, one that finds none, one for dead letters, the vacuum.
+    assert spool.counters.commits - before == 4 + 1 + 1 + 1
     assert await pending(spool) == []
 
 

@@ -3,11 +3,11 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
+from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in
 
 from collector.spool import read, settle
 from collector.spool.passage import Passage
 from collector.spool.settle import Condemned, DeadLetter
-from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from collector.spool import read, settle
-from collector.spool.overview import overview
 from fakes.spools import (
     accept,
     batch_of,
@@ -15,6 +13,9 @@ from fakes.spools import (
     spool_in,
     wanted,
 )
+
+from collector.spool import read, settle
+from collector.spool.overview import overview
 
 
 async def pending(spool, name="main/samsara"):
@@ -92,6 +93,18 @@ async def test_starting_at_the_oldest_leaps_over_what_is_gone_already(tmp_path):
         assert await deliver(spool, "third/samsara") == (0, 2)
         assert await deliver(spool, "third/samsara") == (5, 8)
         assert await ledger(spool, "third/samsara") == {"accepted": 7, "delivered": 7}
+
+
+async def test_starting_at_the_oldest_leaps_over_what_is_gone_at_the_tail(tmp_path):
+    async with spool_in(tmp_path, A, B) as spool:
+        await accept(spool, chunk(3))
+    async with spool_in(tmp_path, A) as spool:
+        await accept(spool, chunk(2), chunk(1, dialect="traintracks", product="p"))
+        await deliver(spool)
+    async with spool_in(tmp_path, A, wanted("third", from_oldest=True)) as spool:
+        await accept(spool, chunk(4))
+        assert await deliver(spool, "third/samsara") == (0, 2)
+        assert await deliver(spool, "third/samsara") == (5, 8)
 
 
 async def test_an_upstream_that_left_keeps_its_events_and_gets_no_more(tmp_path):
@@ -194,3 +207,19 @@ async def test_an_upstreams_kind_is_the_configured_one(tmp_path):
         await change(spool, "UPDATE upstream SET kind = 'file'")
     async with spool_in(tmp_path, A) as spool:
         assert await query(spool, "SELECT kind FROM upstream") == [("samsara",)]
+
+
+async def test_an_upstream_of_another_kind_forgets_what_was_sealed_and_learned_for_the_first(tmp_path):
+    async with spool_in(tmp_path, wanted("main", kind="file")) as spool:
+        await accept(spool, chunk(3))
+        lane = await lane_of(spool)
+        run = await spool.read(lambda connection: next_run(connection, lane, max_events=2))
+        batch = await spool.read(lambda connection: batch_of(connection, lane, run))
+        assert await spool.write(lambda connection: settle.seal(connection, batch, now=0))
+        await change(spool, "UPDATE lane SET settled = '1:5', learned_limit = 9, suspect_end = 2")
+    async with spool_in(tmp_path, wanted("main", kind="samsara")) as spool:
+        lane = await lane_of(spool)
+        assert await spool.read(lambda connection: read.outstanding(connection, lane)) is None
+        assert (lane.settled, lane.learned_limit, lane.suspect_end) == (None, None, None)
+        assert await pending(spool) == [0, 1, 2]
+        assert await ledger(spool) == {"accepted": 3, "pending": 3}

@@ -1,0 +1,162 @@
+"""Where the dead letters are: with the running daemon, or in a spool that none has open."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+from urllib.parse import urlencode
+
+import msgspec
+
+from collector.cli.http_post import Reply, Target, get, post
+from collector.config.model import UnixAddress
+from collector.errors import DaemonUnavailable, WaystationError
+from collector.spool import letters
+from collector.spool.copy import copied
+from collector.spool.letters import Choice, Letter, Page, UnknownLane
+from collector.spool.replay import Replayed
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterator
+    from types import TracebackType
+
+    from collector.config.model import Config
+
+PATH = "/v1/dead-letters"
+
+ASK_SECONDS = 60.0
+"""How long the daemon may take to answer: a replay of everything is many commits."""
+
+
+class _Purged(msgspec.Struct):
+    purged: int
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class Source:
+    """The dead letters; a context manager, which holds the copy that it reads where no daemon runs."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stack = ExitStack()
+        self._copy: sqlite3.Connection | None = None
+        self._silence = ""
+
+    def __enter__(self) -> Self:
+        self._stack.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(kind, error, trace)
+
+    def letters(
+        self, *, lane: str | None = None, number: int | None = None, events: bool = False
+    ) -> Iterator[Letter]:
+        """The letters, the oldest first.
+
+        Args:
+            lane: of which lane; None for all.
+            number: the one alone.
+            events: whether with their events.
+
+        Raises:
+            WaystationError: they cannot be read.
+        """
+        after: int | None = 0
+        while after is not None:
+            page = self._page(lane, number, after, events=events)
+            yield from page.letters
+            after = page.next
+
+    def _page(self, lane: str | None, number: int | None, after: int, *, events: bool) -> Page:
+        asked: dict[str, str | int] = {"after": after, "limit": letters.MAX_PAGE, "events": int(events)}
+        if lane is not None:
+            asked["lane"] = lane
+        if number is not None:
+            asked["id"] = number
+        if self._copy is None:
+            reply = self._ask(f"{PATH}?{urlencode(asked)}")
+            if reply is not None:
+                return msgspec.json.decode(_good(reply), type=Page)
+        ids = None if number is None else (number,)
+        choice = Choice(ids=ids, lane=lane, all=number is None and lane is None)
+        try:
+            return letters.page(self._offline(), choice, after=after, limit=letters.MAX_PAGE, events=events)
+        except UnknownLane as error:
+            raise WaystationError(str(error)) from None
+
+    def _offline(self) -> sqlite3.Connection:
+        if self._copy is None:
+            directory = self._config.state_dir
+            self._copy = self._stack.enter_context(copied(Path(directory)))
+            if self._copy is None:
+                raise WaystationError(
+                    f"no daemon answers, and there is no spool in {directory};"
+                    " start one with `waystation run`"
+                )
+        return self._copy
+
+    def replay(self, choice: Choice) -> Replayed:
+        """Have the daemon replay letters.
+
+        Raises:
+            DaemonUnavailable: none runs.
+            WaystationError: it did not.
+        """
+        return msgspec.json.decode(self._command("replay", choice), type=Replayed)
+
+    def purge(self, choice: Choice) -> int:
+        """Have the daemon purge letters; returns how many that were.
+
+        Raises:
+            DaemonUnavailable: none runs.
+            WaystationError: it did not.
+        """
+        return msgspec.json.decode(self._command("purge", choice), type=_Purged).purged
+
+    def _command(self, what: str, choice: Choice) -> bytes:
+        reply = self._ask(f"{PATH}/{what}", msgspec.json.encode(choice))
+        if reply is None:
+            reason = self._silence or "there is no admin socket"
+            raise DaemonUnavailable(
+                f"only the running daemon may {what} dead letters, and none answers: {reason};"
+                " start it with `waystation run`"
+            )
+        return _good(reply)
+
+    def _ask(self, path: str, body: bytes | None = None) -> Reply | None:
+        """The running daemon's answer; None where no daemon answers."""
+        for address in self._config.admin.addresses:
+            if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
+                continue
+            target = Target(name=address.path, unix_path=address.path, path=path)
+            try:
+                if body is None:
+                    return get(target, timeout=ASK_SECONDS)
+                return post(target, body, {"Content-Type": "application/json"}, timeout=ASK_SECONDS)
+            except DaemonUnavailable as error:
+                self._silence = str(error)
+        return None
+
+
+def _good(reply: Reply) -> bytes:
+    """The body of a success.
+
+    Raises:
+        WaystationError: it is none; the text is the daemon's reason.
+    """
+    if reply.status == 200:  # noqa: PLR2004 (OK)
+        return reply.body
+    try:
+        reason = msgspec.json.decode(reply.body, type=_Error).message
+    except ValueError:
+        reason = ""
+    raise WaystationError(reason or f"the daemon answered {reply.status}")

@@ -1,0 +1,89 @@
+"""The bytes of a batch.
+
+They are a function of chunk and batch rows alone, so the same batch renders to the same
+bytes after a restart or an upgrade. What a batch looked like is kept with it: the
+renderer's version, its form and its options. A renderer that was ever released stays
+here, under its number.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector.core.dialects import samsara, traintracks
+
+if TYPE_CHECKING:
+    from collector.core.batch import Options, Piece, Run
+
+RENDERER = 1
+"""The version that new batches are sealed with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a renderer may read beside the events: the rows of the batch and its lane."""
+
+    renderer: int
+    options: Options
+    epoch: str
+    dialect: str
+    product: str
+    batch_id: str = field(default="")
+
+
+class UnknownRenderer(Exception):
+    """The batch was sealed by a renderer that this release does not have."""
+
+
+def render(run: Run, context: Context) -> bytes:
+    """Make a batch's body, before any Content-Encoding.
+
+    Raises:
+        UnknownRenderer: the batch was sealed by a later release.
+    """
+    if context.renderer != RENDERER:
+        raise UnknownRenderer(str(context.renderer))
+    if context.options.form == "lines":
+        return b"".join(_line(run_piece, context) for run_piece in run.pieces)
+    rendered: list[bytes] = []
+    for piece in run.pieces:
+        rendered.extend(_events(piece, context))
+    return b"[" + b",".join(rendered) + b"]"
+
+
+def _events(piece: Piece, context: Context) -> list[bytes]:
+    chunk, options = piece.chunk, context.options
+    received_at = options.received_at(chunk)
+    if context.dialect == "traintracks":
+        late = options.late_before is not None and received_at < options.late_before
+        stamp = traintracks.format_timestamp(received_at) if late else None
+        return traintracks.render_all(piece.events, server_timestamp=stamp)
+    stamps = None
+    if options.stamp_ids:
+        first = piece.first_position
+        stamps = [f"{context.epoch}.{first + offset}" for offset in range(len(piece.events))]
+    return samsara.render_all(
+        piece.events, received_at=received_at, published_at=chunk.published_at, stamps=stamps
+    )
+
+
+_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
+
+
+def _line(piece: Piece, context: Context) -> bytes:
+    """One line an event: the event, and what its place in a batch's headers would say."""
+    head = {"dialect": context.dialect}
+    if context.product:
+        head["product"] = context.product
+    if piece.chunk.remote_address:
+        head["remoteAddress"] = piece.chunk.remote_address
+    start = msgspec.json.encode(head)[:-1] + b',"epoch":"' + context.epoch.encode() + b'","position":'
+    position = piece.first_position
+    # A line break is legal between the tokens of an event, never inside a string.
+    return b"".join(
+        b'%b%d,"event":%b}\n' % (start, position + offset, event.translate(_LINE_BREAKS))
+        for offset, event in enumerate(_events(piece, context))
+    )

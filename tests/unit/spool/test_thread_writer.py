@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import threading
+
+import pytest
+import trio
+from fakes.spools import accept, bulk, chunk, ledger, spool_in
+
+from collector.errors import SpoolUnavailable
+from collector.spool import worker
+from collector.spool.worker import Append, ThreadWriter, Ticket, Work
+
+
+async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "GROUP_CHUNKS", 1)
+    async with spool_in(tmp_path, threads=True, commit_interval=60.0) as spool:
+        monkeypatch.setattr(worker, "GROUP_CHUNKS", 2)
+        before = spool.counters.commits
+        first = spool.submit(chunk(1))
+        await spool.read(lambda _: None)
+        assert not first._done.is_set()
+        await accept(spool, chunk(1))
+        await first.committed()
+        assert spool.counters.commits - before == 1
+
+
+async def test_what_waits_for_company_is_committed_at_closing(tmp_path, monkeypatch):
+    monkeypatch.setattr(worker, "GROUP_CHUNKS", 1)
+    async with spool_in(tmp_path, threads=True, commit_interval=60.0) as spool:
+        monkeypatch.setattr(worker, "GROUP_CHUNKS", 9)
+        ticket = spool.submit(chunk(3))
+    await ticket.committed()
+    async with spool_in(tmp_path) as spool:
+        assert await ledger(spool) == {"accepted": 3, "pending": 3}
+
+
+class Recorder:
+    """A committer that keeps its groups' sizes, and waits before the first."""
+
+    def __init__(self) -> None:
+        self.sizes: list[int] = []
+        self.closed = False
+        self.busy = threading.Event()
+        self.go_on = threading.Event()
+
+    def commit(self, group):
+        self.busy.set()
+        assert self.go_on.wait(10)
+        self.sizes.append(len(group))
+        return lambda: [item.ticket.settle(None) for item in group]
+
+    def close(self):
+        self.closed = True
+        raise OSError("nothing that a caller could wait for")
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "sizes"), [("GROUP_CHUNKS", 3, [1, 3, 3, 1]), ("GROUP_BYTES", 250, [1, 3, 3, 1])]
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_a_group_is_bounded(monkeypatch, limit, value, sizes):
+    monkeypatch.setattr(worker, limit, value)
+    recorder = Recorder()
+    writer = ThreadWriter(recorder, interval=0, token=trio.lowlevel.current_trio_token())
+    tickets = [Ticket() for _ in range(8)]
+    writer.put(Append(bulk(100), tickets[0]))
+    await trio.to_thread.run_sync(recorder.busy.wait)
+    for ticket in tickets[1:]:
+        writer.put(Append(bulk(100), ticket))
+    recorder.go_on.set()
+    for ticket in tickets:
+        await ticket.committed()
+    assert recorder.sizes == sizes
+    await writer.close()
+    # Closing twice is closing once, and what comes after is refused.
+    await writer.close()
+    # What the thread ends with must not come up in another test.
+    await trio.to_thread.run_sync(writer._thread.join)
+    assert recorder.closed
+    late = Ticket()
+    writer.put(Work(print, late))
+    with pytest.raises(SpoolUnavailable, match="closed"):
+        await late.committed()
