@@ -87,6 +87,7 @@ class Life:
             for _ in range(14):
                 await self._accept(spool)
                 await self._forward(spool)
+            database_of(spool).connection.execute("PRAGMA wal_autocheckpoint=0")
             await self._replay(spool)
             self._begin("checkpoint")
             database_of(spool).connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -106,7 +107,7 @@ class Life:
         self._begin("start after a close")
         async with self._open(MAIN, SECOND, THIRD, max_bytes=700_000, when_full="drop-oldest") as spool:
             for _ in range(16):
-                await self._accept(spool, pad=16_000)
+                await self._accept(spool, pad=16_000, phase="evict")
                 await self._forward(spool)
             assert spool.counters.ended, "something was evicted"
             self._begin("close")
@@ -121,9 +122,9 @@ class Life:
 
     # -- accepting
 
-    async def _accept(self, spool: Spool, *, pad: int = 0) -> None:
+    async def _accept(self, spool: Spool, *, pad: int = 0, phase: str = "append") -> None:
         """Have one to three requests accepted, one after the other."""
-        self._begin("evict" if pad else "append")
+        self._begin(phase)
         self._clocks.pass_time(self._chance.randint(0, A_DAY // 8))
         for _ in range(self._chance.randint(1, 3)):
             new, body = self._request(pad)
@@ -260,6 +261,9 @@ class Life:
 
     async def _expire(self, spool: Spool) -> None:
         """Age ends what the spool holds, but for the newest; the room is given back."""
+        for _ in range(3):
+            # However little was left by chance: more pages than are kept free.
+            await self._accept(spool, pad=40_000)
         self._clocks.pass_time(29 * A_DAY)
         for _ in range(3):
             await self._accept(spool)

@@ -186,7 +186,7 @@ async def power_fails(past: Past, scratch: Path, chance: Random, *, a_phase: int
 
 async def test_whenever_the_power_fails_nothing_that_was_acknowledged_is_lost(scratch, monkeypatch, seed):
     past = await a_life(scratch, monkeypatch, seed)
-    phases = await power_fails(past, scratch, seeded(seed), a_phase=130)
+    phases = await power_fails(past, scratch, seeded(seed), a_phase=150)
     assert phases.total() >= CRASHES
     assert phases.keys() == {phase for _, phase in past.phases}
 
