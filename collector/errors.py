@@ -14,6 +14,7 @@
     │   ├── SpoolTooNew      the spool was written by a later release
     │   ├── SpoolFull        admission: the quota is reached
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
+    │       ├── SpoolNoSpace the disk is full
     │       └── SpoolDamaged what is on disk is not what was written; the next start salvages
     └── UpstreamError        an upstream cannot be used as configured
 
@@ -196,6 +197,10 @@ class SpoolDamaged(SpoolUnavailable):
     def __init__(self, reason: str) -> None:
         super().__init__(f"it is damaged: {reason}")
         self.cause = reason
+
+
+class SpoolNoSpace(SpoolUnavailable):
+    """The disk is full; what was refused was not even begun, or is undone."""
 
 
 class UpstreamError(WaystationError):

@@ -12,7 +12,7 @@ import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolNoSpace, SpoolUnavailable
 from collector.spool import aside, examine
 from collector.spool.database import PAGE_BYTES, Database
 from collector.spool.image import UNREADABLE
@@ -90,6 +90,8 @@ def _open(
         return Opened(database, unconfirmed=marker.reason), ""
     except SpoolDamaged as error:
         return None, marker.reason if marker else error.cause
+    except SpoolNoSpace:
+        raise
     except (SpoolUnavailable, OSError) as error:
         cause = error if isinstance(error, OSError) else error.__cause__
         if not _unread(cause):

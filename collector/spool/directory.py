@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "spool.db"
 LOCK_FILE = "spool.lock"
+BALLAST_FILE = "ballast"
 
 
 def make_directory(path: Path) -> None:

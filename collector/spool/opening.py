@@ -8,20 +8,19 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import identity, upstreams
 from collector.spool.aside import lift_doubt, mark_damaged
 from collector.spool.committer import Committer
-from collector.spool.confirm import open_database
-from collector.spool.database import Database, open_reader
 from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
+from collector.spool.files import open_files
 from collector.spool.lock import owned
 from collector.spool.spool import Spool
 from collector.spool.store import Store
 
 if TYPE_CHECKING:
-    import sqlite3
     from collections.abc import AsyncGenerator, Callable
 
+    from collector.spool import identity
+    from collector.spool.files import Files
     from collector.spool.options import SpoolOptions
     from collector.spool.store import Times
 
@@ -52,7 +51,8 @@ async def open_spool(
         SpoolLocked: another live process owns it.
         SpoolTooNew: it was written by a later release.
         SpoolUnavailable: its database cannot be opened. One that is damaged is set aside,
-            and what can be saved of it is.
+            and what can be saved of it is. SpoolNoSpace where the disk is full and there is no
+            ballast to give up.
     """
     path = options.directory / DATABASE_FILE
     make_directory(options.directory)
@@ -60,19 +60,14 @@ async def open_spool(
         for _ in range(LOOKS):
             # Met behind what is looked at before: this very start looks at all, and salvages.
             try:
-                database, spool, committer = _open(options, times, machine, device)
+                files = open_files(options, times, machine=machine, device=device)
                 break
             except SpoolDamaged as damage:
                 with suppress(OSError):
                     mark_damaged(path, damage.cause)
         else:
-            database, spool, committer = _open(options, times, machine, device)
-        try:
-            reader = open_reader(path)
-        except BaseException:
-            database.close()
-            raise
-        spool.start(database, committer, reader)
+            files = open_files(options, times, machine=machine, device=device)
+        spool = _spool(options, files)
         try:
             # The first commit says what the spool takes, and who is admitted.
             await spool.write(spool.keep_clocks)
@@ -89,44 +84,12 @@ async def open_spool(
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
 
 
-def _open(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Database, Spool, Committer]:
-    opened = open_database(
-        options.directory / DATABASE_FILE,
-        durability=options.durability,
-        upstreams=options.upstreams,
-        now=times(None).wall_ms(),
-    )
-    try:
-        spool, committer = _prepare(opened.database, options, times, machine, device)
-    except BaseException:
-        opened.database.close()
-        raise
-    spool.salvaged, spool.unconfirmed = opened.salvaged, opened.unconfirmed
-    return opened.database, spool, committer
-
-
-def _prepare(
-    database: Database,
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Spool, Committer]:
-    wall = times(None)
-
-    def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
-        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-        return epoch
-
-    epoch = database.commit(establish)
-    clocks = times(epoch)
-    spool = Spool(options, clocks, epoch)
-    store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-    make_room = options.when_full == "drop-oldest"
-    return spool, Committer(spool, database, store, options.limits, make_room=make_room)
+def _spool(options: SpoolOptions, files: Files) -> Spool:
+    """The spool of open files, at work."""
+    spool = Spool(options, files.clocks, files.epoch)
+    spool.salvaged, spool.unconfirmed = files.salvaged, files.unconfirmed
+    store = Store(boot=files.epoch.boot, takers=spool.takers, times=files.clocks)
+    evicts = options.when_full == "drop-oldest"
+    committer = Committer(spool, files.database, store, options.limits, files.space, make_room=evicts)
+    spool.start(files.space, committer, files.reader)
+    return spool

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolNoSpace
 from collector.spool import aside, books, examine, image, journal, rebuild, schema, scraps
 from collector.spool.database import PAGE_BYTES
 from collector.spool.journal import Salvaged
@@ -119,7 +119,7 @@ def _check_room(places: Places) -> None:
     """Salvaging takes two copies for a while: better to say so than to run into it.
 
     Raises:
-        SpoolUnavailable: they do not fit.
+        SpoolNoSpace: they do not fit.
     """
     marker = aside.read_marker(places)
     databases = [places.database, *([places.aside(marker.name)] if marker and marker.name else [])]
@@ -127,7 +127,7 @@ def _check_room(places: Places) -> None:
     needed = 2 * sum(file.stat().st_size for file in files if file.exists()) + SPARE_BYTES
     free = shutil.disk_usage(places.database.parent).free
     if free < needed:
-        raise SpoolUnavailable(
+        raise SpoolNoSpace(
             f"it is damaged, and salvaging it takes {needed >> 20} MiB while {free >> 20} are free; make room"
         )
 

@@ -12,7 +12,7 @@ from fakes.damage import ACCEPTED, FILES, LANES, assert_adds_up, hurt, open_in, 
 from fakes.spools import accept, chunk, ledger, query, spool_in
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import aside, confirm, examine, opening, salvage
+from collector.spool import aside, confirm, examine, files, salvage
 from collector.spool import verify as verify_module
 from collector.spool.database import Database
 from collector.spool.directory import DATABASE_FILE
@@ -125,7 +125,7 @@ async def test_damage_that_is_met_again_is_believed_so_that_no_daemon_ends_and_s
 async def test_damage_that_only_the_first_commit_meets_is_salvaged_by_the_same_start(tmp_path, monkeypatch):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(3))
-    establish = opening.identity.establish
+    establish = files.identity.establish
 
     def damaged(connection, **named):
         if connection.execute("SELECT count(*) FROM salvage").fetchone() == (0,):
@@ -134,7 +134,7 @@ async def test_damage_that_only_the_first_commit_meets_is_salvaged_by_the_same_s
             raise error
         return establish(connection, **named)
 
-    monkeypatch.setattr(opening.identity, "establish", damaged)
+    monkeypatch.setattr(files.identity, "establish", damaged)
     async with spool_in(tmp_path) as spool:
         assert "malformed" in spool.salvaged.reason
         assert await ledger(spool) == {"accepted": 3, "pending": 3}
