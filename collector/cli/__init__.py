@@ -31,6 +31,7 @@ COMMANDS = {
     "dead-letters": Entry(
         "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
     ),
+    "upstream": Entry("collector.cli.upstream:upstream", "Pause, resume, flush, test and forget upstreams."),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 

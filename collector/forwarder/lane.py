@@ -42,6 +42,7 @@ class LaneTask:
         self._running = trio.CancelScope()
         self._napping = trio.CancelScope()
         self._at_work = False
+        self._flushing = False
         self._stopping = trio.Event()
         sender = around.sender
         self._unopened = sender if isinstance(sender, OpensLanes) else None
@@ -54,6 +55,11 @@ class LaneTask:
         """Wait no longer for the next attempt, nor after the one that is under way."""
         self._standing.hurried = True
         self._napping.cancel()
+
+    def flush(self) -> None:
+        """Send what there is without lingering, once."""
+        self._flushing = True
+        self._grown.set()
 
     def stop(self) -> None:
         """Begin no further attempt; one under way goes on, and is settled."""
@@ -119,10 +125,12 @@ class LaneTask:
             batch_id=chances.batch_id(),
             now=chances.wall_ms(),
             healthy=self._standing.healthy and not probe,
+            flush=self._flushing,
         )
         task = await self._around.spool.read(lambda connection: prepare(connection, request))
         match task:
             case Idle():
+                self._flushing = False
                 return task.linger
             case Bury():
                 return await self._settling.bury(task)

@@ -111,7 +111,7 @@ def _seal(
                 batch = replaced.batch
                 raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
             return Idle(lane)
-        wait = 0.0 if more or replaced is not None else _linger(run, request)
+        wait = 0.0 if more or request.flush or replaced is not None else _linger(run, request)
         if wait > 0:
             return Idle(lane, wait)
         stretches = {piece.chunk.boot for piece in run.pieces}

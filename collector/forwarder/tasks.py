@@ -76,6 +76,7 @@ class Request:
         batch_id: for a batch that is to be sealed.
         now: ms since 1970.
         healthy: whether the lane is known to deliver.
+        flush: whether nothing lingers.
     """
 
     lane: int
@@ -83,3 +84,4 @@ class Request:
     batch_id: str
     now: int
     healthy: bool
+    flush: bool = False
