@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.window import Window
 from collector.forwarder import trial
 from collector.forwarder.breaker import Breaker
 from collector.forwarder.lane import LaneTask
@@ -49,7 +50,9 @@ class Forwarder:
     ) -> None:
         self._spool = spool
         self._around = {
-            upstream.name: Surroundings(upstream, senders[upstream.name], Breaker(), spool, chances)
+            upstream.name: Surroundings(
+                upstream, senders[upstream.name], Breaker(), spool, chances, _window(upstream)
+            )
             for upstream in upstreams
         }
         self._tasks: dict[int, tuple[str, LaneTask]] = {}
@@ -136,11 +139,13 @@ class Forwarder:
         told = ""
         while not self._stopping:
             try:
-                if not self._recalled:
-                    self._pause(await self._spool.read(steering.paused))
-                return await self._spool.read(read.lanes)
+                paused, lanes = await self._spool.read(_paused_and_lanes)
             except sqlite3.Error as error:
                 reason = str(error)
+            else:
+                if not self._recalled:
+                    self._pause(paused)
+                return lanes
             if reason != told:
                 structlog.get_logger().error("lanes_unreadable", reason=reason)
             told = reason
@@ -163,3 +168,11 @@ class Forwarder:
         self._tasks[lane.id] = (lane.upstream, task)
         self._by_stream.setdefault((lane.dialect, lane.product), {})[lane.upstream] = task
         nursery.start_soon(task.run, name=f"lane {lane.name}")
+
+
+def _paused_and_lanes(connection: sqlite3.Connection) -> tuple[frozenset[str], list[Lane]]:
+    return steering.paused(connection), read.lanes(connection)
+
+
+def _window(upstream: Upstream) -> Window | None:
+    return None if upstream.kind == "file" else Window(patience=upstream.timeouts.total)

@@ -126,6 +126,7 @@ class LaneTask:
             now=chances.wall_ms(),
             healthy=self._standing.healthy and not probe,
             flush=self._flushing,
+            body_bytes=None if self._around.window is None else self._around.window.body_bytes,
         )
         task = await self._around.spool.read(lambda connection: prepare(connection, request))
         match task:
@@ -144,14 +145,15 @@ class LaneTask:
             return 0.0
         if task.fresh and not await self._settling.seal(task):
             return MOVED_PAUSE
-        outcome = await self._open(task.lane)
+        outcome, began = await self._open(task.lane), trio.current_time()
         if self._stopping.is_set():
             return 0.0
         if outcome is None:
             outcome = await self._around.sender.attempt(task.batch, task.body)
             if outcome.server_time_offset is not None:
                 self._around.chances.heard(outcome.server_time_offset)
-        return await self._settling.settle(task, outcome, probe=probe)
+        took = trio.current_time() - began
+        return await self._settling.settle(task, outcome, probe=probe, took=took)
 
     async def _open(self, lane: Lane) -> Outcome | None:
         """Make the sender ready for the lane, once; returns what came of it where that failed."""

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from collector.config.model import Upstream
     from collector.core.batch import Bounds, Chunk, Run, SealedBatch
     from collector.forwarder.tasks import Request, Task
     from collector.spool.read import Lane
@@ -103,7 +102,7 @@ def _seal(
         late_before=_late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
-    bounds = _bounds(lane, upstream, replaced)
+    bounds = _bounds(lane, request, replaced)
     while True:
         run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
         if run is None:
@@ -155,7 +154,8 @@ def _late_before(lane: Lane, request: Request) -> int | None:
     return request.now - round(request.upstream.late_after * 1000)
 
 
-def _bounds(lane: Lane, upstream: Upstream, replaced: Replaced | None) -> Bounds:
+def _bounds(lane: Lane, request: Request, replaced: Replaced | None) -> Bounds:
+    upstream = request.upstream
     ends = [item.position for item in lane.condemned]
     if ends and ends[0] == lane.cursor_position:
         ends[0] += 1  # mistrusted: sent once more, alone
@@ -166,7 +166,9 @@ def _bounds(lane: Lane, upstream: Upstream, replaced: Replaced | None) -> Bounds
         ends.append(replaced.batch.last + 1)
     return batches.Bounds(
         max_events=upstream.max_events,
-        max_bytes=min(upstream.max_batch_bytes, lane.learned_limit or upstream.max_batch_bytes),
+        max_bytes=min(
+            upstream.max_batch_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT
+        ),
         end_position=min(ends, default=None),
         one_address=upstream.kind == "traintracks",
     )

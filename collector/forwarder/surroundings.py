@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collector.config.model import Upstream
     from collector.core.batch import SealedBatch
     from collector.core.verdict import Outcome
+    from collector.core.window import Window
     from collector.forwarder.breaker import Breaker
     from collector.spool.spool import Spool
 
@@ -60,13 +61,18 @@ class Chances:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the lanes of one upstream share."""
+    """What the lanes of one upstream share.
+
+    Attributes:
+        window: how large batches may be, by what its link rewards; None where there is no link.
+    """
 
     upstream: Upstream
     sender: Sender
     breaker: Breaker
     spool: Spool
     chances: Chances
+    window: Window | None = None
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

@@ -77,6 +77,7 @@ class Request:
         now: ms since 1970.
         healthy: whether the lane is known to deliver.
         flush: whether nothing lingers.
+        body_bytes: what the link rewards in one batch, before compression; None where there is none.
     """
 
     lane: int
@@ -85,3 +86,4 @@ class Request:
     now: int
     healthy: bool
     flush: bool = False
+    body_bytes: int | None = None
