@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 LANES_AT_ONCE = 8
 """Of one upstream. A lane at work holds its batch up to four times over (as stored, cut apart,
-rendered, compressed): 8 of them, all with the largest batch that there can be, 256 MiB. Only a link
-that is as fast as it is long makes batches that large."""
+rendered, compressed), and the next one where attempts are quick: 8 of them, all with the largest batch
+that there can be, 400 MiB. Only a link that is as fast as it is long makes batches that large."""
 
 LANES_AT_RETURN = 2
 """Once an upstream is back; doubled with each of its answers."""
@@ -51,6 +51,11 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether lanes wait for a probe."""
         return self.reason != ""
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether lanes wait for others to be done."""
+        return self._slots.statistics().tasks_waiting > 0
 
     def failures(self, *, probe: bool) -> int:
         """The failures in a row, one that is about to be told with `open` included.

@@ -10,7 +10,8 @@ from collector.core.backoff import next_delay
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder import sizing
-from collector.forwarder.prepare import ALL_LATE, letter_of
+from collector.forwarder.letters import letter_of
+from collector.forwarder.prepare import ALL_LATE
 from collector.spool import lanes, settle
 
 if TYPE_CHECKING:

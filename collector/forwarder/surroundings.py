@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from collector.forwarder.splits import Splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,6 +75,7 @@ class Surroundings:
     spool: Spool
     chances: Chances
     window: Window | None = None
+    splits: Splits = field(default_factory=Splits)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

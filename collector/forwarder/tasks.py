@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from collector.forwarder.splits import Splits
 
 if TYPE_CHECKING:
     from collector.config.model import Upstream
@@ -78,6 +80,7 @@ class Request:
         healthy: whether the lane is known to deliver.
         flush: whether nothing lingers.
         body_bytes: what the link rewards in one batch, before compression; None where there is none.
+        splits: the chunks that the upstream's lanes stand in, cut apart.
     """
 
     lane: int
@@ -87,3 +90,4 @@ class Request:
     healthy: bool
     flush: bool = False
     body_bytes: int | None = None
+    splits: Splits = field(default_factory=Splits)
