@@ -120,7 +120,9 @@ async def test_a_sender_that_raises_halts_the_lane_with_its_own_error(tmp_path, 
     async with site(tmp_path, {samsara(max_events=10): sender}) as here:
         await here.accept(30)
         await trio.sleep(1)
-        assert (await here.lane()).reason.startswith("a defect of Waystation: ZeroDivisionError in test_ahead.py")
+        assert (await here.lane()).reason.startswith(
+            "a defect of Waystation: ZeroDivisionError in test_ahead.py"
+        )
         await trio.sleep(100)
         assert await here.ledger() == {"accepted": 30, "delivered": 30}
 
