@@ -5,6 +5,7 @@ POST /v1/upstreams/NAME/pause       attempt nothing more until it is resumed; ke
 POST /v1/upstreams/NAME/resume      go on, at once
 POST /v1/upstreams/NAME/flush       try at once, and let nothing linger
 POST /v1/upstreams/NAME/test        send one signed batch of no events
+POST /v1/upstreams/NAME/bury        dead-letter the events that hold its lanes up with a 500 for ever
 POST /v1/upstreams/NAME/forget      evict what one that left the configuration still holds
 
 Bodies are empty.
@@ -63,6 +64,12 @@ class Evicted(msgspec.Struct, frozen=True):
     """What was forgotten, by lane name."""
 
     evicted: dict[str, int]
+
+
+class Buried(msgspec.Struct, frozen=True):
+    """The positions of the events that were given up, by lane name."""
+
+    buried: dict[str, int]
 
 
 class Tried(msgspec.Struct, frozen=True):
@@ -150,6 +157,13 @@ class Desk:
         )
         return Tried(await self.forwarder.try_out(name, products))
 
+    async def bury(self, name: str) -> object:
+        """Give up what is answered 500 for ever."""
+        self._configured(name)
+        buried = await self.spool.write(lambda connection: steering.bury(connection, name))
+        self.forwarder.hurry(name)
+        return Buried(buried)
+
     async def forget(self, name: str) -> object:
         """Give up what an orphan holds."""
         evicted: dict[str, int] = {}
@@ -171,6 +185,7 @@ def routes(desk: Desk) -> dict[str, Mapping[str, Endpoint]]:
         "resume": desk.resume,
         "flush": desk.flush,
         "test": desk.test,
+        "bury": desk.bury,
         "forget": desk.forget,
     }
     return {

@@ -1,4 +1,4 @@
-"""`waystation upstream list | pause | resume | flush | test | forget`."""
+"""`waystation upstream list | pause | resume | flush | test | bury | forget`."""
 
 from __future__ import annotations
 
@@ -106,6 +106,22 @@ def test(config_path: Path | None, name: str) -> None:
         click.echo(f"{name}{product}: {trial.verdict}: {trial.reason} ({trial.seconds:.3f} s)")
         click.echo(f"  {trial.meaning}")
     if any(trial.verdict != "delivered" for trial in trials):
+        sys.exit(1)
+
+
+@upstream.command()
+@click.argument("name")
+@config_option
+def bury(config_path: Path | None, name: str) -> None:
+    """Dead-letter the events that hold lanes of NAME up, answered 500 for ever.
+
+    `waystation status` names them. What is behind them goes on. Exits with 1 where there is none.
+    """
+    buried = _desk(config_path).bury(name)
+    for lane, position in buried.items():
+        click.echo(f"{lane}: position {position} becomes a dead letter")
+    if not buried:
+        click.echo(f"no event holds a lane of {name} up")
         sys.exit(1)
 
 

@@ -53,6 +53,10 @@ class _Evicted(msgspec.Struct):
     evicted: dict[str, int]
 
 
+class _Buried(msgspec.Struct):
+    buried: dict[str, int]
+
+
 class _Error(msgspec.Struct):
     message: str = ""
 
@@ -97,6 +101,10 @@ class Desk:
     def forget(self, name: str) -> int:
         """Have an orphan's events evicted; returns how many that were."""
         return sum(msgspec.json.decode(self.command(name, "forget"), type=_Evicted).evicted.values())
+
+    def bury(self, name: str) -> dict[str, int]:
+        """Have what is answered 500 for ever dead-lettered; returns the positions by lane."""
+        return msgspec.json.decode(self.command(name, "bury"), type=_Buried).buried
 
     def drained(self, name: str, seconds: float) -> State:
         """Look on until nothing waits for an upstream, or for so long."""

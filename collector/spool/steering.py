@@ -1,15 +1,21 @@
-"""What an operator's commands do to upstreams: pause, resume, forget."""
+"""What an operator's commands do to upstreams: pause, resume, forget, bury."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
+from collector.core.batch import lane_name
+from collector.core.verdict import SAME_500_LIMIT
 from collector.spool import retention
+from collector.spool.settle import Condemned
 
 if TYPE_CHECKING:
     import sqlite3
 
 _NO_LIMIT = 1 << 62
+_INTERNAL_SERVER_ERROR = 500
 
 
 class UnknownUpstream(Exception):
@@ -61,6 +67,35 @@ def forget(connection: sqlite3.Connection, upstream: str) -> dict[str, int]:
             f"upstream {upstream} is configured; take it out of the configuration and restart first"
         )
     return retention.evict(connection, wanted_bytes=_NO_LIMIT, in_flight=frozenset(), upstream=upstream)
+
+
+def bury(connection: sqlite3.Connection, upstream: str) -> dict[str, int]:
+    """Have each event dead-lettered that holds a lane of an upstream up, since it is answered 500 for ever.
+
+    Returns:
+        The positions of those events, by lane name.
+
+    Raises:
+        UnknownUpstream: there is none of that name.
+    """
+    if connection.execute("SELECT 1 FROM upstream WHERE name = ?", (upstream,)).fetchone() is None:
+        raise UnknownUpstream(_unknown(upstream))
+    held = connection.execute(
+        "SELECT lane.id, dialect, product, first, reason FROM batch JOIN lane ON lane.id = batch.lane"
+        " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+        " WHERE upstream.name = ? AND state = 'blocked' AND first = last"
+        " AND last_status = ? AND same_status >= ?",
+        (upstream, _INTERNAL_SERVER_ERROR, SAME_500_LIMIT),
+    ).fetchall()
+    for lane, _, _, position, reason in held:
+        condemned = Condemned(position, f"given up by command: {reason}", _INTERNAL_SERVER_ERROR)
+        connection.execute(
+            "UPDATE lane SET condemned = (SELECT json_group_array(json(value)) FROM"
+            " (SELECT ? AS value UNION ALL SELECT value FROM json_each(lane.condemned))) WHERE id = ?",
+            (msgspec.json.encode(condemned).decode(), lane),
+        )
+        connection.execute("DELETE FROM batch WHERE lane = ?", (lane,))
+    return {lane_name(upstream, dialect, product): position for _, dialect, product, position, _ in held}
 
 
 def _unknown(upstream: str) -> str:

@@ -24,7 +24,8 @@ SAMSARA_BODIES = [
     '[{"timestamp":1433004485870,"sourceId":"till-1","eventName":"sold","price":12.50,"n":9007199254740993}]',
     (
         '[ {"timestamp":1,"sourceId":"s","eventName":"e","receivedAt":null,"publishedAt":false} ,\n\t'
-        '{"timestamp": 2, "sourceId": "ß🛒", "eventName": "\\u00e9\\ud83d\\uded2\\/", "id": "own", "data": {"id": 1}}]'
+        '{"timestamp": 2, "sourceId": "ß🛒", "eventName": "\\u00e9\\ud83d\\uded2\\/",'
+        ' "id": "own", "data": {"id": 1}}]'
     ),
     (
         '[{"timestamp":3,"sourceId":"s","eventName":"e","rec\\u0065ivedAt":7,"id":null},'

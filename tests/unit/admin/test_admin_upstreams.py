@@ -67,6 +67,7 @@ async def test_commands_act_on_the_upstream_that_the_path_names(tmp_path, autoju
         ]
         assert (await ask(b"POST", b"/v1/upstreams/samsara/flush"))[0] == 409
         assert await ask(b"POST", b"/v1/upstreams/samsara/resume") == (200, {"status": "OK"})
+        assert await ask(b"POST", b"/v1/upstreams/samsara/bury") == (200, {"buried": {}})
         assert await ask(b"POST", b"/v1/upstreams/samsara/flush") == (200, {"status": "OK"})
         await here.quiet()
         assert sender.ranges == [(0, 1)]

@@ -109,6 +109,32 @@ async def test_forgotten_an_orphans_events_are_evicted_and_its_ledger_balances(t
             await here.spool.write(partial(steering.forget, upstream="nobody"))
 
 
+async def test_buried_the_event_that_is_answered_500_for_ever_is_a_dead_letter_and_the_others_go_on(
+    tmp_path, autojump_clock
+):
+    sender = ScriptedSender(
+        otherwise=lambda batch, body: answer(500 if batch.first <= 5 <= batch.last else 202)(batch, body)
+    )
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(8)
+        bury = partial(steering.bury, upstream="samsara")
+        await trio.sleep(5)
+        assert await here.spool.write(bury) == {}  # it is not known yet which one it is
+        await trio.sleep(20_000)
+        assert (await here.lane()).state == "blocked"
+        assert await here.spool.write(bury) == {"samsara/samsara": 5}
+        here.forwarder.hurry("samsara")
+        await trio.sleep(10)
+        assert sender.taken["samsara/samsara"] == [0, 1, 2, 3, 4, 6, 7]
+        ((position, reason, status),) = await here.dead_letters()
+        assert (position, status) == (5, 500)
+        assert reason.startswith("given up by command: http 500 Internal Server Error, 10 times")
+        assert await here.ledger() == {"accepted": 8, "delivered": 7, "dead": 1}
+        assert await here.spool.write(bury) == {}
+        with pytest.raises(steering.UnknownUpstream):
+            await here.spool.write(partial(steering.bury, upstream="nobody"))
+
+
 ids = (f"{number:032x}" for number in itertools.count())
 trial = partial(try_out, product="", device="kiosk-17", epoch="9d1e", batch_id=lambda: next(ids))
 
