@@ -152,6 +152,18 @@ async def test_a_kept_chunk_that_is_gone_is_not_sent(tmp_path, autojump_clock):
         assert sender.ranges[2:] == [(3000, 3004)]
 
 
+async def test_a_kept_chunk_whose_row_is_lost_is_told_and_not_sent(tmp_path, autojump_clock):
+    sender = ScriptedSender(Delivered(), answer(503, retry_after="100"))
+    async with site(tmp_path, {samsara(max_events=50): sender}) as here:
+        await here.accept(3000, 5)
+        await here.quiet()
+        await here.change("DELETE FROM chunk WHERE seq = 1")
+        await trio.sleep(1000)
+        assert len(sender.ranges) == 2
+        lane = await here.lane()
+        assert (lane.state, lane.cursor_position) == ("blocked", 50)
+
+
 async def test_what_is_kept_of_many_lanes_is_bounded(tmp_path, autojump_clock, monkeypatch):
     monkeypatch.setattr(splits, "MAX_BYTES", 3 * splits.WORTH_BYTES)
     sender = ScriptedSender(otherwise=after(0.1, Delivered()))
