@@ -144,6 +144,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         shared = Shared(
             config=config,
             spool=spool,
+            forwarder=forwarder,
             status=ApiStatus(),
             capacity=Capacity(),
             takes=Takers(config, await spool.read(known_products)),

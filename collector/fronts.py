@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters
+from collector.admin import letters, upstreams
 from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
+from collector.admin.upstreams import Desk
 from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.forwarder.forwarder import Forwarder
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
 
@@ -90,6 +92,7 @@ class Shared:
 
     config: Config
     spool: Spool
+    forwarder: Forwarder
     status: api_status.ApiStatus
     capacity: Capacity
     takes: Takers
@@ -132,6 +135,7 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
     if local:
         routes["/v1/status"] = {"GET": status_endpoint(source)}
         routes |= letters.routes(shared.spool)
+        routes |= upstreams.routes(Desk(shared.config, shared.spool, shared.forwarder, shared.now_ms))
     sockets = bind(address, mode=0o600)
     site = Site(routes=routes, gate=Admission(check_host=not local), report=_report)
     return _front(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))

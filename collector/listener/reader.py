@@ -224,7 +224,7 @@ class Reader:
     def _route(self, head: Request) -> Answer | None:
         """Find the endpoint and ask it and the gate; the order of refusals is the dialects'."""
         site = self._site
-        methods = site.routes.get(head.path)
+        methods = site.methods(head.path)
         if methods is None:
             return NOT_FOUND
         endpoint = methods.get(head.method)

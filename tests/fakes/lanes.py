@@ -58,7 +58,10 @@ class Times:
 
 
 def samsara(name: str = "samsara", **options) -> Upstream:
-    return Upstream(name=name, kind="samsara", url="http://localhost/", signing="none", **options)
+    bounds = {"max_events": 1_000, "max_batch_bytes": 1 << 20}
+    return Upstream(
+        name=name, kind="samsara", url="http://localhost/", signing="none", **{**bounds, **options}
+    )
 
 
 def traintracks(name: str = "traintracks", **options) -> Upstream:
