@@ -111,12 +111,16 @@ class Outcome:
         settled: for files, the marker up to which the lane's files are good.
         server_time_offset: seconds to add to our wall clock for the upstream's, None
             where it did not say.
+        sent_bytes: of the body, after any compression, that went out on the link.
+        seconds: from the request's first byte to the answer's last, None where none came.
     """
 
     verdict: Verdict
     wrote_body: bool
     settled: str | None = None
     server_time_offset: float | None = None
+    sent_bytes: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
