@@ -6,12 +6,12 @@ import pytest
 import trio
 from fakes.certificates import make_certificate
 from fakes.forwarding import make_batch, make_body, sending
-from fakes.upstream import Upstream
+from fakes.upstream import Upstream as FakeUpstream
 
-from collector.config.model import Timeouts
+from collector.config.model import Timeouts, Upstream
 from collector.core.verdict import Blocked, Delivered, Retry
 from collector.errors import UpstreamError
-from collector.forwarder.trust import tls_context
+from collector.forwarder.trust import Trust, pin_of
 
 
 async def attempt(url, **options):
@@ -21,7 +21,7 @@ async def attempt(url, **options):
 
 async def test_a_self_signed_certificate_blocks_the_upstream_and_nothing_is_sent(tmp_path):
     _, tls = make_certificate(tmp_path)
-    with Upstream(tls=tls) as fake:
+    with FakeUpstream(tls=tls) as fake:
         outcome = await attempt(fake.url)
     assert isinstance(outcome.verdict, Blocked)
     assert outcome.verdict.whole_upstream
@@ -32,7 +32,7 @@ async def test_a_self_signed_certificate_blocks_the_upstream_and_nothing_is_sent
 
 async def test_a_certificate_of_the_ca_file_is_trusted(tmp_path):
     certificate, tls = make_certificate(tmp_path)
-    with Upstream(tls=tls) as fake:
+    with FakeUpstream(tls=tls) as fake:
         outcome = await attempt(fake.url, ca_file=str(certificate))
     assert outcome.verdict == Delivered()
     assert fake.received[0].url == fake.url
@@ -40,7 +40,7 @@ async def test_a_certificate_of_the_ca_file_is_trusted(tmp_path):
 
 async def test_a_certificate_of_another_name_blocks_the_upstream(tmp_path):
     certificate, tls = make_certificate(tmp_path, name="elsewhere.example")
-    with Upstream(tls=tls) as fake:
+    with FakeUpstream(tls=tls) as fake:
         outcome = await attempt(fake.url, ca_file=str(certificate))
     assert isinstance(outcome.verdict, Blocked)
     assert outcome.verdict.whole_upstream
@@ -75,10 +75,15 @@ async def test_a_handshake_that_comes_to_no_end_is_a_failed_connection(server):
     assert not outcome.wrote_body
 
 
+def trust(**options):
+    options = {"name": "samsara", "kind": "samsara", "url": "https://localhost/", "signing": "none", **options}
+    return Trust(Upstream(**options), {}, proxy=None)
+
+
 def test_the_system_is_trusted_with_or_without_a_ca_file(tmp_path):
     certificate, _ = make_certificate(tmp_path)
-    alone = tls_context(upstream="samsara", ca_file=None)
-    beside = tls_context(upstream="samsara", ca_file=str(certificate))
+    alone = trust().contexts().upstream
+    beside = trust(ca_file=str(certificate)).contexts().upstream
     assert beside.cert_store_stats()["x509"] == alone.cert_store_stats()["x509"] + 1
     assert alone.check_hostname
 
@@ -91,4 +96,4 @@ def test_a_ca_file_that_cannot_be_used_says_why(tmp_path, content, told):
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(UpstreamError, match=told):
-        tls_context(upstream="samsara", ca_file=str(file))
+        trust(ca_file=str(file))
