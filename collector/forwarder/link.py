@@ -153,7 +153,7 @@ class Link:
         )
         limit = self._allowance(len(content))
         try:
-            async with self._connected(contexts) as line:
+            async with self._connected(contexts, progress) as line:
                 with trio.fail_after(limit):
                     return await self._exchange(line.client, request)
         except trio.TooSlowError:
@@ -168,7 +168,7 @@ class Link:
         return self._upstream.timeouts.total + size / rate
 
     @asynccontextmanager
-    async def _connected(self, contexts: Contexts) -> AsyncGenerator[_Line]:
+    async def _connected(self, contexts: Contexts, progress: Progress) -> AsyncGenerator[_Line]:
         line = self._line
         if line is None or line.contexts is not contexts:
             stale, line = line, self._open(contexts)
@@ -180,9 +180,9 @@ class Link:
         try:
             yield line
             sound = True
-        except (httpx.LocalProtocolError, httpx.RemoteProtocolError):
-            # Whatever the two do not agree on in HTTP/2, they may in HTTP/1.1; for one line.
-            self._http2 = self._upstream.http2 and not line.http2
+        except httpx.HTTPError as error:
+            if line.http2 and _misunderstood(error, progress):
+                self._http2 = False  # for one line
             raise
         finally:
             line.users -= 1
@@ -301,7 +301,7 @@ class _Line:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body in pieces, at the upstream's pace; no generator, since one that is left halfway needs closing."""
+    """A body in pieces, at the upstream's pace. No generator: one that is left halfway needs closing."""
 
     def __init__(self, content: bytes, pace: Pace, progress: Progress) -> None:
         self._content = content
@@ -324,6 +324,17 @@ class _Body(httpx.AsyncByteStream):
         await self._pace.spend(len(piece))
         progress.sent_bytes += len(piece)
         return piece
+
+
+def _misunderstood(error: httpx.HTTPError, progress: Progress) -> bool:
+    """Whether HTTP/1.1 may fare better where HTTP/2 failed.
+
+    httpcore does not hear an answer that comes before the body was sent, as 413 does: it waits for leave to
+    send the rest.
+    """
+    if isinstance(error, httpx.ReadTimeout):
+        return not progress.ended
+    return isinstance(error, httpx.ProtocolError)
 
 
 def _proxy_url(proxy: str) -> httpx.URL:
