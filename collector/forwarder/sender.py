@@ -26,7 +26,9 @@ from collector.core.verdict import (
     policy_for,
 )
 from collector.errors import SecretError, UpstreamError
-from collector.forwarder.link import Link, LinkFailure, Progress
+from collector.forwarder.link.body import Progress
+from collector.forwarder.link.connections import Link
+from collector.forwarder.link.failures import LinkFailure
 from collector.forwarder.pace import Pace
 from collector.forwarder.proxy import proxy_for
 from collector.forwarder.request import RequestMaker

@@ -19,7 +19,7 @@ from collector import __version__
 from collector.config.model import Product, Timeouts, Upstream
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split
 from collector.errors import UpstreamError
-from collector.forwarder.link import MAX_ANSWER_BYTES
+from collector.forwarder.link.connections import MAX_ANSWER_BYTES
 from collector.forwarder.pace import MAX_PIECE
 from collector.forwarder.sender import HttpSender
 

@@ -165,6 +165,26 @@ async def test_a_handshake_that_comes_to_no_end_is_a_failed_connection(server):
     assert not outcome.wrote_body
 
 
+async def test_an_attempt_that_is_given_up_within_the_handshake_leaves_no_connection_open():
+    begun, ended = trio.Event(), trio.Event()
+
+    async def server(stream):
+        while await stream.receive_some():
+            begun.set()
+        ended.set()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, server, 0, host="127.0.0.1"))
+        url = f"https://localhost:{listener.socket.getsockname()[1]}/"
+        async with sending(url=url) as sender, trio.open_nursery() as attempts:
+            attempts.start_soon(sender.attempt, make_batch(), make_body())
+            await begun.wait()
+            attempts.cancel_scope.cancel()
+        with trio.fail_after(60):
+            await ended.wait()
+        nursery.cancel_scope.cancel()
+
+
 def trust(**options):
     options = {
         "name": "samsara",

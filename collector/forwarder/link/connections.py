@@ -1,6 +1,6 @@
 """The link to one upstream: connections, and one request over them.
 
-This is the one module that imports httpx. Whatever the network does here becomes a `LinkFailure`.
+Whatever the network does here becomes a `LinkFailure`.
 It keeps no cookies and follows no redirects, so an answer always speaks of the url that is configured.
 
 Connections belong to a line. A request that fails ends its line: what stands idle may be as dead as the
@@ -12,26 +12,24 @@ from __future__ import annotations
 
 import base64
 import logging
-import ssl
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import httpx
-import structlog
 import trio
 
-from collector.core.reply import Reply, excerpt
+from collector.core.reply import Reply
 from collector.core.verdict import Failure
 from collector.errors import UpstreamError
-from collector.forwarder.trust import tls_failure
+from collector.forwarder.link.body import Body
+from collector.forwarder.link.failures import LinkFailure, failure_of, is_misunderstood
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
 
     from collector.config.model import Upstream
+    from collector.forwarder.link.body import Progress
     from collector.forwarder.pace import Pace
     from collector.forwarder.trust import Contexts
 
@@ -56,35 +54,6 @@ MIN_HIDDEN = 6
 # httpx logs each request's URL at INFO, httpcore all headers at DEBUG; both may hold secrets.
 for _name in ("httpx", "httpcore", "hpack"):
     logging.getLogger(_name).setLevel(logging.WARNING)
-
-
-class LinkFailure(Exception):
-    """No whole answer came.
-
-    Attributes:
-        failure: what happened.
-        detail: more about it, on one line, without any secret.
-    """
-
-    def __init__(self, failure: Failure, detail: str) -> None:
-        super().__init__(f"{failure.value}: {detail}")
-        self.failure = failure
-        self.detail = detail
-
-
-@dataclass(slots=True)
-class Progress:
-    """How far a request has come.
-
-    Attributes:
-        begun: when the first byte of its body was asked for, in seconds of trio's clock.
-        sent_bytes: of its body.
-        ended: whether that was all of it.
-    """
-
-    begun: float | None = None
-    sent_bytes: int = 0
-    ended: bool = False
 
 
 class Link:
@@ -148,8 +117,13 @@ class Link:
         Raises:
             LinkFailure: no whole answer came.
         """
+        connecting = _Connecting()
         request = httpx.Request(
-            "POST", self._url, headers=headers, stream=_Body(content, self._pace, progress)
+            "POST",
+            self._url,
+            headers=headers,
+            stream=Body(content, self._pace, progress),
+            extensions={"trace": connecting.heed},
         )
         limit = self._allowance(len(content))
         try:
@@ -160,7 +134,11 @@ class Link:
             detail = f"no whole answer within {round(limit, 1):g} s"
             raise LinkFailure(Failure.TIMEOUT, detail) from None
         except Exception as error:  # noqa: BLE001 -- whatever it is, no answer came
-            raise LinkFailure(*self._failure(error, begun=progress.begun is not None)) from None
+            begun = progress.begun is not None
+            raise failure_of(error, begun=begun, blanked=self._blanked, wall=self._wall) from None
+        finally:
+            with trio.move_on_after(CLOSING_SECONDS, shield=True):
+                await connecting.abandon()
 
     def _allowance(self, size: int) -> float:
         """Seconds for a request whose body has so many bytes."""
@@ -181,13 +159,14 @@ class Link:
             yield line
             sound = True
         except httpx.HTTPError as error:
-            if line.http2 and _misunderstood(error, progress):
+            if line.http2 and is_misunderstood(error, progress):
                 self._http2 = False  # for one line
             raise
         finally:
             line.users -= 1
             if not sound or line.retired:
-                await self._retire(line)
+                with trio.move_on_after(CLOSING_SECONDS, shield=True):
+                    await self._retire(line)
 
     async def _retire(self, line: _Line) -> None:
         """Use a line no more; it is closed once nobody does."""
@@ -195,8 +174,7 @@ class Link:
         if self._line is line:
             self._line = None
         if not line.users:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_SECONDS):
-                await line.client.aclose()
+            await line.client.aclose()
 
     def _open(self, contexts: Contexts) -> _Line:
         limits = self._upstream.timeouts
@@ -231,7 +209,7 @@ class Link:
             if len(answer) <= MAX_ANSWER_BYTES:
                 raise
         finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + CLOSING_SECONDS):
+            with trio.move_on_after(CLOSING_SECONDS, shield=True):
                 await response.aclose()
         return Reply(
             status=response.status_code,
@@ -246,42 +224,6 @@ class Link:
         for secret in self._hidden:
             text = text.replace(secret, b"***")
         return text
-
-    def _failure(self, error: Exception, *, begun: bool) -> tuple[Failure, str]:
-        """What kind of failure an error of httpx is, and how to tell it."""
-        match error:
-            case httpx.PoolTimeout():
-                return Failure.BUSY, ""
-            case httpx.TimeoutException():
-                waited = {"ConnectTimeout": "connecting", "WriteTimeout": "sending"}
-                during = waited.get(type(error).__name__, "waiting for the answer")
-                return Failure.TIMEOUT, f"while {during}"
-            case httpx.ProxyError():
-                answer = excerpt(self._blanked(str(error).encode()))
-                refused = answer[:1] in {"3", "4"} or answer.startswith(("511", "Invalid username"))
-                return Failure.PROXY_REFUSED if refused else Failure.PROXY, answer
-            case httpx.NetworkError() | httpx.RemoteProtocolError() | OSError():
-                return self._broken(error, begun=begun)
-            case httpx.LocalProtocolError() if begun:
-                # HTTP/2: a stream that the upstream ended, while its batch was still being sent.
-                return Failure.BROKEN, "the upstream stopped reading"
-            case _:
-                if not isinstance(error, httpx.HTTPError):
-                    structlog.get_logger().error("attempt_failed", exc_info=error)
-                # Such texts may repeat a header's value.
-                return Failure.LOCAL, type(error).__name__
-
-    def _broken(self, error: Exception, *, begun: bool) -> tuple[Failure, str]:
-        told = ""
-        for cause in _causes(error):
-            # An end of file within TLS is a broken connection like any other.
-            if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-                today = datetime.fromtimestamp(self._wall(), UTC).strftime("%Y-%m-%d")
-                return Failure.TLS, tls_failure(cause, today=today)
-            if isinstance(cause, OSError):
-                told = cause.strerror or told
-        detail = excerpt(self._blanked((told or str(error) or type(error).__name__).encode()))
-        return Failure.BROKEN if begun else Failure.CONNECT, detail
 
 
 class _Line:
@@ -300,41 +242,30 @@ class _Line:
         self.retired = False
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body in pieces, at the upstream's pace. No generator: one that is left halfway needs closing."""
+class _Connecting:
+    """Closes a connection whose TLS handshake was abandoned: httpcore leaves it to the garbage collector."""
 
-    def __init__(self, content: bytes, pace: Pace, progress: Progress) -> None:
-        self._content = content
-        self._pace = pace
-        self._progress = progress
+    def __init__(self) -> None:
+        self._raw: _Closes | None = None
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        progress = self._progress
-        progress.sent_bytes, progress.ended = 0, False
-        if progress.begun is None:
-            progress.begun = trio.current_time()
-        return self
+    async def heed(self, event: str, info: Mapping[str, object]) -> None:
+        """Be told of what httpcore does; its `trace` extension."""
+        if event.endswith(".connect_tcp.complete"):
+            stream = info.get("return_value")
+            self._raw = stream if isinstance(stream, _Closes) else None
+        elif event.endswith((".start_tls.complete", ".send_request_headers.started")):
+            self._raw = None
 
-    async def __anext__(self) -> bytes:
-        progress = self._progress
-        piece = self._content[progress.sent_bytes : progress.sent_bytes + self._pace.piece]
-        if not piece:
-            progress.ended = True
-            raise StopAsyncIteration
-        await self._pace.spend(len(piece))
-        progress.sent_bytes += len(piece)
-        return piece
+    async def abandon(self) -> None:
+        """Close what was not handed on."""
+        if self._raw is not None:
+            await self._raw.aclose()
 
 
-def _misunderstood(error: httpx.HTTPError, progress: Progress) -> bool:
-    """Whether HTTP/1.1 may fare better where HTTP/2 failed.
-
-    httpcore does not hear an answer that comes before the body was sent, as 413 does: it waits for leave to
-    send the rest.
-    """
-    if isinstance(error, httpx.ReadTimeout):
-        return not progress.ended
-    return isinstance(error, httpx.ProtocolError)
+@runtime_checkable
+class _Closes(Protocol):
+    async def aclose(self) -> None:
+        """Close."""
 
 
 def _proxy_url(proxy: str) -> httpx.URL:
@@ -353,16 +284,3 @@ def _secrets_of(*urls: httpx.URL | None) -> Iterator[bytes]:
             yield base64.b64encode(f"{url.username}:{url.password}".encode())
             yield from (text.encode() for text in (url.userinfo.decode(), url.password) if text)
         yield from (value.encode() for value in url.params.values() if len(value) >= MIN_HIDDEN)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that led to it, the first cause last but the members of groups."""
-    while True:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for member in error.exceptions:
-                yield from _causes(member)
-        cause = error.__cause__ or error.__context__
-        if cause is None:
-            return
-        error = cause
