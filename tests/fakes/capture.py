@@ -43,8 +43,13 @@ class Capture(Upstream):
     names = True
 
     def judge(self, request: Received, behaviour: Behaviour) -> tuple[int, bytes]:
-        """As the receiver does, once neither size nor poison stands against it."""
-        if behaviour.status is None and not behaviour.unread:
+        """As the receiver does, once neither size nor poison stands against it.
+
+        What it is told to answer it answers, and takes nothing: a portal does not either.
+        """
+        if behaviour.status is not None:
+            return self._refused(request, behaviour.status, behaviour.body)
+        if not behaviour.unread:
             if self.largest is not None and len(request.content) > self.largest:
                 return self._refused(request, 413, b"")
             said = ["bad" if self.is_poison(json.loads(event)) else "OK" for event in request.events]

@@ -80,6 +80,7 @@ class Upstream:
             that are not Traintracks' must be signed.
         products: secrets by product key; with any, requests with another key are refused.
         tls: makes it https.
+        host: the address to bind; without it that of loopback, which is asked for as localhost.
         port: 0 for a free one.
         listening: whether connections are taken from the start; refused until `listen` otherwise.
     """
@@ -90,6 +91,7 @@ class Upstream:
         keys: dict[str, bytes | Ed25519PublicKey] | None = None,
         products: dict[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
+        host: str | None = None,
         port: int = 0,
         listening: bool = True,
     ) -> None:
@@ -100,9 +102,9 @@ class Upstream:
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self._script: list[Behaviour] = []
-        self._server = _Server(("127.0.0.1", port), self)
+        self._server = _Server((host or "127.0.0.1", port), self)
         self.port: int = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}/v1/events"
+        self.url = f"{'https' if tls else 'http'}://{host or 'localhost'}:{self.port}/v1/events"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._listening = listening
 
