@@ -11,7 +11,7 @@ import subprocess
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -116,7 +116,7 @@ class NameServer(threading.Thread):
         self._socket.settimeout(0.1)
         self._closing = threading.Event()
 
-    def __enter__(self) -> NameServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
