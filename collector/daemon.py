@@ -233,7 +233,7 @@ def _sender(
     if upstream.kind == "file":
         directory = upstream.directory or str(Path(config.state_dir) / "events")
         return FileSender(directory, upstream.max_file_bytes, upstream.max_files)
-    from collector.forwarder.sender import HttpSender  # noqa: PLC0415 -- 15 MiB, for those who need HTTP
+    from collector.forwarder.sender import HttpSender  # noqa: PLC0415 -- 5 MiB, for those who need HTTP
 
     return HttpSender(
         upstream,

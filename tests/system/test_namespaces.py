@@ -82,6 +82,7 @@ def test_a_route_that_goes_away_and_comes_back_loses_nothing(machines, running):
     daemon, _, upstream = running
     post(daemon, 0)
     daemon.forwarded()
+    upstream._server.hang_up()  # what is kept alive is noticed to be dead only by its time-out
     machines.route("del")
     try:
         post(daemon, 1)
