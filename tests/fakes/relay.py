@@ -21,7 +21,7 @@ from collector.demo.book import Book, Received
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable
 
-PIECE = 16 * 1024
+PIECE = 64 * 1024
 WINDOW = 8
 """Pieces that are under way in one direction of one connection at most, beyond those that fit the delay."""
 
