@@ -41,11 +41,11 @@ async def linked(directory, *, relay_options=None, **options):
         yield here, relay, upstream
 
 
-async def drained(here):
+async def drained(here, *, every=1.0):
     """Wait until nothing is pending; how long that took."""
     start = trio.current_time()
     while "pending" in (ledger := await here.ledger()):
-        await trio.sleep(0.1)
+        await trio.sleep(every)
         assert trio.current_time() - start < DAY
     assert balanced(ledger)
     return trio.current_time() - start
@@ -140,7 +140,7 @@ async def test_a_long_and_narrow_link_is_used_to_four_fifths(tmp_path, link_cloc
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(stalling)
-            took = await drained(here)
+            took = await drained(here, every=0.2)
         allowed = relay.passed / relay.rate
         share = allowed / (took - 1 - relay.stalled)
         print(f"{relay.passed} bytes in {took:.1f} s: {share:.0%} of what the link allows")  # noqa: T201
