@@ -154,12 +154,14 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     names = {
         text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV"))
+        if name.startswith(PREFIX) and name.endswith(("SECRET_ENV", "__KEY_ENV"))
     }
     for array in (tree.get("product"), tree.get("upstream")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):
-                names.update(str(table.get(key)) for key in ("secret_env", "key_env"))
+                following = table.get("next")
+                for keys in (table, following if isinstance(following, dict) else {}):
+                    names.update(str(keys.get(key)) for key in ("secret_env", "key_env", "next_secret_env"))
     return names
 
 
