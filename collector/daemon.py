@@ -18,12 +18,15 @@ import structlog
 import trio
 
 from collector import __version__
-from collector.admin.status import StatusSource
+from collector.admin.access import TOKEN_FILE, kept_token
+from collector.admin.metrics import Sources
+from collector.admin.status import StatusSource, unready
 from collector.errors import SpoolUnavailable, WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
-from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.fronts import Front, Operator, Shared, Takers, admin_front, client_front
+from collector.host import logs
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
@@ -143,11 +146,31 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             products=products,
             now_ms=clocks.wall_ms,
         )
+
+        def why_not_ready() -> str:
+            return unready(spool, forwarder)
+
+        token = _admin_token(config, environ)
+        operator = Operator(
+            source=source,
+            metrics=Sources(
+                spool=spool,
+                forwarder=forwarder,
+                listeners=lambda: [front.counted() for front in fronts],
+                labels=dict,
+                ready=lambda: not why_not_ready(),
+                log_lines=logs.lines,
+                now_ms=clocks.wall_ms,
+                more=list,
+            ),
+            why_not_ready=why_not_ready,
+            tokens=lambda: token,
+        )
         for listener in config.listener:
             fronts.append(client_front(listener, shared))
             stack.callback(fronts[-1].close)
         for address in config.admin.bind:
-            fronts.append(admin_front(address, source, shared))
+            fronts.append(admin_front(address, operator, shared))
             stack.callback(fronts[-1].close)
 
         def hurry() -> None:
@@ -222,6 +245,15 @@ def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[S
         ),
     )
     return open_spool(options, times, machine=this_machine(), device=config.device)
+
+
+def _admin_token(config: Config, environ: Mapping[str, str]) -> tuple[bytes, ...]:
+    """The token that admin listeners on TCP ask for; none where there is no such listener."""
+    if all(address.startswith("unix:") for address in config.admin.bind):
+        return ()
+    if config.admin.token is not None:
+        return (config.admin.token.read(environ),)
+    return (kept_token(Path(config.state_dir) / TOKEN_FILE, environ),)
 
 
 def _sender(

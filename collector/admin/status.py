@@ -9,7 +9,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer, error_answer
-from collector.spool.overview import IntakeRow, LaneView, LedgerRow, overview
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, lane_views, overview
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collector.forwarder.forwarder import Forwarder
     from collector.listener.routes import Request
     from collector.spool.spool import Spool
+
+
+UNSAVED = (("Cache-Control", "no-store"),)
 
 
 class ListenerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -162,7 +165,7 @@ def status_endpoint(source: StatusSource) -> Asynchronous:
     """`GET /v1/status`."""
 
     async def answer() -> Answer:
-        return Answer(200, msgspec.json.encode(await source.status()))
+        return Answer(200, msgspec.json.encode(await source.status()), headers=UNSAVED)
 
     return Asynchronous(answer)
 
@@ -176,12 +179,32 @@ def live_endpoint() -> Asynchronous:
     return Asynchronous(answer)
 
 
-def ready_endpoint(spool: Spool) -> Asynchronous:
-    """`GET /readyz`: commits succeed."""
+def unready(spool: Spool, forwarder: Forwarder) -> str:
+    """Why the daemon is not ready; empty where commits succeed and lanes make progress.
+
+    An upstream that is down or refuses keeps nobody from handing over events: that is no reason.
+    """
+    if not spool.healthy:
+        return "the spool cannot commit"
+    stuck = forwarder.stuck()
+    return "; ".join(f"lane {name}: {reason}" for name, reason in stuck.items())
+
+
+def ready_endpoint(why_not: Callable[[], str]) -> Asynchronous:
+    """`GET /readyz`: 503 with the reason where there is one."""
 
     async def answer() -> Answer:
-        if spool.healthy:
-            return Answer(200, b'{"status":"OK"}')
-        return Answer(503, b'{"status":"ERROR","message":"the spool cannot commit"}')
+        reason = why_not()
+        return error_answer(503, reason) if reason else Answer(200, b'{"status":"OK"}')
+
+    return Asynchronous(answer)
+
+
+def lanes_endpoint(spool: Spool) -> Asynchronous:
+    """`GET /v1/lanes`."""
+
+    async def answer() -> Answer:
+        lanes = await spool.read(lane_views)
+        return Answer(200, msgspec.json.encode({"lanes": lanes}), headers=UNSAVED)
 
     return Asynchronous(answer)

@@ -154,8 +154,11 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     names = {
         text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV"))
+        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV", "__TOKEN_ENV"))
     }
+    admin = tree.get("admin")
+    if isinstance(admin, dict):
+        names.add(str(admin.get("token_env")))
     for array in (tree.get("product"), tree.get("upstream")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):

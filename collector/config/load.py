@@ -11,7 +11,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from collector.config import paths
-from collector.config.checks import SecretCheck, check_listeners, check_products
+from collector.config.checks import SecretCheck, check_admin, check_listeners, check_products
 from collector.config.convert import Converter
 from collector.config.environment import Variables
 from collector.config.findings import Findings
@@ -63,6 +63,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
     config = _with_directories(config)
     secrets = SecretCheck(findings, environ, read=read_secrets)
     check_listeners(config, findings)
+    check_admin(config, findings, secrets)
     check_products(config, findings, secrets)
     check_upstreams(config, findings, secrets)
     if findings.problems:

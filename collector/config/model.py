@@ -93,10 +93,22 @@ class Admin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bind: UNIX sockets (mode 0600) and loopback ports; without it one UNIX socket
             beside the first listener's default.
         exclusive: whether `PUT /v1/api-status` is taken here alone.
+        token_file: file that holds the token which loopback ports ask for; without any of these
+            one is made, and kept as `admin.token` in the state directory.
+        token_env: environment variable that holds it.
+        token_credential: name of it in `$CREDENTIALS_DIRECTORY`.
     """
 
     bind: tuple[str, ...] = ()
     exclusive: bool = False
+    token_file: SecretPath | None = None
+    token_env: VariableName | None = None
+    token_credential: CredentialName | None = None
+
+    @property
+    def token(self) -> Secret | None:
+        """Where the token is; None where it is one of the daemon's own making."""
+        return first_named(self.token_file, self.token_env, self.token_credential)
 
     @property
     def addresses(self) -> tuple[Address, ...]:

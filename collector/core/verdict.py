@@ -111,12 +111,14 @@ class Outcome:
         settled: for files, the marker up to which the lane's files are good.
         server_time_offset: seconds to add to our wall clock for the upstream's, None
             where it did not say.
+        wire_bytes: of the body as it was to be sent, None where that is as it was rendered.
     """
 
     verdict: Verdict
     wrote_body: bool
     settled: str | None = None
     server_time_offset: float | None = None
+    wire_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

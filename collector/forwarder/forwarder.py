@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from collector.config.model import Upstream
     from collector.forwarder.surroundings import Sender
+    from collector.forwarder.tally import Tally
     from collector.spool.read import Lane
     from collector.spool.spool import Spool
 
@@ -74,6 +75,15 @@ class Forwarder:
     def breaker(self, upstream: str) -> Breaker:
         """The breaker of a configured upstream."""
         return self._around[upstream].breaker
+
+    def stuck(self) -> dict[str, str]:
+        """The lanes that make no progress though their upstream is not to blame, and why, by name."""
+        found = ((task.name, task.stuck) for _, task in self._tasks.values())
+        return {name: reason for name, reason in found if reason}
+
+    def tallies(self) -> dict[str, Tally]:
+        """What the attempts came to, by upstream."""
+        return {name: around.tally for name, around in self._around.items()}
 
     def hurry(self, upstream: str | None = None) -> None:
         """Have every waiting lane try at once, of one upstream or of all."""

@@ -30,10 +30,15 @@ if TYPE_CHECKING:
     from collector.spool.read import Lane
 
 
+STUCK_SECONDS = 60.0
+"""What a step may take beyond its attempt's own time-out: the spool is read and written in it."""
+
+
 class LaneTask:
     """Forwards one lane until it is stopped."""
 
     def __init__(self, lane: int, name: str, around: Surroundings) -> None:
+        self.name = name
         self._lane = lane
         self._around = around
         self._standing = Standing(lane, name, around)
@@ -42,6 +47,8 @@ class LaneTask:
         self._running = trio.CancelScope()
         self._napping = trio.CancelScope()
         self._at_work = False
+        self._began = 0.0
+        self._halted = False
         self._stopping = trio.Event()
         sender = around.sender
         self._unopened = sender if isinstance(sender, OpensLanes) else None
@@ -54,6 +61,16 @@ class LaneTask:
         """Wait no longer for the next attempt, nor after the one that is under way."""
         self._standing.hurried = True
         self._napping.cancel()
+
+    @property
+    def stuck(self) -> str:
+        """Why it makes no progress, through no fault of its upstream; empty where it does, or waits."""
+        if self._halted:
+            return "stopped by a defect, or by what the spool says"
+        busy = trio.current_time() - self._began
+        if self._at_work and busy > self._around.upstream.timeouts.total + STUCK_SECONDS:
+            return f"at work on one batch for {busy:.0f} s"
+        return ""
 
     def stop(self) -> None:
         """Begin no further attempt; one under way goes on, and is settled."""
@@ -77,9 +94,12 @@ class LaneTask:
 
     async def _guarded(self, step: Callable[[], Awaitable[float | None]]) -> float | None:
         try:
-            return await step()
+            wait = await step()
         except Exception as error:  # noqa: BLE001 (a defect met in one lane must not end the others)
+            self._halted = True
             return await self._standing.halt(error)
+        self._halted = False
+        return wait
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, unless hurried."""
@@ -104,6 +124,7 @@ class LaneTask:
         """
         async with self._around.breaker.passage() as probe:
             self._at_work = True
+            self._began = trio.current_time()
             self._standing.hurried = False
             try:
                 with self._around.spool.flight(self._lane):
@@ -140,7 +161,14 @@ class LaneTask:
         if self._stopping.is_set():
             return 0.0
         if outcome is None:
+            began = trio.current_time()
             outcome = await self._around.sender.attempt(task.batch, task.body)
+            self._around.tally.attempted(
+                outcome,
+                events=task.batch.events,
+                body_bytes=len(task.body),
+                seconds=trio.current_time() - began,
+            )
             if outcome.server_time_offset is not None:
                 self._around.chances.heard(outcome.server_time_offset)
         return await self._settling.settle(task, outcome, probe=probe)

@@ -147,9 +147,10 @@ class HttpSender:
                 reply = await self._exchange(request)
         except trio.TooSlowError:
             verdict = judge_failure(Failure.TIMEOUT, f"no whole answer within {total:g} s")
-            return Outcome(verdict, wrote_body=stream.begun)
+            return Outcome(verdict, wrote_body=stream.begun, wire_bytes=stream.size)
         except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
-            return Outcome(judge_failure(*_failure(error, begun=stream.begun)), wrote_body=stream.begun)
+            verdict = judge_failure(*_failure(error, begun=stream.begun))
+            return Outcome(verdict, wrote_body=stream.begun, wire_bytes=stream.size)
         wall = self._wall()
         now_ms = int(self._by_upstream(wall) * 1000)
         verdict = judge(reply, policy=self._policy, events=batch.events, now_ms=now_ms)
@@ -161,7 +162,7 @@ class HttpSender:
         if date is not None and not (isinstance(verdict, Blocked) and verdict.whole_upstream):
             self._base = date - self._ticks()
             offset = date - wall
-        return Outcome(verdict, wrote_body=stream.begun, server_time_offset=offset)
+        return Outcome(verdict, wrote_body=stream.begun, server_time_offset=offset, wire_bytes=stream.size)
 
     def _by_upstream(self, wall: float) -> float:
         """The time now by the upstream's clock, where it has told, else `wall`; seconds since 1970."""
@@ -201,6 +202,11 @@ class _Body(httpx.AsyncByteStream):
         self._offset = 0
         self.begun = False
         self.ended = False
+
+    @property
+    def size(self) -> int | None:
+        """Bytes of it; None while there is none."""
+        return len(self.content) or None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         self._offset = 0

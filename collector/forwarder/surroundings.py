@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from collector.forwarder.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,6 +69,7 @@ class Surroundings:
     breaker: Breaker
     spool: Spool
     chances: Chances
+    tally: Tally = field(default_factory=Tally)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

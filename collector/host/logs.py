@@ -48,6 +48,21 @@ def to_journal(environ: Mapping[str, str]) -> bool:
     return False
 
 
+_lines: dict[str, int] = {}
+
+
+def lines() -> Mapping[str, int]:
+    """Lines that were told so far, by level."""
+    return dict(_lines)
+
+
+def _count(
+    _logger: WrappedLogger, method: str, event: MutableMapping[str, object]
+) -> MutableMapping[str, object]:
+    _lines[method] = _lines.get(method, 0) + 1
+    return event
+
+
 def set_up(level: str, form: Literal["logfmt", "json"], environ: Mapping[str, str]) -> None:
     """Set up logging for the process."""
     journal = to_journal(environ)
@@ -60,6 +75,7 @@ def set_up(level: str, form: Literal["logfmt", "json"], environ: Mapping[str, st
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
+            _count,
             structlog.processors.format_exc_info,
             redact,
             # journald stamps lines itself.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,8 @@ class Committed:
         crowding: who is not admitted now.
         used: bytes that the spool takes now.
         healthy: whether the disk can be relied upon.
+        requests: how many it held.
+        seconds: what the transaction took, and the COMMIT at its end alone.
     """
 
     grown: Collection[tuple[str, str]] = ()
@@ -40,6 +43,8 @@ class Committed:
     crowding: admission.Crowding = admission.EMPTY
     used: int = 0
     healthy: bool = True
+    requests: int = 0
+    seconds: tuple[float, float] = (0.0, 0.0)
 
 
 class Observer(Protocol):
@@ -86,6 +91,7 @@ class Committer:
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
         incoming = _body_bytes(group)
+        began = time.perf_counter()
         try:
             if self._makes_room and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
@@ -95,6 +101,7 @@ class Committer:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
             return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
+        result.seconds = time.perf_counter() - began, self._database.sync_seconds
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
@@ -120,6 +127,7 @@ class Committer:
         if self._makes_room:
             self._make_room(connection, incoming, result.evicted)
             appends = self._fitting(appends)
+        result.requests = len(appends)
         if appends:
             result.grown = self._store.append(connection, [item.chunk for item in appends])
         for item in group:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from collector.core.histogram import COUNTS, LATENCY_SECONDS, Histogram
 from collector.spool.admission import Limits
 
 if TYPE_CHECKING:
@@ -68,12 +69,27 @@ class Counters:
         failed_commits: groups that the disk refused.
         ended: events that age or quota ended, by fate and lane name.
         letters_ended: dead letters that their bounds ended, by lane name.
+        commit_seconds: of each group, from its first insert to the end of its commit.
+        sync_seconds: of each group, the COMMIT alone: its log is written and synced, and now and then
+            checkpointed.
+        group_requests: the requests of each group that had any.
     """
 
     commits: int = 0
     failed_commits: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     letters_ended: dict[str, int] = field(default_factory=dict)
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
+    sync_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
+    group_requests: Histogram = field(default_factory=lambda: Histogram(COUNTS))
+
+    def count_commit(self, requests: int, seconds: float, sync_seconds: float) -> None:
+        """Count one commit, with its requests and what it took."""
+        self.commits += 1
+        self.commit_seconds.observe(seconds)
+        self.sync_seconds.observe(sync_seconds)
+        if requests:
+            self.group_requests.observe(requests)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""

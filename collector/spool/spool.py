@@ -221,7 +221,7 @@ class Spool:
         self.healthy = result.healthy
         self._crowding = result.crowding
         self._queued_bytes -= dequeued
-        self.counters.commits += 1
+        self.counters.count_commit(result.requests, *result.seconds)
         self.counters.add("evicted", result.evicted)
         if result.grown:
             self.on_growth(result.grown)
