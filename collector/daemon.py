@@ -26,7 +26,6 @@ from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
 from collector.fronts import Front, Operator, Shared, Takers, admin_front, client_front
-from collector.host import logs
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
@@ -44,20 +43,21 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from collector.config.model import Config, Upstream
+    from collector.host.logs import Log
     from collector.spool.identity import Epoch
 
 MAINTENANCE_SECONDS = 10.0
 """Between two rounds of expiry and of giving space back to the file system."""
 
 
-def run(config: Config, environ: Mapping[str, str]) -> None:
+def run(config: Config, environ: Mapping[str, str], log: Log) -> None:
     """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
 
     Raises:
         WaystationError: it could not start, or go on.
     """
     try:
-        trio.run(_run, config, environ, strict_exception_groups=True)
+        trio.run(_run, config, environ, log, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -95,13 +95,14 @@ def _nothing() -> None:
     """Hurry nobody."""
 
 
-async def _run(config: Config, environ: Mapping[str, str]) -> None:
+async def _run(config: Config, environ: Mapping[str, str], log: Log) -> None:
     stop = _Stop()
     async with trio.open_nursery() as background:
         await background.start(_watch, stop)
-        await _run_spool(config, environ, stop)
+        await _run_spool(config, environ, stop, log)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
+    log.flush(everything=True)
 
 
 async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
@@ -112,7 +113,7 @@ async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
     await watch(stop=stop.ask, hurry=hurry, task_status=task_status)
 
 
-async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) -> None:
+async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop, log: Log) -> None:
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
@@ -159,7 +160,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
                 listeners=lambda: [front.counted() for front in fronts],
                 labels=dict,
                 ready=lambda: not why_not_ready(),
-                log_lines=logs.lines,
+                log_lines=lambda: log.lines,
                 now_ms=clocks.wall_ms,
                 more=list,
             ),
@@ -180,7 +181,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         stop.hurry = hurry
         stack.callback(setattr, stop, "hurry", _nothing)
         async with trio.open_nursery() as upkeep:
-            upkeep.start_soon(_maintain, spool, products)
+            upkeep.start_soon(_maintain, spool, products, log)
             await _serve(config, Notifier(environ), forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
 
@@ -271,7 +272,7 @@ def _sender(
     )
 
 
-async def _maintain(spool: Spool, products: ProductSecrets) -> None:
+async def _maintain(spool: Spool, products: ProductSecrets, lines: Log) -> None:
     """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
     log = structlog.get_logger()
     told: dict[tuple[str, str], int] = {}
@@ -279,6 +280,7 @@ async def _maintain(spool: Spool, products: ProductSecrets) -> None:
     while True:
         await trio.sleep(MAINTENANCE_SECONDS)
         products.refresh()
+        lines.flush()
         try:
             await spool.maintain()
         except SpoolUnavailable as error:

@@ -1,8 +1,9 @@
 """The metrics: what each is called, what it counts, and by which labels.
 
-`docs/operations/metrics.md` is what `python -m collector.admin.families` prints; a test holds them equal. Names and units follow the
-conventions of Prometheus. Every label's values are bounded: by the configuration (upstreams,
-listeners), by this table (fates, verdicts, states), or by `MAX_LANES`.
+`docs/operations/metrics.md` is what `python -m collector.admin.families` prints; a test holds
+them equal. Names and units follow the conventions of Prometheus. Every label's values are
+bounded: by the configuration (upstreams, listeners), by this table (fates, verdicts, states), or by
+`MAX_LANES`.
 """
 
 from __future__ import annotations
@@ -214,10 +215,10 @@ Prometheus itself scrapes over TCP. Give the admin listener a loopback port, and
 
 `alerts.yml` beside this page has alert rules, `dashboard.json` a dashboard for Grafana.
 
-Counters start at 0 with the daemon. What `waystation_ledger_events` says is kept in the spool and goes on over
-restarts. Lanes beyond the first 100 by name are summed under `lane="others"`. The `[labels]` of the configuration are on
-every sample. Beside these there are the `process_` metrics of the Prometheus client (memory, CPU, descriptors;
-Linux only).
+Counters start at 0 with the daemon. What `waystation_ledger_events` says is kept in the spool and goes on
+over restarts. Lanes beyond the first 100 by name are summed under `lane="others"`. The `[labels]` of the
+configuration are on every sample. Beside these there are the `process_` metrics of the Prometheus client
+(memory, CPU, descriptors; Linux only).
 
 | metric | kind | labels | meaning |
 | --- | --- | --- | --- |

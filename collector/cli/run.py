@@ -31,5 +31,7 @@ def run(config_path: Path | None) -> None:
 
     environ = dict(os.environ)
     config = load(config_path, environ)
-    logs.set_up(config.log.level, config.log.format, environ)
-    daemon.run(config, environ)
+    log = logs.Log(journal=logs.to_journal(environ))
+    log.change(level=config.log.level, form=config.log.format)
+    log.install()
+    daemon.run(config, environ, log)
