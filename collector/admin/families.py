@@ -37,7 +37,9 @@ class Family:
         return f"{self.name}_total" if self.kind == "counter" else self.name
 
 
-INFO = Family("waystation_info", "gauge", "Always 1; which daemon this is.", ("version", "device", "epoch"))
+INFO = Family(
+    "waystation_info", "gauge", "Always 1; which daemon this is.", ("version", "device_id", "epoch")
+)
 HEALTHY = Family(
     "waystation_healthy", "gauge", "1 while commits succeed and no lane is kept from delivering."
 )

@@ -28,6 +28,13 @@ MIN_TOKEN_BYTES = 16
 """An admin token that can be guessed is none."""
 
 
+RESERVED_LABELS = frozenset(
+    {"device_id", "dialect", "epoch", "fate", "instance", "job", "lane", "le", "level", "listener", "reason"}
+    | {"result", "state", "status", "upstream", "verdict", "version", "time", "event", "repeated"}
+)
+"""The names that metrics and lines of the log have already."""
+
+
 class SecretCheck:
     """Looks whether secrets are there.
 
@@ -84,6 +91,13 @@ def check_admin(config: Config, findings: Findings, secrets: SecretCheck) -> Non
                 found=f"a token of {len(value)} bytes",
                 expected=f"at least {MIN_TOKEN_BYTES} bytes of chance (openssl rand -hex 32)",
             )
+
+
+def check_labels(config: Config, findings: Findings) -> None:
+    """Note labels whose names mean something else already."""
+    for name in config.labels:
+        if name in RESERVED_LABELS:
+            findings.add(("labels", name), found=shown(name), expected="a name that is not in use already")
 
 
 def _check_listener(listener: Listener, path: KeyPath, findings: Findings) -> None:

@@ -22,6 +22,8 @@ from collector.config.fields import (
     Duration,
     FileMode,
     FilePath,
+    LabelName,
+    LabelValue,
     ProductKey,
     SecretPath,
     Size,
@@ -197,6 +199,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         state_dir: directory of the spool; without it the platform's state directory.
         device: this device's id; without it one is made and kept.
         drain_timeout: how long a stopping daemon finishes what it has in hand.
+        labels: names and values of your own, such as a site: on each metric and line of the log, and
+            sent upstream as `Waystation-Labels`.
         listener: where apps hand over events.
         admin: where operators ask and steer.
         spool: the events on disk.
@@ -209,6 +213,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_dir: FilePath
     device: DeviceName | None = None
     drain_timeout: Annotated[Duration, Meta(ge=0, le=HOUR)] = 10.0
+    labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=10)] = {}
     listener: tuple[Listener, ...] = ()
     admin: Admin = Admin()
     spool: Spool = Spool()

@@ -22,6 +22,9 @@ Support/waystation/config.toml`), else `/etc/waystation/config.toml`. Without an
 the defaults below: listeners on `localhost:9000` and a UNIX socket, and one upstream of kind
 `file`.
 
+Files `conf.d/*.toml` beside that file are merged into it in the order of their names: tables key by
+key, arrays of tables (`[[upstream]]`) joined, and of any other key the last one counts.
+
 Unknown keys are refused. `waystation config check` lists everything that is wrong at once, each
 with file, line, key, what was found and what was expected; `waystation config show` prints what is
 in force, and `waystation config schema` a JSON Schema for editors.

@@ -67,6 +67,7 @@ class HttpSender:
         ticks: seconds of a clock that nobody can set.
         run: runs what blocks: reading keys, compressing, hashing.
         trust_env: whether proxies are taken from the environment.
+        labels: the operator's own, told the upstream.
 
     Raises:
         UpstreamError: the url, the ca_file or a proxy in the environment cannot be used.
@@ -82,6 +83,7 @@ class HttpSender:
         ticks: Callable[[], float] = trio.current_time,
         run: Runner = trio.to_thread.run_sync,
         trust_env: bool = True,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._upstream = upstream
         self._wall = wall
@@ -119,6 +121,7 @@ class HttpSender:
             host=self._url.netloc.decode("ascii"),
             products=products,
             environ=environ,
+            labels=labels,
         )
 
     async def aclose(self) -> None:

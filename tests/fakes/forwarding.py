@@ -23,7 +23,7 @@ async def inline(work):
 
 
 @asynccontextmanager
-async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=False, **options):
+async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=False, labels=None, **options):
     """A sender for an upstream with those options; kind samsara, unsigned and patient by default."""
     options = {
         "name": "samsara",
@@ -42,6 +42,7 @@ async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=F
         wall=wall,
         run=inline,
         trust_env=trust_env,
+        labels=labels,
     )
     try:
         yield sender
