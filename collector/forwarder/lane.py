@@ -10,6 +10,7 @@ the reason, and the lane tries again as it does for any other block.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -35,12 +36,18 @@ STUCK_SECONDS = 60.0
 
 
 class LaneTask:
-    """Forwards one lane until it is stopped."""
+    """Forwards one lane until it is stopped.
 
-    def __init__(self, lane: int, name: str, around: Surroundings) -> None:
+    Attributes:
+        around: what it shares with the other lanes of its upstream.
+        at_once: whether a wait that was left over from before does not count.
+    """
+
+    def __init__(self, lane: int, name: str, around: Surroundings, *, at_once: bool = False) -> None:
+        self.at_once = at_once
         self.name = name
         self._lane = lane
-        self._around = around
+        self.around = self._around = around
         self._standing = Standing(lane, name, around)
         self._settling = Settling(self._standing, around)
         self._grown = trio.Event()
@@ -72,16 +79,18 @@ class LaneTask:
             return f"at work on one batch for {busy:.0f} s"
         return ""
 
-    def stop(self) -> None:
-        """Begin no further attempt; one under way goes on, and is settled."""
+    def stop(self, *, within: float = math.inf) -> None:
+        """Begin no further attempt; one under way goes on, for `within` seconds, and is settled."""
         self._stopping.set()
+        self._running.deadline = min(self._running.deadline, trio.current_time() + within)
         if not self._at_work:
             self._running.cancel()
 
     async def run(self) -> None:
         """Forward until stopped or cancelled."""
         with self._running:
-            await self._nap(await self._guarded(self._remaining_backoff) or 0.0)
+            wait = await self._guarded(self._remaining_backoff) or 0.0
+            await self._nap(0.0 if self.at_once else wait)
             while not self._stopping.is_set():
                 self._grown = trio.Event()
                 wait = await self._guarded(self._turn)

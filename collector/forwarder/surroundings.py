@@ -23,6 +23,9 @@ class Sender(Protocol):
     async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
         """Send a batch once; failures are outcomes, not exceptions."""
 
+    async def aclose(self) -> None:
+        """Let go of what is idle; nothing is sent after it."""
+
 
 @runtime_checkable
 class OpensLanes(Protocol):
@@ -60,7 +63,7 @@ class Chances:
     heard: Callable[[float], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
     """What the lanes of one upstream share."""
 
