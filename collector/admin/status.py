@@ -42,6 +42,8 @@ class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         healthy: whether the last commit succeeded.
         failed_commits: since the start.
+        disk_full: whether nothing is accepted, since the disk has no room.
+        refused_requests: since the start, for want of room in the quota.
     """
 
     path: str
@@ -49,6 +51,8 @@ class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int
     healthy: bool
     failed_commits: int
+    disk_full: bool = False
+    refused_requests: int = 0
 
 
 class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +121,7 @@ class StatusSource:
         return Status(
             version=__version__,
             running=True,
-            healthy=spool.healthy and healthy_lanes(view.lanes),
+            healthy=spool.ready and healthy_lanes(view.lanes),
             device=spool.epoch.device,
             epoch=spool.epoch.name,
             uptime=round(self._uptime(), 3),
@@ -129,6 +133,8 @@ class StatusSource:
                 max_bytes=spool.options.max_bytes,
                 healthy=spool.healthy,
                 failed_commits=spool.counters.failed_commits,
+                disk_full=spool.disk_full,
+                refused_requests=sum(spool.counters.refused.values()),
             ),
             upstreams=[
                 UpstreamView(name=upstream.name, waiting=self._forwarder.breaker(upstream.name).reason)
@@ -184,6 +190,8 @@ def unready(spool: Spool, forwarder: Forwarder) -> str:
 
     An upstream that is down or refuses keeps nobody from handing over events: that is no reason.
     """
+    if spool.disk_full:
+        return "the disk is full"
     if not spool.healthy:
         return "the spool cannot commit"
     stuck = forwarder.stuck()

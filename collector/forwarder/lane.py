@@ -89,8 +89,8 @@ class LaneTask:
     async def run(self) -> None:
         """Forward until stopped or cancelled."""
         with self._running:
-            wait = await self._guarded(self._remaining_backoff) or 0.0
-            await self._nap(0.0 if self.at_once else wait)
+            left = await self._guarded(self._remaining_backoff) or 0.0
+            await self._nap(0.0 if self.at_once else left)
             while not self._stopping.is_set():
                 self._grown = trio.Event()
                 wait = await self._guarded(self._turn)

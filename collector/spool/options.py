@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from collector.core.histogram import COUNTS, LATENCY_SECONDS, Histogram
 from collector.spool.admission import Limits
+from collector.spool.space import BALLAST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,8 @@ class SpoolOptions:
         max_bytes: the quota.
         max_age: ms on the age clock.
         commit_interval: seconds.
+        patience: seconds that a request may wait for room before it is refused.
+        ballast_bytes: what is kept for a full disk; 0 for none.
         threads: False to do all work inline, for tests under a mock clock.
         letters: how many dead letters are kept.
     """
@@ -51,6 +54,8 @@ class SpoolOptions:
     when_full: Literal["reject", "drop-oldest"] = "reject"
     durability: Literal["full", "normal"] = "full"
     commit_interval: float = 0.0
+    patience: float = 0.0
+    ballast_bytes: int = BALLAST_BYTES
     threads: bool = True
     letters: LetterBounds = LetterBounds()
 
@@ -68,6 +73,8 @@ class Counters:
     Attributes:
         failed_commits: groups that the disk refused.
         ended: events that age or quota ended, by fate and lane name.
+        shortages: how often the disk was found full.
+        refused: requests for which there was no room, by the name of the lane that is in the way.
         letters_ended: dead letters that their bounds ended, by lane name.
         commit_seconds: of each group, from its first insert to the end of its commit.
         sync_seconds: of each group, the COMMIT alone: its log is written and synced, and now and then
@@ -77,7 +84,9 @@ class Counters:
 
     commits: int = 0
     failed_commits: int = 0
+    shortages: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     letters_ended: dict[str, int] = field(default_factory=dict)
     commit_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
     sync_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
@@ -86,8 +95,9 @@ class Counters:
     def count_commit(self, requests: int, seconds: float, sync_seconds: float) -> None:
         """Count one commit, with its requests and what it took."""
         self.commits += 1
-        self.commit_seconds.observe(seconds)
-        self.sync_seconds.observe(sync_seconds)
+        if seconds:  # one on a full disk goes in parts, which nobody times
+            self.commit_seconds.observe(seconds)
+            self.sync_seconds.observe(sync_seconds)
         if requests:
             self.group_requests.observe(requests)
 
@@ -95,6 +105,11 @@ class Counters:
         """Count events that retention ended."""
         for lane, events in ended.items():
             self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events
+
+    def add_refused(self, refused: dict[str, int]) -> None:
+        """Count requests for which there was no room."""
+        for lane, requests in refused.items():
+            self.refused[lane] = self.refused.get(lane, 0) + requests
 
     def add_letters(self, ended: dict[str, int]) -> None:
         """Count dead letters that their bounds ended."""
