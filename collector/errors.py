@@ -13,6 +13,7 @@
     │   ├── SpoolLocked      another live process owns the spool
     │   ├── SpoolTooNew      the spool was written by a later release
     │   ├── SpoolFull        admission: the quota is reached
+    │   ├── NotTaken         no upstream takes what was handed over
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
     │       └── SpoolNoSpace the disk is full
     └── UpstreamError        an upstream cannot be used as configured
@@ -176,6 +177,15 @@ class SpoolFull(SpoolError):
         self.used = used
         self.quota = quota
         self.lane = lane
+
+
+class NotTaken(SpoolError):
+    """No upstream takes a dialect and product, so nobody would ever end its events."""
+
+    def __init__(self, *, dialect: str, product: str) -> None:
+        super().__init__(f"no upstream takes {dialect} {product}".rstrip())
+        self.dialect = dialect
+        self.product = product
 
 
 class SpoolUnavailable(SpoolError):

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from collector.spool.database import Database
+    from collector.spool.options import SpoolOptions
     from collector.spool.space import Space
     from collector.spool.store import Store
 
@@ -115,7 +116,7 @@ class Committer:
                 self._database.shorten_log()
             result = self._database.commit(lambda connection: self._work(connection, group, incoming))
         except SpoolNoSpace:
-            self._store.forget()
+            self._take_back(group)
             self._space.shut()
             return self._finish(group, self._commit_apart(group), incoming)
         except SpoolUnavailable as error:
@@ -165,11 +166,37 @@ class Committer:
         try:
             self._database.commit(work)
         except BaseException:
-            self._store.forget()
+            self._take_back([item])
             raise
 
-    def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
+    def take_up(self, options: SpoolOptions) -> Callable[[], None]:
+        """Work by other options from the next item on; on the writer's thread.
+
+        Returns:
+            What takes that back.
+        """
+        before = self._limits, self._eviction, self._store.takers
+
+        def undo() -> None:
+            self._limits, self._eviction, self._store.takers = before
+            self._store.forget()
+
+        evicts = options.when_full == "drop-oldest"
+        self._limits = options.limits
+        self._eviction = Eviction(self._database, options.limits, self._observer) if evicts else None
+        self._store.takers = options.takers
         self._store.forget()
+        return undo
+
+    def _take_back(self, group: Sequence[Item]) -> None:
+        """A group's transaction came to nothing."""
+        self._store.forget()
+        for item in group:
+            if isinstance(item, Work):
+                _undo(item)
+
+    def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
+        self._take_back(group)
         settle = refused(group, error)
 
         def settle_and_count() -> None:
@@ -277,8 +304,15 @@ def _run_alone(connection: sqlite3.Connection, item: Work) -> None:
         if isinstance(error, sqlite3.Error) and not isinstance(error, ITEM_ERRORS):
             raise  # the disk's or the file's fault concerns the whole group
         connection.execute("ROLLBACK TO work")
+        _undo(item)
         item.error = error
     connection.execute("RELEASE work")
+
+
+def _undo(item: Work) -> None:
+    if item.undo is not None:
+        item.undo()
+        item.undo = None
 
 
 def _attempt(item: Chore) -> None:

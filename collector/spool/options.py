@@ -59,6 +59,10 @@ class SpoolOptions:
     threads: bool = True
     letters: LetterBounds = LetterBounds()
 
+    def takers(self, dialect: str, product: str) -> list[str]:
+        """The names of the upstreams that take a dialect and product."""
+        return [upstream.name for upstream in self.upstreams if upstream.takes(dialect, product)]
+
     @property
     def limits(self) -> Limits:
         """The bytes that the spool may take."""

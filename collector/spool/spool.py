@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from collector.errors import SpoolUnavailable
-from collector.spool import age, identity, letters, retention
+from collector.spool import age, identity, letters, retention, upstreams
 from collector.spool.committer import Committed, Committer
 from collector.spool.directory import LOCK_FILE, make_directory
 from collector.spool.entrance import Entrance
@@ -74,6 +74,7 @@ class Spool:
         self._writer: Writer
         self._reader: Reader
         self._space: Space
+        self._committer: Committer
 
     # -- for the listener
 
@@ -88,7 +89,7 @@ class Spool:
         Raises:
             SpoolFull: the quota is reached and there is no patience, or too much waits already.
             SpoolNoSpace: the disk is full.
-            ValueError: no upstream takes the chunk's stream, so nobody would ever end its events.
+            NotTaken: no upstream takes the chunk's stream, so nobody would ever end its events.
         """
         if self.disk_full:
             raise self._space.refusal
@@ -149,6 +150,33 @@ class Spool:
 
     # -- for the daemon
 
+    async def change(self, options: SpoolOptions) -> None:
+        """Take up other upstreams, quota and bounds; durability, directory and intervals stay.
+
+        What was accepted before belongs to the upstreams of before, what is accepted afterwards to
+        those of then; meanwhile only what both take is accepted.
+
+        Raises:
+            SpoolUnavailable: the disk refused, and nothing has changed.
+        """
+        before, entrance, committer = self.options, self._entrance, self._committer
+        ticket = Ticket()
+
+        def run(connection: sqlite3.Connection) -> None:
+            item.undo = committer.take_up(options)
+            upstreams.reconcile(connection, options.upstreams, now=self._times.wall_ms())
+
+        item = Work(run, ticket)
+        entrance.change(before, lambda *stream: before.takers(*stream) if options.takers(*stream) else ())
+        try:
+            self._writer.put(item)
+            await ticket.committed()
+        except SpoolUnavailable:
+            entrance.change(before, before.takers)
+            raise
+        self.options = options
+        entrance.change(options, options.takers)
+
     async def maintain(self) -> dict[str, int]:
         """Come down to quota and bounds, expire, give free pages back, see to the ballast: in bounded steps.
 
@@ -205,7 +233,7 @@ class Spool:
 
     def takers(self, dialect: str, product: str) -> list[str]:
         """The names of the upstreams that take a dialect and product."""
-        return [upstream.name for upstream in self.options.upstreams if upstream.takes(dialect, product)]
+        return self.options.takers(dialect, product)
 
     @property
     def over_quota(self) -> bool:
@@ -214,7 +242,7 @@ class Spool:
 
     def start(self, space: Space, committer: Committer, reader: sqlite3.Connection) -> None:
         """Start the threads; called once, by `open_spool`."""
-        self._space = space
+        self._space, self._committer = space, committer
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
             self._writer = ThreadWriter(committer, interval=self.options.commit_interval, token=token)
@@ -287,7 +315,7 @@ async def open_spool(
     with owned(options.directory / LOCK_FILE):
         opened = open_files(options, times, machine=machine, device=device)
         spool = Spool(options, opened.clocks, opened.epoch)
-        store = Store(boot=opened.epoch.boot, takers=spool.takers, times=opened.clocks)
+        store = Store(boot=opened.epoch.boot, takers=options.takers, times=opened.clocks)
         evicts = options.when_full == "drop-oldest"
         committer = Committer(spool, opened.database, store, options.limits, opened.space, make_room=evicts)
         spool.start(opened.space, committer, opened.reader)

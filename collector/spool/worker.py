@@ -89,6 +89,8 @@ class Work:
     Attributes:
         appends: whether `run` may append, so that it is refused while the disk is full.
         grown: the streams (dialect, product) that `run` has appended to, past the store.
+        undo: takes back, on the writer's thread, what `run` has done beside the database; called where
+            its transaction came to nothing.
     """
 
     run: Callable[[sqlite3.Connection], None]
@@ -96,6 +98,7 @@ class Work:
     appends: bool = False
     error: Exception | None = None
     grown: Collection[tuple[str, str]] = ()
+    undo: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
