@@ -16,6 +16,7 @@
     │   ├── NotTaken         no upstream takes what was handed over
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
     │       └── SpoolNoSpace the disk is full
+    ├── ReloadRefused        a running daemon cannot take up the configuration
     └── UpstreamError        an upstream cannot be used as configured
 
 Errors carry data and say what to do. They are caught at three places: a connection
@@ -198,6 +199,10 @@ class SpoolUnavailable(SpoolError):
 
 class SpoolNoSpace(SpoolUnavailable):
     """The disk is full; what was refused was not even begun, or is undone."""
+
+
+class ReloadRefused(WaystationError):
+    """A running daemon cannot take up the configuration, and has changed nothing."""
 
 
 class UpstreamError(WaystationError):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters
+from collector.admin import letters, reload
 from collector.admin.access import Access
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
@@ -17,6 +17,7 @@ from collector.admin.status import (
     ready_endpoint,
     status_endpoint,
 )
+from collector.errors import BindError
 from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
@@ -25,12 +26,13 @@ from collector.listener.routes import Site
 from collector.listener.serve import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from collector.admin.metrics import Sources
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.listener.ingest import Counts, Dialect
+    from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
 
@@ -49,6 +51,7 @@ class Front:
     Attributes:
         name: its `bind`, as configured.
         counts: of the events that it took, by dialect.
+        admin: whether it is for operators.
     """
 
     name: str
@@ -56,11 +59,20 @@ class Front:
     site: Site
     sockets: tuple[BoundSocket, ...]
     counts: dict[Dialect, Counts] = field(default_factory=dict)
+    admin: bool = False
 
     def close(self) -> None:
         """Close its sockets, served or not; more than once is allowed."""
         for bound in self.sockets:
             bound.close()
+
+    def restrict(self, *, mode: int, group: str | None) -> None:
+        """Set who may open its UNIX socket, where it is one."""
+        for bound in self.sockets:
+            try:
+                bound.restrict(mode=mode, group=group)
+            except (OSError, BindError) as error:
+                _report(f"{bound.address}: its mode or group cannot be set", error)
 
     def counted(self) -> Counted:
         """What metrics are made of."""
@@ -94,6 +106,10 @@ class Takers:
         self._config = config
         self._products = set(known)
 
+    def change(self, config: Config) -> None:
+        """Answer by another configuration from now on."""
+        self._config = config
+
     def __call__(self, dialect: str, product: str) -> bool:
         """Whether events of this dialect and product go anywhere."""
         if not self._config.takers(dialect, product):
@@ -119,7 +135,7 @@ class Shared:
     status: api_status.ApiStatus
     capacity: Capacity
     takes: Takers
-    products: Mapping[str, tuple[bytes, ...]]
+    products: ProductSecrets
     now_ms: Callable[[], int]
 
 
@@ -158,12 +174,14 @@ class Operator:
     Attributes:
         why_not_ready: empty where the daemon is.
         tokens: what is asked for over TCP, the valid ones.
+        reload: takes up what the configuration has become.
     """
 
     source: StatusSource
     metrics: Sources
     why_not_ready: Callable[[], str]
     tokens: Callable[[], tuple[bytes, ...]]
+    reload: Callable[[], Awaitable[list[str]]]
 
 
 def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
@@ -178,6 +196,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         "/metrics": {"GET": metrics_endpoint(operator.metrics)},
         api_status.PATH: shared.status.methods(settable=True),
         "/v1/status": {"GET": status_endpoint(operator.source)},
+        reload.PATH: {"POST": reload.reload_endpoint(operator.reload)},
         "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
         **letters.routes(shared.spool),
     }
@@ -185,7 +204,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
     sockets = bind(address, mode=0o600)
     site = Site(routes=routes, gate=gate, report=_report)
     server = Server(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
-    return Front(address, server, site, tuple(sockets))
+    return Front(address, server, site, tuple(sockets), admin=True)
 
 
 def _report(what: str, error: BaseException) -> None:

@@ -27,6 +27,16 @@ class ProductSecrets(dict[str, tuple[bytes, ...]]):
         self._environ = environ
         self._unreadable: set[str] = set()
 
+    def take_up(self, others: ProductSecrets) -> None:
+        """Hold another configuration's; the secret before one that differs stays valid, as in `refresh`."""
+        self._products = others._products
+        for gone in self.keys() - others.keys():
+            del self[gone]
+        for key, secrets in others.items():
+            if key not in self:
+                self[key] = secrets
+        self.refresh()
+
     def refresh(self) -> None:
         """Read them again; one that cannot be read stays as it was."""
         for product in self._products:
