@@ -65,6 +65,17 @@ def show(status: Status) -> None:
         click.echo(line.rstrip())
 
 
+def show_ledger(rows: Sequence[LedgerRow]) -> None:
+    """Print rows of the ledger alone."""
+    console = Console(highlight=False, soft_wrap=True)
+    room = console.width if console.is_terminal else _AS_WIDE_AS_IT_TAKES
+    console.width = _AS_WIDE_AS_IT_TAKES
+    with console.capture() as captured:
+        console.print(_fitting(console, room, _ledger(rows, short=False), _ledger(rows, short=True)))
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
 def _summary(console: Console, status: Status) -> None:
     health = "[green]healthy[/green]" if status.healthy else "[red]not healthy[/red]"
     where = (
