@@ -97,6 +97,22 @@ GROUP_REQUESTS = Family(
 USED_BYTES = Family("waystation_spool_used_bytes", "gauge", "Bytes that the spool takes, its log included.")
 QUOTA_BYTES = Family("waystation_spool_quota_bytes", "gauge", "Bytes that it may take: spool.max_bytes.")
 SPOOL_HEALTHY = Family("waystation_spool_healthy", "gauge", "1 while commits succeed.")
+DISK_FULL = Family(
+    "waystation_spool_disk_full", "gauge", "1 while nothing is accepted since the disk is full."
+)
+SHORTAGES = Family("waystation_spool_disk_shortages", "counter", "How often the disk was found full.")
+REFUSED = Family(
+    "waystation_spool_refused_requests",
+    "counter",
+    "Requests for which a full spool had no room, by the lane that is in the way; empty for none.",
+    ("lane",),
+)
+ENDED = Family(
+    "waystation_spool_ended_events",
+    "counter",
+    "Events that ended undelivered since the start: expired or evicted.",
+    ("lane", "fate"),
+)
 PENDING_EVENTS = Family(
     "waystation_spool_pending_events", "gauge", "Events that wait, once for each lane that has them."
 )

@@ -84,6 +84,7 @@ async def scrape(sources: Sources) -> bytes:
     # What the event loop's thread counts is copied on it; the rest may take its time elsewhere.
     live: list[Reading] = [
         *readings.of_spool(spool),
+        *readings.of_ends(spool.counters, view.lanes),
         *readings.of_forwarder(sources.forwarder),
         (READY, (), sources.ready()),
         *((LOG_LINES, (level,), lines) for level, lines in sources.log_lines().items()),

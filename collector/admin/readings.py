@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.listener.ingest import Counts, Dialect
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
+    from collector.spool.options import Counters
     from collector.spool.overview import LaneView
     from collector.spool.spool import Spool
 
@@ -54,13 +55,32 @@ def of_spool(spool: Spool) -> Iterator[Reading]:
     yield f.USED_BYTES, (), spool.used_bytes
     yield f.QUOTA_BYTES, (), spool.options.max_bytes
     yield f.SPOOL_HEALTHY, (), spool.healthy
-    for lane, letters in counters.letters_ended.items():
-        yield f.DISCARDED_LETTERS, (lane,), letters
+    yield f.DISK_FULL, (), spool.disk_full
+    yield f.SHORTAGES, (), counters.shortages
     if spool.options.durability == "full":
         yield f.SYNCS, (), counters.commits
     written = written_bytes()
     if written is not None:
         yield f.WRITTEN_BYTES, (), written
+
+
+def of_ends(counters: Counters, lanes: Sequence[LaneView]) -> Iterator[Reading]:
+    """What ended or was refused for want of room, by lane; lanes beyond the bound are summed."""
+    own = {lane.name for lane in lanes[: f.MAX_LANES]} | {""}
+    sums: dict[tuple[Family, tuple[str, ...]], int] = {}
+
+    def add(family: Family, lane: str, count: int, *labels: str) -> None:
+        key = family, (lane if lane in own else f.OTHERS, *labels)
+        sums[key] = sums.get(key, 0) + count
+
+    for lane, requests in counters.refused.items():
+        add(f.REFUSED, lane, requests)
+    for (fate, lane), events in counters.ended.items():
+        add(f.ENDED, lane, events, fate)
+    for lane, letters in counters.letters_ended.items():
+        add(f.DISCARDED_LETTERS, lane, letters)
+    for (family, labels), count in sums.items():
+        yield family, labels, count
 
 
 def of_forwarder(forwarder: Forwarder) -> Iterator[Reading]:

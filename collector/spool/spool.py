@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from collector.errors import SpoolUnavailable
-from collector.spool import age, identity, letters, retention, upstreams
+from collector.spool import age, identity, letters, retention
 from collector.spool.committer import Committed, Committer
 from collector.spool.directory import LOCK_FILE, make_directory
 from collector.spool.entrance import Entrance
@@ -22,6 +22,7 @@ from collector.spool.opening import open_files
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.store import NewChunk, Store, Times
+from collector.spool.terms import take_up
 from collector.spool.worker import (
     CLOSED,
     Chore,
@@ -153,29 +154,18 @@ class Spool:
     async def change(self, options: SpoolOptions) -> None:
         """Take up other upstreams, quota and bounds; durability, directory and intervals stay.
 
-        What was accepted before belongs to the upstreams of before, what is accepted afterwards to
-        those of then; meanwhile only what both take is accepted.
-
         Raises:
             SpoolUnavailable: the disk refused, and nothing has changed.
         """
-        before, entrance, committer = self.options, self._entrance, self._committer
-        ticket = Ticket()
-
-        def run(connection: sqlite3.Connection) -> None:
-            item.undo = committer.take_up(options)
-            upstreams.reconcile(connection, options.upstreams, now=self._times.wall_ms())
-
-        item = Work(run, ticket)
-        entrance.change(before, lambda *stream: before.takers(*stream) if options.takers(*stream) else ())
-        try:
-            self._writer.put(item)
-            await ticket.committed()
-        except SpoolUnavailable:
-            entrance.change(before, before.takers)
-            raise
+        await take_up(
+            options,
+            self.options,
+            entrance=self._entrance,
+            committer=self._committer,
+            put=self._writer.put,
+            wall_ms=self._times.wall_ms,
+        )
         self.options = options
-        entrance.change(options, options.takers)
 
     async def maintain(self) -> dict[str, int]:
         """Come down to quota and bounds, expire, give free pages back, see to the ballast: in bounded steps.

@@ -166,3 +166,18 @@ async def test_a_spool_that_cannot_be_read_is_no_scrape(tmp_path):
         spool.read = fail
         with pytest.raises(sqlite3.OperationalError):
             await scrape(sources(spool))
+
+
+async def test_what_ended_or_was_refused_is_told_by_lane(tmp_path, monkeypatch):
+    monkeypatch.setattr(families, "MAX_LANES", 1)
+    async with spool_in(tmp_path, wanted("a"), wanted("b"), wanted("c")) as spool:
+        await accept(spool, chunk(1))
+        spool.counters.add("evicted", {"a/samsara": 3, "b/samsara": 4, "c/samsara": 5})
+        spool.counters.add_refused({"a/samsara": 2, "": 1})
+        spool.counters.add_letters({"a/samsara": 6})
+        found = await samples(sources(spool))
+    assert found['waystation_spool_ended_events_total{fate="evicted",lane="a/samsara"}'] == 3
+    assert found['waystation_spool_ended_events_total{fate="evicted",lane="others"}'] == 9
+    assert found['waystation_spool_refused_requests_total{lane="a/samsara"}'] == 2
+    assert found['waystation_spool_refused_requests_total{lane=""}'] == 1
+    assert found['waystation_dead_letters_discarded_total{lane="a/samsara"}'] == 6
