@@ -117,7 +117,7 @@ class Counts:
     warnings: int = 0
     refused: int = 0
     failed: int = 0
-    answers: dict[int, Answered] = field(default_factory=dict)
+    answers: dict[int, Answered] = field(default_factory=dict, compare=False)
 
     def answered(self, status: int, *, size: int, events: int = 0) -> None:
         """Count one request by its answer.
