@@ -71,8 +71,8 @@ INGEST_REQUESTS = Family(
 INGEST_EVENTS = Family(
     "waystation_ingest_events",
     "counter",
-    "Events in those requests; those of a request that was refused as invalid are not counted.",
-    ("listener", "dialect", "status"),
+    "Events that were accepted: those in the requests that were answered with success.",
+    ("listener", "dialect"),
 )
 INGEST_BYTES = Family(
     "waystation_ingest_received_bytes",

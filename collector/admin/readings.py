@@ -12,11 +12,11 @@ from collector.host.wear import written_bytes
 from collector.spool.gauges import FATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from collector.admin.families import Family
     from collector.forwarder.forwarder import Forwarder
-    from collector.listener.ingest import Counts, Dialect
+    from collector.listener.observed import Observed
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
@@ -29,18 +29,17 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
 
 
-def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:
+def of_listener(name: str, tally: Tally, counts: Observed) -> Iterator[Reading]:
     """One listener's."""
     yield f.CONNECTIONS, (name,), tally.open
     yield f.ACCEPTED_CONNECTIONS, (name,), tally.connections
     for status, requests in tally.answers.items():
         yield f.LISTENER_REQUESTS, (name, str(status)), requests
-    for dialect, count in counts.items():
-        for status, answered in count.answers.items():
-            labels = (name, dialect, str(status))
-            yield f.INGEST_REQUESTS, labels, answered.requests
-            yield f.INGEST_EVENTS, labels, answered.events
-            yield f.INGEST_BYTES, labels, answered.bytes
+    for (dialect, status), answered in counts.answers.items():
+        yield f.INGEST_REQUESTS, (name, dialect, str(status)), answered.requests
+        yield f.INGEST_BYTES, (name, dialect, str(status)), answered.bytes
+    for dialect, events in counts.events.items():
+        yield f.INGEST_EVENTS, (name, dialect), events
 
 
 def of_spool(spool: Spool) -> Iterator[Reading]:
