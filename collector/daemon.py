@@ -177,6 +177,8 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             listeners=lambda: [view for front in fronts for view in front.views()],
             uptime=lambda: trio.current_time() - started,
             pid=os.getpid(),
+            labels=lambda: running.config.labels,
+            reload_refused=lambda: reloader.refused,
         ),
         metrics=Sources(
             spool=spool,

@@ -69,6 +69,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         running: whether a daemon answered; False where the spool was read without one.
         healthy: whether commits succeed and no lane is retrying or blocked.
         uptime: seconds.
+        labels: the operator's own.
+        reload_refused: why the last reload was; empty where it was not.
     """
 
     version: str
@@ -84,6 +86,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneView]
     ledger: list[LedgerRow]
     received: list[IntakeRow]
+    labels: dict[str, str] = {}
+    reload_refused: str = ""
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
@@ -97,6 +101,8 @@ class StatusSource:
     Args:
         listeners: how the listeners are now.
         uptime: seconds since the start.
+        labels: the operator's own, as they are now.
+        reload_refused: why the last reload was, as `Status` has it.
     """
 
     def __init__(
@@ -107,12 +113,16 @@ class StatusSource:
         listeners: Callable[[], list[ListenerView]],
         uptime: Callable[[], float],
         pid: int,
+        labels: Callable[[], dict[str, str]] = dict,
+        reload_refused: Callable[[], str] = str,
     ) -> None:
         self._spool = spool
         self._forwarder = forwarder
         self._listeners = listeners
         self._uptime = uptime
         self._pid = pid
+        self._labels = labels
+        self._reload_refused = reload_refused
 
     async def status(self) -> Status:
         """The status now."""
@@ -143,6 +153,8 @@ class StatusSource:
             lanes=view.lanes,
             ledger=view.ledger,
             received=view.received,
+            labels=self._labels(),
+            reload_refused=self._reload_refused(),
         )
 
 

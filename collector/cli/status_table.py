@@ -93,6 +93,8 @@ def _summary(console: Console, status: Status) -> None:
         console.print("[red]the disk is full: nothing is accepted until there is room[/red]")
     if status.spool.refused_requests:
         console.print(f"{status.spool.refused_requests:,} requests were refused: the spool was full")
+    if status.reload_refused:
+        console.print("[yellow]the last reload was refused[/yellow]: " + escape(status.reload_refused))
     for upstream in status.upstreams:
         if upstream.waiting:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)
