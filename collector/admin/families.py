@@ -113,6 +113,16 @@ ENDED = Family(
     "Events that ended undelivered since the start: expired or evicted.",
     ("lane", "fate"),
 )
+SALVAGES = Family(
+    "waystation_salvages", "gauge", "Salvages of a damaged spool that are remembered, 20 at most."
+)
+SALVAGED_REQUESTS = Family("waystation_salvaged_requests", "gauge", "Requests that those salvages saved.")
+SALVAGED_EVENTS = Family(
+    "waystation_salvaged_events",
+    "gauge",
+    "Events in those salvages: saved, or known to be lost, the latter once a lane.",
+    ("fate",),
+)
 PENDING_EVENTS = Family(
     "waystation_spool_pending_events", "gauge", "Events that wait, once for each lane that has them."
 )

@@ -107,6 +107,10 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
     yield f.HEALTHY, (), healthy and healthy_lanes(lanes)
     yield f.PENDING_EVENTS, (), sum(lane.pending_events for lane in lanes)
     yield f.OLDEST_AGE, (), _oldest(lanes, now_ms)
+    yield f.SALVAGES, (), len(gauges.salvages)
+    yield f.SALVAGED_REQUESTS, (), sum(row.chunks for row in gauges.salvages)
+    yield f.SALVAGED_EVENTS, ("saved",), sum(row.events for row in gauges.salvages)
+    yield f.SALVAGED_EVENTS, ("lost",), sum(row.damaged for row in gauges.salvages)
     states: dict[tuple[str, str], int] = {
         (upstream, state): 0 for upstream in {lane.upstream for lane in lanes} for state in STATES
     }
