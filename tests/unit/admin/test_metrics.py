@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fakes.spools import accept, chunk, spool_in, wanted
+from fakes.spools import accept, change, chunk, spool_in, wanted
 
 from collector.admin import families
 from collector.admin.families import FAMILIES, OTHERS
@@ -180,3 +180,17 @@ async def test_what_ended_or_was_refused_is_told_by_lane(tmp_path, monkeypatch):
     assert found['waystation_spool_refused_requests_total{lane="a/samsara"}'] == 2
     assert found['waystation_spool_refused_requests_total{lane=""}'] == 1
     assert found['waystation_dead_letters_discarded_total{lane="a/samsara"}'] == 6
+
+
+async def test_salvages_are_told(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        assert (await samples(sources(spool)))["waystation_salvages"] == 0
+        await change(
+            spool,
+            "INSERT INTO salvage (at, reason, set_aside, epoch, chunks, events, damaged, notes)"
+            " VALUES (1, 'r', 'f', 1, 3, 30, 4, '')",
+        )
+        found = await samples(sources(spool))
+    assert found["waystation_salvages"] == 1
+    assert found["waystation_salvaged_requests"] == 3
+    assert found['waystation_salvaged_events{fate="lost"}'] == 4
