@@ -39,6 +39,7 @@ soak: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
+	$(BIN)/python -m collector.admin.families > docs/operations/metrics.md
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist

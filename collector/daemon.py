@@ -11,19 +11,19 @@ from __future__ import annotations
 import os
 import secrets
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
 from collector import __version__
-from collector.admin.status import StatusSource
+from collector.admin.metrics import Sources
+from collector.admin.status import StatusSource, unready
 from collector.errors import WaystationError
-from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
-from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.forwarder.surroundings import RotatesKeys
+from collector.fronts import Operator, Shared, Takers, admin_front, client_front
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
@@ -31,37 +31,40 @@ from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
+from collector.parts import admin_tokens, make_sender, spool_options
+from collector.reloading import Reloader, Running
 from collector.spool.opening import open_spool
-from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
-from collector.spool.spool import Spool, SpoolOptions
 from collector.spool.upkeep import keep
-from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
-    from collector.config.model import Config, Upstream
-    from collector.forwarder.sender import HttpSender
+    from collector.config.model import Config
+    from collector.fronts import Front
+    from collector.host.logs import Log
     from collector.spool.identity import Epoch
-
-PATIENCE_SECONDS = 2.0
-"""How long a request waits for room in a full spool before it is refused: an upstream that takes
-events makes some within that, and the app's own patience is longer."""
+    from collector.spool.spool import Spool
 
 REFRESH_SECONDS = 10.0
 """Between two looks for rotated secrets."""
 
 
-def run(config: Config, environ: Mapping[str, str]) -> None:
+def run(config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config]) -> None:
     """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
+
+    Args:
+        config: what to begin with.
+        environ: of the process.
+        log: its log.
+        load: reads the configuration again, for a reload.
 
     Raises:
         WaystationError: it could not start, or go on.
     """
     try:
-        trio.run(_run, config, environ, strict_exception_groups=True)
+        trio.run(_run, config, environ, log, load, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -85,7 +88,7 @@ class _Stop:
     def __init__(self) -> None:
         self.asked = trio.Event()
         self.scopes: list[trio.CancelScope] = []
-        self.hurry = _nothing
+        self.reload = _nothing
 
     def ask(self) -> None:
         """Stop, or stop at once."""
@@ -96,36 +99,37 @@ class _Stop:
 
 
 def _nothing() -> None:
-    """Hurry nobody."""
+    """Reload nothing."""
 
 
-async def _run(config: Config, environ: Mapping[str, str]) -> None:
+async def _run(config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config]) -> None:
     stop = _Stop()
     async with trio.open_nursery() as background:
         await background.start(_watch, stop)
-        await _run_spool(config, environ, stop)
+        await _run_spool(config, environ, stop, log, load)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
+    log.flush(everything=True)
 
 
 async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
-    def hurry() -> None:
-        structlog.get_logger().info("hurried")
-        stop.hurry()
+    def reload() -> None:
+        stop.reload()  # as it is by then
 
-    await watch(stop=stop.ask, hurry=hurry, task_status=task_status)
+    await watch(stop=stop.ask, reload=reload, task_status=task_status)
 
 
-async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) -> None:
-    started = trio.current_time()
+async def _run_spool(
+    config: Config, environ: Mapping[str, str], stop: _Stop, log: Log, load: Callable[[], Config]
+) -> None:
     clocks = Clocks()
     trio.socket.set_custom_hostname_resolver(Names())
     async with AsyncExitStack() as stack:
         spool = await stack.enter_async_context(_open_spool(config, clocks))
         _announce_salvage(spool)
-        senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
-        for sender in senders.values():
-            stack.push_async_callback(sender.aclose)
+        senders = {
+            upstream.name: make_sender(upstream, config, environ, clocks) for upstream in config.upstream
+        }
         chances = Chances(
             wall_ms=clocks.wall_ms,
             chance=secrets.SystemRandom().random,
@@ -133,16 +137,8 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             heard=clocks.heard,
         )
         forwarder = Forwarder(spool, config.upstream, senders, chances)
+        stack.push_async_callback(forwarder.aclose)
         spool.on_growth = forwarder.grown
-        fronts: list[Front] = []
-        source = StatusSource(
-            spool,
-            forwarder,
-            listeners=lambda: [view for front in fronts for view in front.views()],
-            uptime=lambda: trio.current_time() - started,
-            pid=os.getpid(),
-        )
-        products = ProductSecrets(config.product, environ)
         shared = Shared(
             config=config,
             spool=spool,
@@ -150,49 +146,87 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             status=ApiStatus(),
             capacity=Capacity(),
             takes=Takers(config, await spool.read(known_products)),
-            products=products,
+            products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
         )
+        running = Running(
+            config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)
+        )
+        stack.callback(running.close)
+        reloader = Reloader(running, load)
+        reloader.operator = _operator(running, reloader)
         for listener in config.listener:
-            fronts.append(client_front(listener, shared))
-            stack.callback(fronts[-1].close)
+            running.fronts.append(client_front(listener, shared))
         for address in config.admin.bind:
-            fronts.append(admin_front(address, source, shared))
-            stack.callback(fronts[-1].close)
-
-        def hurry() -> None:
-            products.refresh()
-            forwarder.hurry()
-
-        stop.hurry = hurry
-        stack.callback(setattr, stop, "hurry", _nothing)
+            running.fronts.append(admin_front(address, reloader.operator, shared))
+        stop.reload = reloader.ask
+        stack.callback(setattr, stop, "reload", _nothing)
         async with trio.open_nursery() as upkeep:
             upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
-            upkeep.start_soon(_refresh, products)
-            upkeep.start_soon(_watch_secrets, senders, forwarder)
-            await _serve(config, Notifier(environ), forwarder, fronts, stop)
+            upkeep.start_soon(_watch_secrets, forwarder)
+            upkeep.start_soon(_refresh, shared.products, log)
+            await _serve(running, reloader, Notifier(environ), stop)
             upkeep.cancel_scope.cancel()
 
 
-async def _serve(
-    config: Config, notify: Notifier, forwarder: Forwarder, fronts: list[Front], stop: _Stop
-) -> None:
+def _operator(running: Running, reloader: Reloader) -> Operator:
+    """What the admin listeners show and steer."""
+    spool, forwarder, fronts = running.shared.spool, running.forwarder, running.fronts
+    started = trio.current_time()
+
+    def why_not_ready() -> str:
+        return unready(spool, forwarder)
+
+    return Operator(
+        config=lambda: running.config,
+        source=StatusSource(
+            spool,
+            forwarder,
+            listeners=lambda: [view for front in fronts for view in front.views()],
+            uptime=lambda: trio.current_time() - started,
+            pid=os.getpid(),
+            labels=lambda: running.config.labels,
+            reload_refused=lambda: reloader.refused,
+        ),
+        metrics=Sources(
+            spool=spool,
+            forwarder=forwarder,
+            listeners=lambda: [front.counted() for front in fronts],
+            labels=lambda: running.config.labels,
+            ready=lambda: not why_not_ready(),
+            log_lines=lambda: running.log.lines,
+            now_ms=running.clocks.wall_ms,
+            more=lambda: list(reloader.readings()),
+        ),
+        why_not_ready=why_not_ready,
+        tokens=lambda: running.tokens,
+        reload=reloader.reload,
+    )
+
+
+async def _serve(running: Running, reloader: Reloader, notify: Notifier, stop: _Stop) -> None:
     async with trio.open_nursery() as lanes:
         stop.scopes.append(lanes.cancel_scope)
-        lanes.start_soon(forwarder.run)
+        lanes.start_soon(running.forwarder.run)
         async with trio.open_nursery() as intake:
             stop.scopes.append(intake.cancel_scope)
-            for front in fronts:
+            reloader.intake = intake
+            for front in running.fronts:
                 await intake.start(front.server.run)
-            _announce(config, fronts)
-            notify.ready()
-            await stop.asked.wait()
+            async with trio.open_nursery() as reloads:
+                reloads.start_soon(reloader.run)
+                _announce(running.config, running.fronts)
+                notify.ready()
+                await stop.asked.wait()
+                reloader.stopping = True
+                reloads.cancel_scope.cancel()
             notify.stopping()
-            structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
-            forwarder.stop(drain_timeout=config.drain_timeout)
-            for front in fronts:
-                front.server.stop(trio.current_time() + config.drain_timeout)
+            drain_timeout = running.config.drain_timeout
+            structlog.get_logger().info("stopping", drain_timeout=drain_timeout)
+            running.forwarder.stop(drain_timeout=drain_timeout)
+            for front in running.fronts:
+                front.server.stop(trio.current_time() + drain_timeout)
 
 
 def _announce(config: Config, fronts: list[Front]) -> None:
@@ -227,63 +261,22 @@ def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[S
             clocks.take_up(epoch.kept, epoch.boot)
         return clocks
 
-    def wanted(upstream: Upstream) -> Wanted:
-        return Wanted(
-            name=upstream.name,
-            kind=upstream.kind,
-            from_oldest=upstream.start == "oldest",
-            takes=lambda dialect, product: upstream in config.takers(dialect, product),
-            max_bytes=upstream.max_bytes,
-        )
-
-    options = SpoolOptions(
-        directory=Path(config.state_dir),
-        upstreams=[wanted(upstream) for upstream in config.upstream],
-        max_bytes=config.spool.max_bytes,
-        max_age=round(config.spool.max_age * 1000),
-        when_full=config.spool.when_full,
-        durability=config.spool.durability,
-        commit_interval=config.spool.commit_interval,
-        patience=PATIENCE_SECONDS,
-        letters=LetterBounds(
-            max_count=config.dead_letters.max_count,
-            # Letters that filled the quota would stop all events.
-            max_bytes=min(config.dead_letters.max_bytes, config.spool.max_bytes // 4),
-            max_age=round(config.dead_letters.max_age * 1000),
-        ),
-    )
-    return open_spool(options, times, machine=this_machine(), device=config.device)
+    return open_spool(spool_options(config), times, machine=this_machine(), device=config.device)
 
 
-def _sender(
-    upstream: Upstream, config: Config, environ: Mapping[str, str], clocks: Clocks
-) -> HttpSender | FileSender:
-    if upstream.kind == "file":
-        directory = upstream.directory or str(Path(config.state_dir) / "events")
-        return FileSender(directory, upstream.max_file_bytes, upstream.max_files)
-    from collector.forwarder.sender import HttpSender  # noqa: PLC0415 -- 5 MiB, for those who need HTTP
-
-    return HttpSender(
-        upstream,
-        products={product.key: product for product in config.product},
-        environ=environ,
-        wall=lambda: clocks.wall_ms() / 1000,
-        ticks=lambda: clocks.ticks_ms() / 1000,
-    )
-
-
-async def _watch_secrets(senders: Mapping[str, HttpSender | FileSender], forwarder: Forwarder) -> None:
+async def _watch_secrets(forwarder: Forwarder) -> None:
     """Have the lanes of an upstream try at once when one of its keys or certificates was replaced."""
     while True:
         await trio.sleep(REFRESH_SECONDS)
-        for name, sender in senders.items():
-            if not isinstance(sender, FileSender) and sender.rotated():
+        for name, sender in forwarder.senders().items():
+            if isinstance(sender, RotatesKeys) and sender.rotated():
                 structlog.get_logger().info("secrets_replaced", upstream=name)
                 forwarder.hurry(name)
 
 
-async def _refresh(products: ProductSecrets) -> None:
-    """Look for rotated secrets now and then."""
+async def _refresh(products: ProductSecrets, log: Log) -> None:
+    """Look for rotated secrets now and then, and tell what the log has counted."""
     while True:
         await trio.sleep(REFRESH_SECONDS)
         products.refresh()
+        log.flush()

@@ -13,9 +13,11 @@
     │   ├── SpoolLocked      another live process owns the spool
     │   ├── SpoolTooNew      the spool was written by a later release
     │   ├── SpoolFull        admission: the quota is reached
+    │   ├── NotTaken         no upstream takes what was handed over
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
     │       ├── SpoolNoSpace the disk is full
     │       └── SpoolDamaged what is on disk is not what was written; the next start salvages
+    ├── ReloadRefused        a running daemon cannot take up the configuration
     └── UpstreamError        an upstream cannot be used as configured
 
 Errors carry data and say what to do. They are caught at three places: a connection
@@ -179,6 +181,15 @@ class SpoolFull(SpoolError):
         self.lane = lane
 
 
+class NotTaken(SpoolError):
+    """No upstream takes a dialect and product, so nobody would ever end its events."""
+
+    def __init__(self, *, dialect: str, product: str) -> None:
+        super().__init__(f"no upstream takes {dialect} {product}".rstrip())
+        self.dialect = dialect
+        self.product = product
+
+
 class SpoolUnavailable(SpoolError):
     """The disk refused a commit; nothing of it was kept."""
 
@@ -201,6 +212,10 @@ class SpoolDamaged(SpoolUnavailable):
 
 class SpoolNoSpace(SpoolUnavailable):
     """The disk is full; what was refused was not even begun, or is undone."""
+
+
+class ReloadRefused(WaystationError):
+    """A running daemon cannot take up the configuration, and has changed nothing."""
 
 
 class UpstreamError(WaystationError):

@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters, upstreams
-from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
+from collector.admin import letters, reload, upstreams
+from collector.admin.access import Access
+from collector.admin.metrics import Counted, metrics_endpoint
+from collector.admin.status import (
+    ListenerView,
+    lanes_endpoint,
+    live_endpoint,
+    ready_endpoint,
+    status_endpoint,
+)
 from collector.admin.upstreams import Desk
+from collector.errors import BindError
 from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
+from collector.listener.observed import Observed, ObservedEndpoint, ObservedIntake
 from collector.listener.routes import Site
 from collector.listener.serve import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from collector.admin.metrics import Sources
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.forwarder.forwarder import Forwarder
+    from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
 
@@ -36,23 +48,49 @@ MAX_UNVERIFIED_PRODUCTS = 1000
 
 @dataclass(frozen=True, slots=True)
 class Front:
-    """A server, what it serves and where."""
+    """A server, what it serves and where.
 
+    Attributes:
+        name: its `bind`, as configured.
+        counts: of what brought events.
+        admin: whether it is for operators.
+    """
+
+    name: str
     server: Server
     site: Site
     sockets: tuple[BoundSocket, ...]
+    counts: Observed = field(default_factory=Observed)
+    admin: bool = False
 
     def close(self) -> None:
         """Close its sockets, served or not; more than once is allowed."""
         for bound in self.sockets:
             bound.close()
 
+    def restrict(self, *, mode: int, group: str | None) -> None:
+        """Set who may open its UNIX socket, where it is one."""
+        for bound in self.sockets:
+            try:
+                bound.restrict(mode=mode, group=group)
+            except (OSError, BindError) as error:
+                _report(f"{bound.address}: its mode or group cannot be set", error)
+
+    def counted(self) -> Counted:
+        """What metrics are made of."""
+        # Where the system chose the port, several may be configured alike.
+        chosen = self.name.endswith(":0")
+        return Counted(self._addresses() if chosen else self.name, self.site.tally, self.counts)
+
+    def _addresses(self) -> str:
+        return ", ".join(bound.address for bound in self.sockets)
+
     def views(self) -> list[ListenerView]:
         """How it is now."""
         tally = self.site.tally
         return [
             ListenerView(
-                address=", ".join(bound.address for bound in self.sockets),
+                address=self._addresses(),
                 connections=tally.open,
                 requests=sum(tally.answers.values()),
             )
@@ -69,6 +107,10 @@ class Takers:
     def __init__(self, config: Config, known: Sequence[str]) -> None:
         self._config = config
         self._products = set(known)
+
+    def change(self, config: Config) -> None:
+        """Answer by another configuration from now on."""
+        self._config = config
 
     def __call__(self, dialect: str, product: str) -> bool:
         """Whether events of this dialect and product go anywhere."""
@@ -96,7 +138,7 @@ class Shared:
     status: api_status.ApiStatus
     capacity: Capacity
     takes: Takers
-    products: Mapping[str, tuple[bytes, ...]]
+    products: ProductSecrets
     now_ms: Callable[[], int]
 
 
@@ -106,43 +148,70 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     Raises:
         BindError: it cannot be bound.
     """
+    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
+    site = Site(routes={}, gate=Admission.of(listener), report=_report)
+    server = Server(sockets, site, shared.capacity)
+    front = Front(listener.bind, server, site, tuple(sockets))
+    serve_clients(front, listener, shared)
+    return front
+
+
+def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
+    """Have a front serve what a listener's configuration says; requests in hand end as they began."""
     policy = ingest.Policy(
         takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
     )
-    endpoint = ingest.Ingest(intake=shared.spool, policy=policy, wall_ms=shared.now_ms)
+    intake = ObservedIntake(shared.spool, front.counts)
+    endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms)
     settable = not shared.config.admin.exclusive
-    routes: dict[str, Mapping[str, Endpoint]] = {
-        ingest.PATH: {"POST": endpoint},
+    front.site.gate = Admission.of(listener)
+    front.site.routes = {
+        ingest.PATH: {"POST": ObservedEndpoint(endpoint, front.counts)},
         api_status.PATH: shared.status.methods(settable=settable),
     }
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
-    site = Site(routes=routes, gate=Admission.of(listener), report=_report)
-    return _front(sockets, site, shared.capacity)
 
 
-def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
-    """Where operators ask; over TCP only what needs no proof of who asks.
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """What the admin listeners show and steer.
+
+    Attributes:
+        config: the running one.
+        why_not_ready: empty where the daemon is.
+        tokens: what is asked for over TCP, the valid ones.
+        reload: takes up what the configuration has become.
+    """
+
+    config: Callable[[], Config]
+    source: StatusSource
+    metrics: Sources
+    why_not_ready: Callable[[], str]
+    tokens: Callable[[], tuple[bytes, ...]]
+    reload: Callable[[], Awaitable[list[str]]]
+
+
+def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
+    """Where operators ask and steer: whoever may open the UNIX socket, over TCP whoever has the token.
 
     Raises:
         BindError: it cannot be bound.
     """
     routes: dict[str, Mapping[str, Endpoint]] = {
         "/livez": {"GET": live_endpoint()},
-        "/readyz": {"GET": ready_endpoint(shared.spool)},
+        "/readyz": {"GET": ready_endpoint(operator.why_not_ready)},
+        "/metrics": {"GET": metrics_endpoint(operator.metrics)},
         api_status.PATH: shared.status.methods(settable=True),
+        "/v1/status": {"GET": status_endpoint(operator.source)},
+        reload.PATH: {"POST": reload.reload_endpoint(operator.reload)},
+        "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
+        **letters.routes(shared.spool),
+        **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
     }
-    local = address.startswith("unix:")
-    if local:
-        routes["/v1/status"] = {"GET": status_endpoint(source)}
-        routes |= letters.routes(shared.spool)
-        routes |= upstreams.routes(Desk(shared.config, shared.spool, shared.forwarder, shared.now_ms))
+    gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
     sockets = bind(address, mode=0o600)
-    site = Site(routes=routes, gate=Admission(check_host=not local), report=_report)
-    return _front(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
-
-
-def _front(sockets: Sequence[BoundSocket], site: Site, capacity: Capacity) -> Front:
-    return Front(Server(sockets, site, capacity), site, tuple(sockets))
+    site = Site(routes=routes, gate=gate, report=_report)
+    server = Server(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
+    return Front(address, server, site, tuple(sockets), admin=True)
 
 
 def _report(what: str, error: BaseException) -> None:

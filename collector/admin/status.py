@@ -9,7 +9,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer, error_answer
-from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, overview
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, lane_views, overview
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from collector.forwarder.forwarder import Forwarder
     from collector.listener.routes import Request
     from collector.spool.spool import Spool
+
+
+UNSAVED = (("Cache-Control", "no-store"),)
 
 
 class ListenerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,6 +72,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
             orphaned.
         uptime: seconds.
         clock: how far the wall clock is believed: unknown, plausible or confirmed.
+        labels: the operator's own.
+        reload_refused: why the last reload was; empty where it was not.
     """
 
     version: str
@@ -86,6 +91,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     ledger: list[LedgerRow]
     received: list[IntakeRow]
     salvages: list[SalvageRow] = []
+    labels: dict[str, str] = {}
+    reload_refused: str = ""
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
@@ -99,6 +106,8 @@ class StatusSource:
     Args:
         listeners: how the listeners are now.
         uptime: seconds since the start.
+        labels: the operator's own, as they are now.
+        reload_refused: why the last reload was, as `Status` has it.
     """
 
     def __init__(
@@ -109,12 +118,16 @@ class StatusSource:
         listeners: Callable[[], list[ListenerView]],
         uptime: Callable[[], float],
         pid: int,
+        labels: Callable[[], dict[str, str]] = dict,
+        reload_refused: Callable[[], str] = str,
     ) -> None:
         self._spool = spool
         self._forwarder = forwarder
         self._listeners = listeners
         self._uptime = uptime
         self._pid = pid
+        self._labels = labels
+        self._reload_refused = reload_refused
 
     async def status(self) -> Status:
         """The status now."""
@@ -150,6 +163,8 @@ class StatusSource:
             ledger=view.ledger,
             received=view.received,
             salvages=view.salvages,
+            labels=self._labels(),
+            reload_refused=self._reload_refused(),
         )
 
 
@@ -178,7 +193,7 @@ def status_endpoint(source: StatusSource) -> Asynchronous:
     """`GET /v1/status`."""
 
     async def answer() -> Answer:
-        return Answer(200, msgspec.json.encode(await source.status()))
+        return Answer(200, msgspec.json.encode(await source.status()), headers=UNSAVED)
 
     return Asynchronous(answer)
 
@@ -192,12 +207,34 @@ def live_endpoint() -> Asynchronous:
     return Asynchronous(answer)
 
 
-def ready_endpoint(spool: Spool) -> Asynchronous:
-    """`GET /readyz`: commits succeed, and the disk has room."""
+def unready(spool: Spool, forwarder: Forwarder) -> str:
+    """Why the daemon is not ready; empty where commits succeed and lanes make progress.
+
+    An upstream that is down or refuses keeps nobody from handing over events: that is no reason.
+    """
+    if spool.disk_full:
+        return "the disk is full"
+    if not spool.healthy:
+        return "the spool cannot commit"
+    stuck = forwarder.stuck()
+    return "; ".join(f"lane {name}: {reason}" for name, reason in stuck.items())
+
+
+def ready_endpoint(why_not: Callable[[], str]) -> Asynchronous:
+    """`GET /readyz`: 503 with the reason where there is one."""
 
     async def answer() -> Answer:
-        if spool.ready:
-            return Answer(200, b'{"status":"OK"}')
-        return Answer(503, b'{"status":"ERROR","message":"the spool cannot commit"}')
+        reason = why_not()
+        return error_answer(503, reason) if reason else Answer(200, b'{"status":"OK"}')
+
+    return Asynchronous(answer)
+
+
+def lanes_endpoint(spool: Spool) -> Asynchronous:
+    """`GET /v1/lanes`."""
+
+    async def answer() -> Answer:
+        lanes = await spool.read(lane_views)
+        return Answer(200, msgspec.json.encode({"lanes": lanes}), headers=UNSAVED)
 
     return Asynchronous(answer)

@@ -92,9 +92,13 @@ class _Refusal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """Where the commands are carried out."""
+    """Where the commands are carried out.
 
-    config: Config
+    Attributes:
+        config: the running one.
+    """
+
+    config: Callable[[], Config]
     spool: Spool
     forwarder: Forwarder
     now_ms: Callable[[], int]
@@ -103,7 +107,7 @@ class Desk:
         """All upstreams."""
         view = await self.spool.read(overview)
         paused = await self.spool.read(steering.paused)
-        configured = [upstream.name for upstream in self.config.upstream]
+        configured = [upstream.name for upstream in self.config().upstream]
         left = {lane.upstream for lane in view.lanes} - set(configured)
         return [
             UpstreamState(
@@ -148,12 +152,12 @@ class Desk:
     async def test(self, name: str) -> object:
         """Make a dry run."""
         self._configured(name)
-        upstream = next(known for known in self.config.upstream if known.name == name)
+        upstream = next(known for known in self.config().upstream if known.name == name)
         if upstream.kind == "file":
-            directory = Path(upstream.directory or Path(self.config.state_dir) / "events")
+            directory = Path(upstream.directory or Path(self.config().state_dir) / "events")
             return Tried(await self.forwarder.try_directory(directory))
         products = (
-            [product.key for product in self.config.product] if upstream.kind == "traintracks" else [""]
+            [product.key for product in self.config().product] if upstream.kind == "traintracks" else [""]
         )
         return Tried(await self.forwarder.try_out(name, products))
 
@@ -174,7 +178,7 @@ class Desk:
         return Evicted(evicted)
 
     def _configured(self, name: str) -> None:
-        if all(upstream.name != name for upstream in self.config.upstream):
+        if all(upstream.name != name for upstream in self.config().upstream):
             raise _Refusal(404, f"there is no upstream {name} in the configuration")
 
 

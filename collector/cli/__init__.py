@@ -28,6 +28,7 @@ COMMANDS = {
     "demo": Entry("collector.cli.demo:demo", "Show events going all the way through, on this machine."),
     "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
     "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
+    "ledger": Entry("collector.cli.ledger:ledger", "Tell what became of a day's events."),
     "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
     "doctor": Entry("collector.cli.doctor:doctor", "Check everything, and say what to do."),
     "dead-letters": Entry(

@@ -13,6 +13,8 @@ from collector.cli.options import config_option
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from collector.config.model import Config
+
 
 @click.command()
 @config_option
@@ -31,5 +33,11 @@ def run(config_path: Path | None) -> None:
 
     environ = dict(os.environ)
     config = load(config_path, environ)
-    logs.set_up(config.log.level, config.log.format, environ)
-    daemon.run(config, environ)
+
+    def again() -> Config:
+        return load(config_path, environ)
+
+    log = logs.Log(journal=logs.to_journal(environ))
+    log.change(level=config.log.level, form=config.log.format, labels=config.labels)
+    log.install()
+    daemon.run(config, environ, log, again)

@@ -70,7 +70,7 @@ def info(config_path: Path | None, *, as_json: bool) -> None:
     import msgspec  # noqa: PLC0415
 
     from collector.admin.inside import look  # noqa: PLC0415
-    from collector.cli.status import current  # noqa: PLC0415
+    from collector.cli.status_source import current_status as current  # noqa: PLC0415
 
     config = _load(config_path)
     found = look(current(config), Path(config.state_dir))

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from collector.cli.options import config_option
-from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
-    from collector.admin.status import Status
-    from collector.config.model import Config
-
-ASK_SECONDS = 10.0
-"""How long the daemon may take to answer."""
+    from pathlib import Path
 
 
 @click.command()
@@ -31,10 +25,11 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
     """
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
+    from collector.cli.status_source import current_status  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415
 
     config = load(config_path, dict(os.environ), read_secrets=False)
-    found = current(config)
+    found = current_status(config)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -43,50 +38,3 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
         show(found)
     if not found.healthy:
         sys.exit(1)
-
-
-def current(config: Config) -> Status:
-    """The running daemon's status, or where none runs the spool's own.
-
-    Raises:
-        WaystationError: there is neither.
-    """
-    return _ask(config) or _offline(config)
-
-
-def _ask(config: Config) -> Status | None:
-    """The running daemon's status; None where no daemon answers."""
-    import msgspec  # noqa: PLC0415
-
-    from collector.admin.status import Status  # noqa: PLC0415
-    from collector.cli.http_post import Target, get  # noqa: PLC0415
-    from collector.config.model import UnixAddress  # noqa: PLC0415
-
-    for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-            continue
-        try:
-            reply = get(
-                Target(name=address.path, unix_path=address.path, path="/v1/status"), timeout=ASK_SECONDS
-            )
-        except DaemonUnavailable:
-            continue
-        try:
-            return msgspec.json.decode(reply.body, type=Status)
-        except msgspec.DecodeError:
-            raise DaemonUnavailable(
-                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
-            ) from None
-    return None
-
-
-def _offline(config: Config) -> Status:
-    """What the spool says of itself while no daemon runs."""
-    from collector.admin.offline import offline_status  # noqa: PLC0415
-
-    found = offline_status(Path(config.state_dir), max_bytes=config.spool.max_bytes)
-    if found is None:
-        raise WaystationError(
-            f"no daemon answers, and there is no spool in {config.state_dir}; start one with `waystation run`"
-        )
-    return found

@@ -71,6 +71,17 @@ def show(status: Status) -> None:
         click.echo(line.rstrip())
 
 
+def show_ledger(rows: Sequence[LedgerRow]) -> None:
+    """Print rows of the ledger alone."""
+    console = Console(highlight=False, soft_wrap=True)
+    room = console.width if console.is_terminal else _AS_WIDE_AS_IT_TAKES
+    console.width = _AS_WIDE_AS_IT_TAKES
+    with console.capture() as captured:
+        console.print(_fitting(console, room, _ledger(rows, short=False), _ledger(rows, short=True)))
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
+
+
 def _summary(console: Console, status: Status, now_ms: int) -> None:
     health = "[green]healthy[/green]" if status.healthy else "[red]not healthy[/red]"
     where = (
@@ -90,6 +101,8 @@ def _summary(console: Console, status: Status, now_ms: int) -> None:
         console.print("[red]the disk is full: nothing is accepted until there is room[/red]")
     if status.spool.refused_requests:
         console.print(f"{status.spool.refused_requests:,} requests were refused: the spool was full")
+    if status.reload_refused:
+        console.print("[yellow]the last reload was refused[/yellow]: " + escape(status.reload_refused))
     for upstream in status.upstreams:
         if upstream.waiting:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)

@@ -24,6 +24,16 @@ if TYPE_CHECKING:
 _HOST_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]")
 _SECRET_KEYS = ("file", "env", "credential")
 
+MIN_TOKEN_BYTES = 16
+"""An admin token that can be guessed is none."""
+
+
+RESERVED_LABELS = frozenset(
+    {"device_id", "dialect", "epoch", "fate", "instance", "job", "lane", "le", "level", "listener", "reason"}
+    | {"result", "state", "status", "upstream", "verdict", "version", "time", "event", "repeated"}
+)
+"""The names that metrics and lines of the log have already."""
+
 
 class SecretCheck:
     """Looks whether secrets are there.
@@ -68,6 +78,26 @@ def check_listeners(config: Config, findings: Findings) -> None:
         )
     for index, bind in enumerate(config.admin.bind):
         _check_bind(bind, ("admin", "bind", index), taken, findings, allow_remote=False)
+
+
+def check_admin(config: Config, findings: Findings, secrets: SecretCheck) -> None:
+    """Note what is wrong with the admin listener's token."""
+    key = check_one_of(("admin",), "token", findings)
+    if key is not None and config.admin.token is not None:
+        value = secrets.read(config.admin.token, ("admin", key))
+        if value is not None and len(value) < MIN_TOKEN_BYTES:
+            findings.add(
+                ("admin", key),
+                found=f"a token of {len(value)} bytes",
+                expected=f"at least {MIN_TOKEN_BYTES} bytes of chance (openssl rand -hex 32)",
+            )
+
+
+def check_labels(config: Config, findings: Findings) -> None:
+    """Note labels whose names mean something else already."""
+    for name in config.labels:
+        if name in RESERVED_LABELS:
+            findings.add(("labels", name), found=shown(name), expected="a name that is not in use already")
 
 
 def _check_listener(listener: Listener, path: KeyPath, findings: Findings) -> None:
@@ -161,7 +191,7 @@ def _check_product_secret(product: Product, path: KeyPath, findings: Findings, s
 
 
 def check_one_of(
-    path: KeyPath, stem: Literal["key", "secret", "next_secret"], findings: Findings
+    path: KeyPath, stem: Literal["key", "secret", "next_secret", "token"], findings: Findings
 ) -> str | None:
     """Which of `STEM_file`, `STEM_env` and `STEM_credential` is given; a second is noted."""
     given = [f"{stem}_{end}" for end in _SECRET_KEYS if findings.given((*path, f"{stem}_{end}"))]

@@ -48,7 +48,7 @@ class Converter:
 
     Args:
         findings: takes what is wrong.
-        base: directory that relative paths start from.
+        base: directory that relative paths of the first file start from.
         home: directory that `~/` stands for.
     """
 
@@ -90,8 +90,11 @@ class Converter:
                     # What follows the one left out would be looked for in its place.
                     self._findings.distrust(path)
                 return tuple(item for item in items if item is not None)
+        elif isinstance(kind, mi.DictType):
+            if isinstance(raw, dict):
+                return self._table(kind, notes, raw, path)
         else:
-            converted = self._scalar(kind, notes, raw)
+            converted = self._scalar(kind, notes, raw, path)
             if converted is not None:
                 return converted
         self._findings.add(
@@ -99,18 +102,39 @@ class Converter:
         )
         return None
 
-    def _scalar(self, kind: mi.Type, notes: Mapping[str, object], raw: object) -> object | None:
+    def _table(
+        self, kind: mi.DictType, notes: Mapping[str, object], raw: Mapping[str, object], path: KeyPath
+    ) -> object | None:
+        """A table whose keys are the operator's own."""
+        most = kind.max_length
+        if most is not None and len(raw) > most:
+            self._findings.add(path, found=f"{len(raw)} of them", expected=f"at most {most}")
+            return None
+        values: dict[str, object] = {}
+        for key, item in raw.items():
+            here = (*path, key)
+            if self._scalar(unwrap(kind.key_type)[0], notes, key, here) is None:
+                self._findings.add(here, found=shown(key), expected=f"as its name {expected(kind.key_type)}")
+                continue
+            value = self._value(kind.value_type, item, here)
+            if value is not None:
+                values[key] = value
+        return values
+
+    def _scalar(
+        self, kind: mi.Type, notes: Mapping[str, object], raw: object, path: KeyPath
+    ) -> object | None:
         if isinstance(kind, mi.BoolType):
             return raw if isinstance(raw, bool) else None
         if isinstance(kind, mi.LiteralType):
             return raw if isinstance(raw, str) and raw in kind.values else None
         if isinstance(kind, mi.StrType):
-            return self._text(kind, notes, raw) if isinstance(raw, str) else None
+            return self._text(kind, notes, raw, path) if isinstance(raw, str) else None
         if isinstance(kind, mi.IntType | mi.FloatType):
             return _number(kind, notes.get("unit"), raw)
         raise TypeError(f"the model holds a {kind}, which TOML values are not converted to")
 
-    def _text(self, kind: mi.StrType, notes: Mapping[str, object], raw: str) -> str | None:
+    def _text(self, kind: mi.StrType, notes: Mapping[str, object], raw: str, path: KeyPath) -> str | None:
         if kind.pattern is not None and re.search(kind.pattern, raw) is None:
             return None
         if kind.pattern is not None and raw.endswith("\n"):
@@ -120,7 +144,9 @@ class Converter:
         if not raw or not raw.isprintable():
             return None  # among others a key pasted in the place of its file's name
         relative = self._home / raw[2:] if raw.startswith("~/") else Path(raw)
-        return str(self._base / relative)
+        file = self._findings.file_of(path)
+        base = self._base if file == self._findings.file else Path(file).parent
+        return str(base / relative)
 
 
 def _number(kind: mi.IntType | mi.FloatType, unit: object, raw: object) -> int | float | None:
@@ -171,7 +197,7 @@ def expected(annotated: mi.Type) -> str:
         return "one of " + ", ".join(f'"{value}"' for value in kind.values)
     if isinstance(kind, mi.IntType | mi.FloatType):
         return _expected_number(kind, notes.get("unit"))
-    plain = {mi.StructType: "a table", mi.BoolType: "true or false"}
+    plain = {mi.StructType: "a table", mi.DictType: "a table", mi.BoolType: "true or false"}
     return plain.get(type(kind), "a path" if notes.get("unit") == "path" else "a string")
 
 

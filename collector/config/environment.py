@@ -84,6 +84,8 @@ class Variables:
                 if not isinstance(kind, mi.VarTupleType):
                     return None
                 kind = kind.item_type
+            elif isinstance(kind, mi.DictType):
+                kind = kind.value_type
             else:
                 fields = {field.encode_name: field.type for field in _fields(kind)}
                 if part not in fields:
@@ -91,7 +93,7 @@ class Variables:
                 kind = fields[part]
         inner, _ = unwrap(kind)
         item = unwrap(inner.item_type)[0] if isinstance(inner, mi.VarTupleType) else inner
-        return None if isinstance(item, mi.StructType) else kind
+        return None if isinstance(item, mi.StructType | mi.DictType) else kind
 
     def _put(self, path: KeyPath, value: object, overrides: dict[KeyPath, str], findings: Findings) -> None:
         name = self._set[path][0]
@@ -154,8 +156,11 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     names = {
         text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and name.endswith(("SECRET_ENV", "__KEY_ENV"))
+        if name.startswith(PREFIX) and name.endswith(("SECRET_ENV", "__KEY_ENV", "__TOKEN_ENV"))
     }
+    admin = tree.get("admin")
+    if isinstance(admin, dict):
+        names.add(str(admin.get("token_env")))
     for array in (tree.get("product"), tree.get("upstream")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):

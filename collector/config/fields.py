@@ -83,6 +83,19 @@ PinnedKey = Annotated[
     ),
 ]
 
+LabelName = Annotated[
+    str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}$", extra={"expected": "1 to 32 of a-z, 0-9 and _"})
+]
+"""What a Prometheus label and a structured field's key can both be called."""
+
+LabelValue = Annotated[
+    str,
+    Meta(
+        pattern=r"^[ !#-\[\]-~]{1,128}$",
+        extra={"expected": '1 to 128 printable ASCII characters, no " or \\'},
+    ),
+]
+
 Status = Annotated[int, Meta(ge=200, le=599)]
 """An HTTP status that may end an attempt."""
 

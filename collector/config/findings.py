@@ -33,6 +33,7 @@ class Findings:
         lines: the line of each key in that file.
         overrides: the environment variable behind each value that has one, by path.
         tree: the TOML values themselves.
+        files: the file of each key that is not of the first one, by path.
         problems: in the order found.
     """
 
@@ -40,6 +41,7 @@ class Findings:
     lines: Mapping[KeyPath, int]
     overrides: Mapping[KeyPath, str]
     tree: Mapping[str, object]
+    files: Mapping[KeyPath, str] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
     _faulty: set[KeyPath] = field(default_factory=set)
 
@@ -52,7 +54,17 @@ class Findings:
             name = self.overrides.get(path) or variable_name(path)
             self.problems.append(Problem("environment", None, name, found, expected))
         else:
-            self.problems.append(Problem(self.file, self._line(path), key_text(path), found, expected))
+            self.problems.append(
+                Problem(self.file_of(path), self._line(path), key_text(path), found, expected)
+            )
+
+    def file_of(self, path: KeyPath) -> str:
+        """The file that gives a value; the first one where none or the environment does."""
+        if not self._from_environment(path):
+            for depth in range(len(path), 0, -1):
+                if path[:depth] in self.files:
+                    return self.files[path[:depth]]
+        return self.file
 
     def distrust(self, path: KeyPath) -> None:
         """Have nothing more noted of a value, of which something was noted already."""
@@ -74,10 +86,13 @@ class Findings:
         return True
 
     def sorted(self) -> tuple[Problem, ...]:
-        """The problems in the order of the file, those of the environment last."""
-        return tuple(
-            sorted(self.problems, key=lambda problem: (problem.file == "environment", problem.line or 0))
-        )
+        """The problems in the order of the files, those of the environment last."""
+
+        def place(problem: Problem) -> tuple[bool, bool, str, int]:
+            others = problem.file != self.file
+            return problem.file == "environment", others, problem.file, problem.line or 0
+
+        return tuple(sorted(self.problems, key=place))
 
     def _from_environment(self, path: KeyPath) -> bool:
         return any(path[:depth] in self.overrides for depth in range(1, len(path) + 1))

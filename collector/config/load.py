@@ -11,10 +11,11 @@ import msgspec
 import msgspec.inspect as mi
 
 from collector.config import paths
-from collector.config.checks import SecretCheck, check_listeners, check_products
+from collector.config.checks import SecretCheck, check_admin, check_labels, check_listeners, check_products
 from collector.config.convert import Converter
 from collector.config.environment import Variables
 from collector.config.findings import Findings
+from collector.config.merge import DIRECTORY, Document, drop_ins
 from collector.config.model import Config
 from collector.config.positions import key_lines
 from collector.config.upstream_checks import check_upstreams
@@ -48,12 +49,15 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
         ConfigError: with every problem there is.
     """
     file = paths.config_file(environ, path)
-    tree, lines = ({}, {}) if file is None else _read(file)
+    document = Document() if file is None else _read_all(file)
+    tree = document.tree
     root = mi.type_info(Config)
     if not isinstance(root, mi.StructType):
         raise TypeError("the model is a Struct")
     overrides: dict[KeyPath, str] = {}
-    findings = Findings("defaults" if file is None else str(file), lines, overrides, tree)
+    findings = Findings(
+        "defaults" if file is None else str(file), document.lines, overrides, tree, document.files
+    )
     Variables(root, environ, tree).apply(overrides, findings)
     _fill_in(tree, environ)
     base = Path.cwd() if file is None else file.absolute().parent
@@ -63,11 +67,27 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
     config = _with_directories(config)
     secrets = SecretCheck(findings, environ, read=read_secrets)
     check_listeners(config, findings)
+    check_admin(config, findings, secrets)
+    check_labels(config, findings)
     check_products(config, findings, secrets)
     check_upstreams(config, findings, secrets)
     if findings.problems:
         raise ConfigError(findings.sorted())
     return config
+
+
+def _read_all(file: Path) -> Document:
+    """The configuration file, and what `conf.d` beside it adds."""
+    document = Document(*_read(file))
+    try:
+        others = drop_ins(file)
+    except OSError as error:
+        found = f"a directory that cannot be read ({error.strerror})"
+        place = str(file.with_name(DIRECTORY))
+        raise ConfigError((Problem(place, None, "", found, "a directory of TOML files"),)) from None
+    for other in others:
+        document.add(*_read(other), str(other))
+    return document
 
 
 def _read(file: Path) -> tuple[dict[str, object], dict[KeyPath, int]]:

@@ -22,6 +22,8 @@ from collector.config.fields import (
     Duration,
     FileMode,
     FilePath,
+    LabelName,
+    LabelValue,
     ProductKey,
     SecretPath,
     Size,
@@ -94,10 +96,22 @@ class Admin(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         bind: UNIX sockets (mode 0600) and loopback ports; without it one UNIX socket
             beside the first listener's default.
         exclusive: whether `PUT /v1/api-status` is taken here alone.
+        token_file: file that holds the token which loopback ports ask for; without any of these
+            one is made, and kept as `admin.token` in the state directory.
+        token_env: environment variable that holds it.
+        token_credential: name of it in `$CREDENTIALS_DIRECTORY`.
     """
 
     bind: tuple[str, ...] = ()
     exclusive: bool = False
+    token_file: SecretPath | None = None
+    token_env: VariableName | None = None
+    token_credential: CredentialName | None = None
+
+    @property
+    def token(self) -> Secret | None:
+        """Where the token is; None where it is one of the daemon's own making."""
+        return first_named(self.token_file, self.token_env, self.token_credential)
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -198,6 +212,8 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         state_dir: directory of the spool; without it the platform's state directory.
         device: this device's id; without it one is made and kept.
         drain_timeout: how long a stopping daemon finishes what it has in hand.
+        labels: names and values of your own, such as a site: on each metric and line of the log, and
+            sent upstream as `Waystation-Labels`.
         listener: where apps hand over events.
         admin: where operators ask and steer.
         spool: the events on disk.
@@ -210,6 +226,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     state_dir: FilePath
     device: DeviceName | None = None
     drain_timeout: Annotated[Duration, Meta(ge=0, le=HOUR)] = 10.0
+    labels: Annotated[dict[LabelName, LabelValue], Meta(max_length=10)] = {}
     listener: tuple[Listener, ...] = ()
     admin: Admin = Admin()
     spool: Spool = Spool()

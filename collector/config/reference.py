@@ -22,6 +22,9 @@ Support/waystation/config.toml`), else `/etc/waystation/config.toml`. Without an
 the defaults below: listeners on `localhost:9000` and a UNIX socket, and one upstream of kind
 `file`.
 
+Files `conf.d/*.toml` beside that file are merged into it in the order of their names: tables key by
+key, arrays of tables (`[[upstream]]`) joined, and of any other key the last one counts.
+
 Unknown keys are refused. `waystation config check` lists everything that is wrong at once, each
 with file, line, key, what was found and what was expected; `waystation config show` prints what is
 in force, and `waystation config schema` a JSON Schema for editors.
@@ -35,7 +38,7 @@ no such array, a number begins a new one, which takes the place of the default a
 `WAYSTATION_LISTENER__0__BIND=localhost:9100` alone leaves no UNIX socket.
 
 Other names that begin with `WAYSTATION_` are refused, but `WAYSTATION_CONFIG`, `WAYSTATION_SOCKET`
-and `WAYSTATION_DEBUG`, and those that `secret_env` and `key_env` name. (On Kubernetes, set
+and `WAYSTATION_DEBUG`, and those that `secret_env`, `key_env` and `token_env` name. (On Kubernetes, set
 `enableServiceLinks: false`, or a service called `waystation` adds names of its own.)
 
 Of `_file`, `_env` and `_credential` of one secret, give one. A file must be readable by its owner

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 
+import msgspec
 import msgspec.inspect as mi
 
 from collector.config.convert import unwrap
@@ -40,8 +41,8 @@ def _schema(annotated: mi.Type, path: str) -> Schema:
     kind, notes = unwrap(annotated)
     if isinstance(kind, mi.StructType):
         return _object(kind, path)
-    if isinstance(kind, mi.VarTupleType):
-        return {"type": "array", "items": _schema(kind.item_type, f"{path}[]")}
+    if isinstance(kind, mi.VarTupleType | mi.DictType):
+        return _collection(kind, path)
     if isinstance(kind, mi.LiteralType):
         return {"enum": list(kind.values)}
     if isinstance(kind, mi.BoolType):
@@ -67,7 +68,7 @@ def _object(kind: mi.StructType, path: str) -> Schema:
             continue
         if field.required:
             required.append(key)
-        elif field.default is not None:
+        elif field.default not in {None, msgspec.NODEFAULT}:
             default = plain(field.type, field.default)
             if not isinstance(default, dict):
                 schema["default"] = default
@@ -76,6 +77,17 @@ def _object(kind: mi.StructType, path: str) -> Schema:
         "properties": properties,
         "required": required,
         "additionalProperties": False,
+    }
+
+
+def _collection(kind: mi.VarTupleType | mi.DictType, path: str) -> Schema:
+    if isinstance(kind, mi.VarTupleType):
+        return {"type": "array", "items": _schema(kind.item_type, f"{path}[]")}
+    return {
+        "type": "object",
+        "propertyNames": _schema(kind.key_type, path),
+        "additionalProperties": _schema(kind.value_type, path),
+        "maxProperties": kind.max_length,
     }
 
 

@@ -60,6 +60,8 @@ def plain(annotated: mi.Type, value: object) -> object:
         }
     if isinstance(kind, mi.VarTupleType) and isinstance(value, tuple):
         return [plain(kind.item_type, item) for item in value]
+    if isinstance(kind, mi.DictType) and isinstance(value, dict):
+        return {key: plain(kind.value_type, item) for key, item in value.items()}
     unit = notes.get("unit")
     if unit == "duration" and isinstance(value, float):
         return format_duration(value)

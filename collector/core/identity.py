@@ -4,6 +4,7 @@
     Waystation-Device: "kiosk-17"
     Waystation-Batch: epoch="9d1e...", lane="samsara/samsara", first=0, last=99
     Waystation-Replaces: "77ab..."
+    Waystation-Labels: site="north", row="3"
 
 An upstream that keeps the positions it has taken, by device, epoch and lane, takes each
 event once, however often a batch is sent and however it is split on the way.
@@ -14,6 +15,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from collector.core.batch import SealedBatch
 
 
@@ -45,3 +48,14 @@ def batch_headers(batch: SealedBatch) -> dict[str, str]:
     if batch.replaces is not None:
         headers["Waystation-Replaces"] = quoted(batch.replaces)
     return headers
+
+
+def label_header(labels: Mapping[str, str]) -> dict[str, str]:
+    """The header that tells an upstream the operator's labels; none where there are none.
+
+    Raises:
+        ValueError: a value holds what a header cannot carry.
+    """
+    if not labels:
+        return {}
+    return {"Waystation-Labels": ", ".join(f"{name}={quoted(value)}" for name, value in labels.items())}

@@ -34,10 +34,11 @@ COVERED = (
     "waystation-device",
     "waystation-batch",
     "waystation-replaces",
+    "waystation-labels",
 )
 """The components a signature covers, in this order."""
 
-_ONLY_WHERE_SENT = frozenset({"content-encoding", "waystation-replaces"})
+_ONLY_WHERE_SENT = frozenset({"content-encoding", "waystation-replaces", "waystation-labels"})
 
 Algorithm = Literal["hmac-sha256", "ed25519"]
 

@@ -10,6 +10,7 @@ the reason, and the lane tries again as it does for any other block.
 
 from __future__ import annotations
 
+import math
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
@@ -17,6 +18,7 @@ import trio
 
 from collector.core.verdict import Delivered, Outcome, Retry
 from collector.forwarder.ahead import Ahead
+from collector.forwarder.pace import patience
 from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
@@ -32,12 +34,23 @@ if TYPE_CHECKING:
     from collector.spool.read import Lane
 
 
-class LaneTask:
-    """Forwards one lane until it is stopped."""
+STUCK_SECONDS = 60.0
+"""What a step may take beyond its request's own time-out: the spool is read and written in it."""
 
-    def __init__(self, lane: int, name: str, around: Surroundings) -> None:
+
+class LaneTask:
+    """Forwards one lane until it is stopped.
+
+    Attributes:
+        around: what it shares with the other lanes of its upstream.
+        at_once: whether a wait that was left over from before does not count.
+    """
+
+    def __init__(self, lane: int, name: str, around: Surroundings, *, at_once: bool = False) -> None:
+        self.at_once = at_once
+        self.name = name
         self._lane = lane
-        self._around = around
+        self.around = self._around = around
         self._standing = Standing(lane, name, around)
         self._settling = Settling(self._standing, around)
         self._ahead = Ahead(around)
@@ -46,6 +59,9 @@ class LaneTask:
         self._napping = trio.CancelScope()
         self._at_work = False
         self._flushing = False
+        self._began = 0.0
+        self._body_bytes = 0
+        self._halted = False
         self._stopping = trio.Event()
         sender = around.sender
         self._unopened = sender if isinstance(sender, OpensLanes) else None
@@ -64,16 +80,28 @@ class LaneTask:
         self._flushing = True
         self._grown.set()
 
-    def stop(self) -> None:
-        """Begin no further attempt; one under way goes on, and is settled."""
+    @property
+    def stuck(self) -> str:
+        """Why it makes no progress, through no fault of its upstream; empty where it does, or waits."""
+        if self._halted:
+            return "stopped by a defect, or by what the spool says"
+        busy = trio.current_time() - self._began
+        if self._at_work and busy > patience(self._around.upstream, self._body_bytes) + STUCK_SECONDS:
+            return f"at work on one batch for {busy:.0f} s"
+        return ""
+
+    def stop(self, *, within: float = math.inf) -> None:
+        """Begin no further attempt; one under way goes on, for `within` seconds, and is settled."""
         self._stopping.set()
+        self._running.deadline = min(self._running.deadline, trio.current_time() + within)
         if not self._at_work:
             self._running.cancel()
 
     async def run(self) -> None:
         """Forward until stopped or cancelled."""
         with self._running:
-            await self._nap(await self._guarded(self._remaining_backoff) or 0.0)
+            left = await self._guarded(self._remaining_backoff) or 0.0
+            await self._nap(0.0 if self.at_once else left)
             while not self._stopping.is_set():
                 self._grown = trio.Event()
                 wait = await self._guarded(self._turn)
@@ -86,9 +114,12 @@ class LaneTask:
 
     async def _guarded(self, step: Callable[[], Awaitable[float | None]]) -> float | None:
         try:
-            return await step()
+            wait = await step()
         except Exception as error:  # noqa: BLE001 (a defect met in one lane must not end the others)
+            self._halted = True
             return await self._standing.halt(error)
+        self._halted = False
+        return wait
 
     async def _nap(self, seconds: float) -> None:
         """Sleep, unless hurried."""
@@ -113,6 +144,7 @@ class LaneTask:
         """
         async with self._around.breaker.passage() as probe:
             self._at_work = True
+            self._began, self._body_bytes = trio.current_time(), 0
             self._standing.hurried = False
             try:
                 with self._around.spool.flight(self._lane):
@@ -137,6 +169,8 @@ class LaneTask:
             task = await self._around.spool.read(lambda connection: prepare(connection, request))
         match task:
             case Idle():
+                if self._flushing and not request.flush:
+                    return 0.0  # it was asked for meanwhile
                 self._flushing = False
                 return task.linger
             case Bury():
@@ -155,7 +189,14 @@ class LaneTask:
         if self._stopping.is_set():
             return 0.0
         if outcome is None:
+            self._body_bytes = len(task.body)
             outcome = await self._ahead.attempt(task, request)
+            self._around.tally.attempted(
+                outcome,
+                events=task.batch.events,
+                body_bytes=len(task.body),
+                seconds=trio.current_time() - began,
+            )
             if outcome.server_time_offset is not None:
                 self._around.chances.heard(outcome.server_time_offset)
         took = trio.current_time() - began

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from collector.config.model import Upstream
+
+SLOWEST = 8 * 1024
+"""Bytes a second. A body has the time that it takes at this rate beside `timeouts.total`: a batch on
+a slow link would otherwise be given up each time, and never arrive."""
 
 MAX_PIECE = 16 * 1024
 """Bytes that are written at once: the write time-out bounds each of them, so that a slow link is given up
@@ -10,6 +19,12 @@ for standing still and not for being slow."""
 
 MIN_PIECE = 1024
 PIECES_PER_SECOND = 10
+
+
+def patience(upstream: Upstream, size: int) -> float:
+    """Seconds for a request whose body has so many bytes."""
+    rate = SLOWEST if upstream.rate_limit is None else min(SLOWEST, upstream.rate_limit // 2)
+    return upstream.timeouts.total + size / rate
 
 
 class Pace:

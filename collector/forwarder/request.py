@@ -6,7 +6,7 @@ import zlib
 from typing import TYPE_CHECKING
 
 from collector import __version__
-from collector.core.identity import batch_headers
+from collector.core.identity import batch_headers, label_header
 from collector.core.signing import content_digest, covered, sign, traintracks_auth
 from collector.forwarder.keys import ProductSecrets, UpstreamKeys
 
@@ -35,6 +35,7 @@ class RequestMaker:
         host: the value of the Host header.
         products: the Traintracks products, by product key.
         environ: of the process, where secrets may be.
+        labels: the operator's own, told the upstream.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class RequestMaker:
         host: str,
         products: Mapping[str, Product],
         environ: Mapping[str, str],
+        labels: Mapping[str, str] | None = None,
     ) -> None:
+        self._labels = label_header(labels or {})
         self._upstream = upstream
         self._url = url
         self._host = host
@@ -97,7 +100,7 @@ class RequestMaker:
             headers["Content-Encoding"] = "gzip"
             packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
             content = packer.compress(body) + packer.flush()
-        headers |= {"Content-Length": str(len(content)), **batch_headers(batch)}
+        headers |= {"Content-Length": str(len(content)), **batch_headers(batch), **self._labels}
         if upstream.kind == "traintracks":
             headers["X-Product-Key"] = batch.product
             headers["X-Product-Auth"] = traintracks_auth(content, self._products.read(batch.product, which))

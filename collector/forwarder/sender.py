@@ -58,6 +58,7 @@ class HttpSender:
         wall: wall time, in seconds since 1970.
         ticks: seconds of a clock that nobody can set.
         run: runs what blocks: reading keys, compressing, hashing.
+        labels: the operator's own, told the upstream.
 
     Raises:
         UpstreamError: the url, a file for TLS, or a proxy cannot be used.
@@ -72,6 +73,7 @@ class HttpSender:
         wall: Callable[[], float],
         ticks: Callable[[], float] = trio.current_time,
         run: Runner = trio.to_thread.run_sync,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._upstream = upstream
         self._wall = wall
@@ -90,7 +92,12 @@ class HttpSender:
         self._link = Link(upstream, proxy=proxy, pace=Pace(upstream.rate_limit), wall=wall)
         self._trust = Trust(upstream, environ, proxy=proxy)
         self._requests = RequestMaker(
-            upstream, url=self._link.url, host=self._link.host, products=products, environ=environ
+            upstream,
+            url=self._link.url,
+            host=self._link.host,
+            products=products,
+            environ=environ,
+            labels=labels,
         )
         self._which: dict[str, Which] = {}
         self._files = self._fingerprints()

@@ -140,6 +140,8 @@ class Settling:
         )
         if not kept:
             return MOVED_PAUSE
+        now_ms = self._around.chances.wall_ms()
+        self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
         if self._standing.tells("healthy", ""):
             self._standing.log.info("lane_healthy")
         return 0.0

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from collector.forwarder.splits import Splits
+from collector.forwarder.tally import Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +24,9 @@ class Sender(Protocol):
 
     async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
         """Send a batch once; failures are outcomes, not exceptions."""
+
+    async def aclose(self) -> None:
+        """Let go of what is idle; nothing is sent after it."""
 
 
 @runtime_checkable
@@ -44,6 +48,14 @@ class OpensLanes(Protocol):
         """
 
 
+@runtime_checkable
+class RotatesKeys(Protocol):
+    """A sender whose keys and certificates may be replaced while it is used."""
+
+    def rotated(self) -> bool:
+        """Whether one of them was, since the last call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chances:
     """Time and chance.
@@ -61,7 +73,7 @@ class Chances:
     heard: Callable[[float], None] = lambda _: None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Surroundings:
     """What the lanes of one upstream share.
 
@@ -76,6 +88,7 @@ class Surroundings:
     chances: Chances
     window: Window | None = None
     splits: Splits = field(default_factory=Splits)
+    tally: Tally = field(default_factory=Tally)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

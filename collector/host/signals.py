@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 async def watch(
     *,
     stop: Callable[[], None],
-    hurry: Callable[[], None],
+    reload: Callable[[], None],
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Call `stop` at each SIGTERM and SIGINT, `hurry` at SIGHUP; runs until cancelled."""
+    """Call `stop` at each SIGTERM and SIGINT, `reload` at SIGHUP; runs until cancelled."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         task_status.started()
         async for number in signals:
             if number == signal.SIGHUP:
-                hurry()
+                reload()
             else:
                 stop()

@@ -54,6 +54,19 @@ class BoundSocket:
     inherited: bool = False
     _file: tuple[str, int, int] | None = field(default=None, repr=False)
 
+    def restrict(self, *, mode: int, group: str | None) -> None:
+        """Set mode and group of the file made here, as `bind` does; of any other nothing is changed.
+
+        Raises:
+            OSError: that is not allowed.
+            BindError: there is no such group.
+        """
+        if self._file is not None:
+            path, _, _ = self._file
+            gid = _group_id(self.address, group)
+            os.chown(path, -1, os.getgid() if gid is None else gid)
+            Path(path).chmod(mode)
+
     def close(self) -> None:
         """Close it, and remove its file if that is still the one made here; more than once is allowed."""
         made, self._file = self._file, None

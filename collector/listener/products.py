@@ -30,6 +30,16 @@ class ProductSecrets(dict[str, tuple[bytes, ...]]):
         }
         super().__init__((product.key, self._all(product)) for product in products)
 
+    def take_up(self, others: ProductSecrets) -> None:
+        """Hold another configuration's; the secret before one that differs stays valid, as in `refresh`."""
+        self._products = others._products
+        for gone in self.keys() - others.keys():
+            del self[gone]
+        self._known = {key: self._known.get(key, known) for key, known in others._known.items()}
+        for key, secrets in others.items():
+            self.setdefault(key, secrets)
+        self.refresh()
+
     def refresh(self) -> None:
         """Read them again; one that cannot be read stays as it was."""
         for product in self._products:

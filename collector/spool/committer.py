@@ -5,24 +5,24 @@ While the disk is full nothing is appended, and each other work is a transaction
 
 from __future__ import annotations
 
-import sqlite3
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import SpoolDamaged, SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
 from collector.spool.eviction import Eviction
+from collector.spool.items import attempt, run_alone, undo, unexpected
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
+    import sqlite3
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from collector.spool.database import Database
+    from collector.spool.options import SpoolOptions
     from collector.spool.space import Space
     from collector.spool.store import Store
-
-ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
-"""What SQLite says of one statement; all else it says is of the disk or the file."""
 
 
 @dataclass(slots=True)
@@ -39,6 +39,8 @@ class Committed:
         short: whether the disk is full.
         over: whether more must be evicted, and can be.
         failed: whether the disk refused a part of it.
+        requests: how many it held.
+        seconds: what the transaction took, and the COMMIT at its end alone.
     """
 
     grown: Collection[tuple[str, str]] = ()
@@ -50,6 +52,8 @@ class Committed:
     short: bool = False
     over: bool = False
     failed: bool = False
+    requests: int = 0
+    seconds: tuple[float, float] = (0.0, 0.0)
 
 
 class Observer(Protocol):
@@ -102,6 +106,7 @@ class Committer:
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
         incoming = _body_bytes(group)
+        began = time.perf_counter()
         if self._space.short:
             return self._finish(group, self._commit_apart(group), incoming)
         try:
@@ -112,20 +117,21 @@ class Committer:
                 self._database.shorten_log()
             result = self._database.commit(lambda connection: self._work(connection, group, incoming))
         except SpoolNoSpace:
-            self._store.forget()
+            self._take_back(group)
             self._space.shut()
             return self._finish(group, self._commit_apart(group), incoming)
         except SpoolUnavailable as error:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
-            return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
+            return self._failed(group, SpoolUnavailable(unexpected(error)), incoming)
+        result.seconds = time.perf_counter() - began, self._database.sync_seconds
         return self._finish(group, result, incoming)
 
     def _finish(self, group: Sequence[Item], result: Committed, incoming: int) -> Callable[[], None]:
         """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
             if isinstance(item, Chore):
-                _attempt(item)
+                attempt(item)
             elif isinstance(item.error, SpoolFull):
                 result.refused[item.error.lane] = result.refused.get(item.error.lane, 0) + 1
         result.used = self._used = self._database.used_bytes(otherwise=self._used)
@@ -151,21 +157,47 @@ class Committer:
         except SpoolUnavailable as error:
             item.error = error
         except Exception as error:  # noqa: BLE001 (as for a group)
-            item.error = SpoolUnavailable(_unexpected(error))
+            item.error = SpoolUnavailable(unexpected(error))
 
     def _commit_alone(self, item: Work) -> None:
         def work(connection: sqlite3.Connection) -> None:
             self._store.note_clocks(connection)
-            _run_alone(connection, item)
+            run_alone(connection, item)
 
         try:
             self._database.commit(work)
         except BaseException:
-            self._store.forget()
+            self._take_back([item])
             raise
 
-    def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
+    def take_up(self, options: SpoolOptions) -> Callable[[], None]:
+        """Work by other options from the next item on; on the writer's thread.
+
+        Returns:
+            What takes that back.
+        """
+        before = self._limits, self._eviction, self._store.takers
+
+        def take_back() -> None:
+            self._limits, self._eviction, self._store.takers = before
+            self._store.forget()
+
+        evicts = options.when_full == "drop-oldest"
+        self._limits = options.limits
+        self._eviction = Eviction(self._database, options.limits, self._observer) if evicts else None
+        self._store.takers = options.takers
         self._store.forget()
+        return take_back
+
+    def _take_back(self, group: Sequence[Item]) -> None:
+        """A group's transaction came to nothing."""
+        self._store.forget()
+        for item in group:
+            if isinstance(item, Work):
+                undo(item)
+
+    def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
+        self._take_back(group)
         settle = refused(group, error)
 
         def settle_and_count() -> None:
@@ -185,11 +217,12 @@ class Committer:
             result.over = self._eviction.make_room(connection, used=used, incoming=incoming)
             used = self._used_bytes()
             appends = self._fitting(connection, appends)
+        result.requests = len(appends)
         if appends:
             self._append(connection, appends, self._gate(connection, used, incoming), result)
         for item in group:
             if isinstance(item, Work):
-                _run_alone(connection, item)
+                run_alone(connection, item)
                 if item.grown:
                     self._store.forget()
                     result.grown = {*result.grown, *item.grown}
@@ -264,30 +297,3 @@ def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
 
 def _body_bytes(group: Sequence[Item]) -> int:
     return sum(len(item.chunk.body) for item in group if isinstance(item, Append))
-
-
-def _run_alone(connection: sqlite3.Connection, item: Work) -> None:
-    """Run one item's work so that its failure undoes it and nothing else."""
-    item.error = None
-    connection.execute("SAVEPOINT work")
-    try:
-        item.run(connection)
-    except Exception as error:
-        if isinstance(error, sqlite3.Error) and not isinstance(error, ITEM_ERRORS):
-            raise  # the disk's or the file's fault concerns the whole group
-        connection.execute("ROLLBACK TO work")
-        item.error = error
-    connection.execute("RELEASE work")
-
-
-def _attempt(item: Chore) -> None:
-    try:
-        item.run()
-    except SpoolUnavailable as error:
-        item.error = error
-    except Exception as error:  # noqa: BLE001 (as for a group)
-        item.error = SpoolUnavailable(_unexpected(error))
-
-
-def _unexpected(error: Exception) -> str:
-    return f"unexpected {type(error).__name__}: {error}"

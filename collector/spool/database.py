@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
@@ -55,6 +56,9 @@ BUSY_SECONDS = 5.0
 class Database:
     """The writing connection. Not thread-safe: it belongs to the writer's thread.
 
+    Attributes:
+        sync_seconds: what the last COMMIT took.
+
     Raises:
         SpoolTooNew: the database was written by a later release.
         SpoolDamaged: it is not what was written.
@@ -65,6 +69,7 @@ class Database:
         self.path = path
         self._wal = Path(f"{path}-wal")
         self._suspect = False
+        self.sync_seconds = 0.0
         try:
             _make_private(path)
             self.connection = _connect(path)
@@ -123,7 +128,9 @@ class Database:
         try:
             connection.execute("BEGIN IMMEDIATE")
             result = work(connection)
+            began = time.perf_counter()
             connection.execute("COMMIT")
+            self.sync_seconds = time.perf_counter() - began
         except sqlite3.Error as error:
             self._roll_back()
             raise self._refusal(error) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolFull
+from collector.errors import NotTaken, SpoolFull
 from collector.spool import admission
 from collector.spool.waiting import WaitingRoom
 from collector.spool.worker import GROUP_BYTES, Append, Ticket
@@ -51,11 +51,8 @@ class Entrance:
     def submit(self, chunk: NewChunk) -> Ticket:
         """Queue a chunk, or have it wait; raises as `Spool.submit` does."""
         stream = (chunk.dialect, chunk.product)
-        if stream not in self._takers:
-            takers = self._find_takers(*stream)
-            if not takers:
-                raise ValueError(f"no upstream takes {' '.join(stream)}")
-            self._takers[stream] = takers
+        if not self._takers_of(stream):
+            raise NotTaken(dialect=chunk.dialect, product=chunk.product)
         size = len(chunk.body)
         if self._queued_bytes + self._waiting.bytes + size > MAX_QUEUED_BYTES:
             raise SpoolFull(used=self._queued_bytes + self._waiting.bytes, quota=MAX_QUEUED_BYTES)
@@ -88,14 +85,33 @@ class Entrance:
         """There is nothing to wait for any more."""
         self._waiting.refuse_all(refusal)
 
+    def change(self, options: SpoolOptions, takers: Callable[[str, str], Sequence[str]]) -> None:
+        """Admit by other options from now on; what waits and is taken by nobody any more is refused."""
+        self._limits = options.limits
+        self._rejects = options.when_full == "reject"
+        self._find_takers = takers
+        self._takers.clear()
+        for stream in self._waiting.streams:
+            if not self._takers_of(stream):
+                self._waiting.refuse_all(NotTaken(dialect=stream[0], product=stream[1]), of=stream)
+
+    def _takers_of(self, stream: admission.Stream) -> Sequence[str]:
+        takers = self._takers.get(stream)
+        if takers is None:
+            takers = self._find_takers(*stream)
+            if takers:  # any client can name streams that nobody takes
+                self._takers[stream] = takers
+        return takers
+
     def _check(self, stream: admission.Stream, size: int) -> None:
         """Refuse what there is no room for."""
         if self._rejects:
             queued = self._queued_bytes + size
             # Of all that is queued, one group at a time comes to be in the log too.
             adds = admission.Adds(database=queued, log=min(queued, max(GROUP_BYTES, size)))
-            takers = self._takers[stream]
-            self._limits.check(stream, takers, used=self._used, adds=adds, crowding=self._crowding)
+            self._limits.check(
+                stream, self._takers_of(stream), used=self._used, adds=adds, crowding=self._crowding
+            )
         elif size > self._limits.room:
             raise self._full()
 

@@ -88,7 +88,7 @@ def _spool(options: SpoolOptions, files: Files) -> Spool:
     """The spool of open files, at work."""
     spool = Spool(options, files.clocks, files.epoch)
     spool.salvaged, spool.unconfirmed = files.salvaged, files.unconfirmed
-    store = Store(boot=files.epoch.boot, takers=spool.takers, times=files.clocks)
+    store = Store(boot=files.epoch.boot, takers=options.takers, times=files.clocks)
     evicts = options.when_full == "drop-oldest"
     committer = Committer(spool, files.database, store, options.limits, files.space, make_room=evicts)
     spool.start(files.space, committer, files.reader)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from collector.core.histogram import COUNTS, LATENCY_SECONDS, Histogram
 from collector.spool.admission import Limits
 from collector.spool.space import BALLAST_BYTES
 
@@ -58,6 +59,10 @@ class SpoolOptions:
     threads: bool = True
     letters: LetterBounds = LetterBounds()
 
+    def takers(self, dialect: str, product: str) -> list[str]:
+        """The names of the upstreams that take a dialect and product."""
+        return [upstream.name for upstream in self.upstreams if upstream.takes(dialect, product)]
+
     @property
     def limits(self) -> Limits:
         """The bytes that the spool may take."""
@@ -75,6 +80,10 @@ class Counters:
         shortages: how often the disk was found full.
         refused: requests for which there was no room, by the name of the lane that is in the way.
         letters_ended: dead letters that their bounds ended, by lane name.
+        commit_seconds: of each group, from its first insert to the end of its commit.
+        sync_seconds: of each group, the COMMIT alone: its log is written and synced, and now and then
+            checkpointed.
+        group_requests: the requests of each group that had any.
     """
 
     commits: int = 0
@@ -83,6 +92,18 @@ class Counters:
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
     refused: dict[str, int] = field(default_factory=dict)
     letters_ended: dict[str, int] = field(default_factory=dict)
+    commit_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
+    sync_seconds: Histogram = field(default_factory=lambda: Histogram(LATENCY_SECONDS))
+    group_requests: Histogram = field(default_factory=lambda: Histogram(COUNTS))
+
+    def count_commit(self, requests: int, seconds: float, sync_seconds: float) -> None:
+        """Count one commit, with its requests and what it took."""
+        self.commits += 1
+        if seconds:  # one on a full disk goes in parts, which nobody times
+            self.commit_seconds.observe(seconds)
+            self.sync_seconds.observe(sync_seconds)
+        if requests:
+            self.group_requests.observe(requests)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""

@@ -104,14 +104,15 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
 def overview(connection: sqlite3.Connection) -> Overview:
     """Read the spool's overview."""
     return Overview(
-        lanes=_lanes(connection),
+        lanes=lane_views(connection),
         ledger=_ledger(connection),
         received=_intake(connection),
         salvages=salvages(connection),
     )
 
 
-def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
+def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
+    """The lanes, by name."""
     held = {backlog.lane: backlog for backlog in backlogs(connection)}
     rows = connection.execute(
         "SELECT lane.id, upstream.name, dialect, product, state, reason, since, next_attempt_at,"

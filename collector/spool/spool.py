@@ -21,6 +21,7 @@ from collector.spool.entrance import Entrance
 from collector.spool.examine import is_damage
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
+from collector.spool.terms import take_up
 from collector.spool.worker import (
     CLOSED,
     GROUP_BYTES,
@@ -78,6 +79,7 @@ class Spool:
         self._writer: Writer
         self._reader: Reader
         self._space: Space
+        self._committer: Committer
 
     # -- for the listener
 
@@ -92,7 +94,7 @@ class Spool:
         Raises:
             SpoolFull: the quota is reached and there is no patience, or too much waits already.
             SpoolNoSpace: the disk is full.
-            ValueError: no upstream takes the chunk's stream, so nobody would ever end its events.
+            NotTaken: no upstream takes the chunk's stream, so nobody would ever end its events.
         """
         if self.disk_full:
             raise self._space.refusal
@@ -164,6 +166,24 @@ class Spool:
 
     # -- for the daemon
 
+    async def change(self, options: SpoolOptions) -> None:
+        """Take up other upstreams, quota and bounds; durability, directory and intervals stay.
+
+        Raises:
+            SpoolUnavailable: the disk refused, and nothing has changed.
+        """
+        await take_up(
+            options,
+            self.options,
+            entrance=self._entrance,
+            committer=self._committer,
+            put=self._writer.put,
+            wall_ms=self._times.wall_ms,
+        )
+        self.options = options
+        if isinstance(self._writer, ThreadWriter):
+            self._writer.group_bytes = _group_bytes(options)
+
     async def maintain(self) -> dict[str, int]:
         """Come down to quota and bounds, expire, give free pages back, see to the ballast: in bounded steps.
 
@@ -225,7 +245,7 @@ class Spool:
 
     def takers(self, dialect: str, product: str) -> list[str]:
         """The names of the upstreams that take a dialect and product."""
-        return [upstream.name for upstream in self.options.upstreams if upstream.takes(dialect, product)]
+        return self.options.takers(dialect, product)
 
     @property
     def over_quota(self) -> bool:
@@ -234,14 +254,14 @@ class Spool:
 
     def start(self, space: Space, committer: Committer, reader: sqlite3.Connection) -> None:
         """Start the threads; called once, by `open_spool`."""
-        self._space = space
+        self._space, self._committer = space, committer
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
             self._writer = ThreadWriter(
                 committer,
                 interval=self.options.commit_interval,
                 token=token,
-                group_bytes=min(GROUP_BYTES, self.options.limits.quota // QUOTA_SHARE),
+                group_bytes=_group_bytes(self.options),
             )
             self._reader = ThreadReader(reader)
         else:
@@ -270,7 +290,7 @@ class Spool:
     def committed(self, result: Committed, *, dequeued: int) -> None:
         """A group is on disk."""
         self.used_bytes, self.healthy, self._over = result.used, result.healthy, result.over
-        self.counters.commits += 1
+        self.counters.count_commit(result.requests, *result.seconds)
         self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)
         self.counters.add_refused(result.refused)
@@ -303,3 +323,8 @@ class Spool:
             with suppress(OSError):
                 mark_damaged(self.options.directory / DATABASE_FILE, error.cause)
             self._damaged.set()
+
+
+def _group_bytes(options: SpoolOptions) -> int:
+    """Bytes of bodies that may share a commit."""
+    return min(GROUP_BYTES, options.limits.quota // QUOTA_SHARE)

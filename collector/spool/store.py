@@ -186,7 +186,8 @@ class Store:
 
     Args:
         boot: a name of this start of the machine.
-        takers: names of the upstreams that take a dialect and product.
+        takers: names of the upstreams that take a dialect and product; the attribute may be replaced,
+            and `forget` must follow.
         times: the clocks that chunks are stamped by.
     """
 
@@ -198,7 +199,7 @@ class Store:
         times: Times,
     ) -> None:
         self._clock = boots.Follower(boot)
-        self._takers = takers
+        self.takers = takers
         self._times = times
         self._streams: dict[tuple[str, str], GrowingStream] = {}
         self._next_seq: int | None = None
@@ -233,7 +234,7 @@ class Store:
             key = (chunk.dialect, chunk.product)
             encoding, body = stored(chunk)
             try:
-                over = gate.admit(key, self._takers(*key), len(body)) if gate is not None else NONE
+                over = gate.admit(key, self.takers(*key), len(body)) if gate is not None else NONE
             except SpoolFull as error:
                 result.refused[place] = error
                 continue
@@ -275,7 +276,7 @@ class Store:
             "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
         ).fetchone()
         stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
-        for name in self._takers(dialect, product):
+        for name in self.takers(dialect, product):
             connection.execute(
                 "INSERT OR IGNORE INTO lane"
                 " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"

@@ -117,11 +117,19 @@ class WaitingRoom:
         self._waiting.append(ticket)
         return ticket
 
-    def refuse_all(self, refusal: SpoolError) -> None:
-        """There is nothing to wait for any more."""
+    @property
+    def streams(self) -> set[Stream]:
+        """Of whom somebody waits."""
+        return {ticket.stream for ticket in self._waiting}
+
+    def refuse_all(self, refusal: SpoolError, *, of: Stream | None = None) -> None:
+        """There is nothing to wait for any more; for all, or for one stream's."""
         waiting, self._waiting = self._waiting, deque()
         for ticket in waiting:
-            ticket.refuse(refusal)
+            if of in {None, ticket.stream}:
+                ticket.refuse(refusal)
+            else:
+                self._waiting.append(ticket)
 
     def call(self, admit: Callable[[NewChunk], Ticket | SpoolFull]) -> None:
         """Let in whom there is room for now.

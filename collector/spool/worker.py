@@ -92,6 +92,8 @@ class Work:
     Attributes:
         appends: whether `run` may append, so that it is refused while the disk is full.
         grown: the streams (dialect, product) that `run` has appended to, past the store.
+        undo: takes back, on the writer's thread, what `run` has done beside the database; called where
+            its transaction came to nothing.
     """
 
     run: Callable[[sqlite3.Connection], None]
@@ -99,6 +101,7 @@ class Work:
     appends: bool = False
     error: Exception | None = None
     grown: Collection[tuple[str, str]] = ()
+    undo: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -174,6 +177,9 @@ class ThreadWriter:
     Args:
         interval: seconds that a group waits for company after its first item; 0 to commit at once.
         group_bytes: of bodies that share a commit.
+
+    Attributes:
+        group_bytes: the same; may be set at any time.
     """
 
     def __init__(
@@ -185,7 +191,7 @@ class ThreadWriter:
         group_bytes: int = GROUP_BYTES,
     ) -> None:
         self._committer = committer
-        self._group_bytes = group_bytes
+        self.group_bytes = group_bytes
         self._next: Item | None = None
         self._interval = interval
         self._token = token
@@ -231,7 +237,7 @@ class ThreadWriter:
         group = [item]
         size = len(item.chunk.body) if isinstance(item, Append) else 0
         deadline = time.monotonic() + self._interval
-        while len(group) < GROUP_CHUNKS and size < self._group_bytes:
+        while len(group) < GROUP_CHUNKS and size < self.group_bytes:
             try:
                 # Only requests wait for company: a lane's settling must not slow the forwarding down.
                 if self._interval and isinstance(item, Append):
@@ -244,7 +250,7 @@ class ThreadWriter:
                 return group, True
             if isinstance(item, Append):
                 size += len(item.chunk.body)
-                if size > self._group_bytes:
+                if size > self.group_bytes:
                     self._next = item
                     break
             group.append(item)

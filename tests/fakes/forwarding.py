@@ -23,7 +23,7 @@ async def inline(work):
 
 
 @asynccontextmanager
-async def sending(*, wall=lambda: WALL, environ=None, products=None, **options):
+async def sending(*, wall=lambda: WALL, environ=None, products=None, labels=None, **options):
     """A sender for an upstream with those options; kind samsara, unsigned and patient by default."""
     options = {
         "name": "samsara",
@@ -41,6 +41,7 @@ async def sending(*, wall=lambda: WALL, environ=None, products=None, **options):
         environ=environ,
         wall=wall,
         run=inline,
+        labels=labels,
     )
     try:
         yield sender

@@ -52,6 +52,7 @@ class App(threading.Thread):
         sent: all events that may have reached the daemon.
         acknowledged: those that it answered with success.
         refusals: its other answers.
+        breaks: connections that could not be made or ended, but by its own doing.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class App(threading.Thread):
         self.sent: list[Sent] = []
         self.acknowledged: list[Sent] = []
         self.refusals: list[Reply] = []
+        self.breaks: list[Exception] = []
         self._address = address
         self._product = product
         self._chance = chance
@@ -89,7 +91,8 @@ class App(threading.Thread):
                 with Client(self._address()) as client:
                     client.connect()
                     self._talk(client)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
+                self.breaks.append(error)
                 self._stopping.wait(PAUSE)
 
     def _talk(self, client: Client) -> None:

@@ -56,6 +56,12 @@ class ScriptedSender:
         self.under_way: set[int] = set()
         self.problems: list[str] = []
 
+    closed = False
+
+    async def aclose(self) -> None:
+        assert not self.under_way, "closed in use"
+        self.closed = True
+
     async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
         if batch.lane in self.under_way:
             self.problems.append(f"lane {batch.lane_name} has two batches outstanding")

@@ -24,6 +24,7 @@ from collector.core.verdict import Failure
 from collector.errors import UpstreamError
 from collector.forwarder.link.body import Body
 from collector.forwarder.link.failures import LinkFailure, failure_of, is_misunderstood
+from collector.forwarder.pace import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
@@ -42,10 +43,6 @@ MAX_CONNECTIONS = 32
 KEEPALIVE_SECONDS = 5.0
 """An idle connection is dropped no later than the first of the common servers would
 (Node.js: 5 s), since a request on one that is just being closed there fails."""
-
-SLOWEST = 8 * 1024
-"""Bytes a second. A body has the time that it takes at this rate beside `timeouts.total`: a batch on
-a slow link would otherwise be given up each time, and never arrive."""
 
 CLOSING_SECONDS = 1.0
 MIN_HIDDEN = 6
@@ -125,7 +122,7 @@ class Link:
             stream=Body(content, self._pace, progress),
             extensions={"trace": connecting.heed},
         )
-        limit = self._allowance(len(content))
+        limit = patience(self._upstream, len(content))
         try:
             async with self._connected(contexts, progress) as line:
                 with trio.fail_after(limit):
@@ -139,11 +136,6 @@ class Link:
         finally:
             with trio.move_on_after(CLOSING_SECONDS, shield=True):
                 await connecting.abandon()
-
-    def _allowance(self, size: int) -> float:
-        """Seconds for a request whose body has so many bytes."""
-        rate = SLOWEST if self._pace.rate is None else min(SLOWEST, self._pace.rate // 2)
-        return self._upstream.timeouts.total + size / rate
 
     @asynccontextmanager
     async def _connected(self, contexts: Contexts, progress: Progress) -> AsyncGenerator[_Line]:

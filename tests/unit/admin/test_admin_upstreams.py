@@ -26,7 +26,9 @@ async def desk(directory, senders):
             upstream=tuple(senders),
             product=(Product(key=PRODUCT, secret_env="S"), Product(key="other", secret_env="S")),
         )
-        routes = upstreams.routes(upstreams.Desk(config, here.spool, here.forwarder, here.times.wall_ms))
+        routes = upstreams.routes(
+            upstreams.Desk(lambda: config, here.spool, here.forwarder, here.times.wall_ms)
+        )
 
         async def ask(method, path, *headers):
             reader = Reader(Site(routes, OpenGate()), Peer("unix", uid=0))

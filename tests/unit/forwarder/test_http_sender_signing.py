@@ -64,8 +64,12 @@ async def test_an_ed25519_signature_is_good_for_its_verifier(tmp_path):
         (None, "77" * 16, set()),
     ],
 )
-async def test_a_signature_covers_all_that_a_batch_is(fake, compress, replaces, absent):
-    async with sending(url=fake.url, wall=now, environ=ENVIRON, compress=compress, **HMAC) as sender:
+@pytest.mark.parametrize("labels", [{}, {"site": "north"}])
+async def test_a_signature_covers_all_that_a_batch_is(fake, compress, replaces, absent, labels):
+    absent = absent if labels else absent | {"waystation-labels"}
+    async with sending(
+        url=fake.url, wall=now, environ=ENVIRON, compress=compress, labels=labels, **HMAC
+    ) as sender:
         assert (await sender.attempt(make_batch(replaces=replaces), make_body())).verdict == Delivered()
     request = fake.received[0]
     ((label, (components, parameters)),) = http_sf.parse(

@@ -59,3 +59,19 @@ def test_the_next_secret_is_taken_as_soon_as_it_is_there(file):
     following.unlink()
     secrets.refresh()
     assert secrets[KEY] == (b"next", b"old")
+
+
+def test_another_configurations_products_are_held_and_a_changed_secret_beside_the_one_before(
+    tmp_path, secrets
+):
+    def product(key, name, content):
+        path = tmp_path / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        return Product(key=key, secret_file=str(path))
+
+    held = secrets
+    secrets.take_up(ProductSecrets([product(KEY, "a", b"new"), product("other", "b", b"its own")], {}))
+    assert held == {KEY: (b"new", b"old"), "other": (b"its own",)}
+    secrets.take_up(ProductSecrets([product("other", "b", b"its own")], {}))
+    assert held == {"other": (b"its own",)}

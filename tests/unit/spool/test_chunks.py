@@ -20,6 +20,7 @@ from fakes.spools import (
 )
 
 from collector.core import limits
+from collector.errors import NotTaken
 from collector.spool import read, settle, store
 from collector.spool.passage import Passage
 from collector.spool.read import DamagedChunk
@@ -216,7 +217,7 @@ async def test_two_upstreams_share_chunks_and_each_has_its_own_count(tmp_path):
 
 async def test_what_no_upstream_takes_is_not_taken(tmp_path):
     async with spool_in(tmp_path, wanted(takes=lambda dialect, _: dialect == "samsara")) as spool:
-        with pytest.raises(ValueError, match="no upstream takes traintracks p"):
+        with pytest.raises(NotTaken, match="no upstream takes traintracks p"):
             spool.submit(chunk(1, dialect="traintracks", product="p"))
         await accept(spool, chunk(1))
         assert await query(spool, "SELECT count(*) FROM chunk") == [(1,)]

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import stat
+
+import pytest
+
+from collector.admin.access import Access, kept_token
+from collector.errors import SecretError
+from collector.listener.routes import Peer, Request
+
+TOKEN = b"k3JqOa0vWf8-token"
+
+
+def ask(path: str = "/v1/status", **headers: str) -> int | None:
+    """What the gate answers; None where it lets the request through."""
+    named = {"host": "127.0.0.1:9010", **{name.replace("_", "-"): value for name, value in headers.items()}}
+    request = Request("GET", path, "", "1.1", named, Peer("tcp"))
+    answer = Access(lambda: (TOKEN,)).refuse(request)
+    return None if answer is None else answer.status
+
+
+BEARER = f"Bearer {TOKEN.decode()}"
+
+
+def test_whoever_has_the_token_may():
+    assert ask(authorization=BEARER) is None
+    assert ask(authorization=BEARER.replace("Bearer", "bearer"), host="localhost:9010") is None
+
+
+@pytest.mark.parametrize("given", ["", "Bearer", "Bearer nope", f"Basic {TOKEN.decode()}", f"{BEARER}x"])
+def test_whoever_has_not_may_not(given):
+    assert ask(authorization=given) == 401
+
+
+def test_no_token_of_ours_means_that_none_fits():
+    request = Request(
+        "GET", "/metrics", "", "1.1", {"host": "localhost", "authorization": "Bearer "}, Peer("tcp")
+    )
+    assert Access(tuple).refuse(request).status == 401
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/api-status"])
+def test_health_needs_no_token(path):
+    assert ask(path) is None
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/v1/dead-letters", "/v1/reload", "/livez/", "/"])
+def test_all_else_does(path):
+    assert ask(path) == 401
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:9010", "127.0.0.1.evil.example", "10.0.0.1"])
+def test_a_name_that_was_pointed_at_loopback_is_refused(host):
+    assert ask("/livez", host=host) == 403
+
+
+def test_without_a_host_nothing_is_answered():
+    request = Request("GET", "/livez", "", "1.0", {}, Peer("tcp"))
+    assert Access(lambda: (TOKEN,)).refuse(request).status == 403
+
+
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:9010", "http://127.0.0.1:3000"]
+)
+def test_a_page_of_another_origin_is_refused_even_with_the_token(origin):
+    assert ask(authorization=BEARER, origin=origin) == 403
+    assert ask("/livez", origin=origin) == 403
+
+
+def test_its_own_page_may_with_the_token():
+    assert ask(authorization=BEARER, origin="http://127.0.0.1:9010") is None
+    assert ask(origin="http://127.0.0.1:9010") == 401
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "anything-new"])
+def test_an_image_or_form_of_another_site_is_refused(site):
+    assert ask("/livez", sec_fetch_site=site) == 403
+
+
+@pytest.mark.parametrize("site", ["none", "same-origin"])
+def test_who_types_the_address_is_not(site):
+    assert ask("/livez", sec_fetch_site=site) is None
+
+
+def test_a_token_is_made_once_and_for_its_owner_alone(tmp_path):
+    file = tmp_path / "admin.token"
+    token = kept_token(file, {})
+    assert len(token) >= 32
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert kept_token(file, {}) == token
+
+
+def test_a_token_that_others_may_read_is_refused(tmp_path):
+    file = tmp_path / "admin.token"
+    kept_token(file, {})
+    file.chmod(0o644)
+    with pytest.raises(SecretError):
+        kept_token(file, {})
