@@ -24,6 +24,8 @@ import trio
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
+from collector.listener.express import Express
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, RECEIVING, SENDING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
 from collector.listener.turns import BODYLESS, CLOSE, OLD
@@ -31,9 +33,8 @@ from collector.listener.wire import CONTINUE, render, render_special
 
 if TYPE_CHECKING:
     from collector.listener.capacity import Capacity
+    from collector.listener.readiness import Readiness
     from collector.listener.routes import Peer, Site
-
-IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
 
 _TOO_SLOW = error_answer(408, "The request took too long to arrive.")
 _STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
@@ -47,7 +48,14 @@ class Connection:
         deadline: on trio's clock; by then the phase must be over.
     """
 
-    def __init__(self, stream: trio.abc.Stream, peer: Peer, site: Site, capacity: Capacity) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        peer: Peer,
+        site: Site,
+        capacity: Capacity,
+        readiness: Readiness | None = None,
+    ) -> None:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
         self._stream = stream
@@ -60,6 +68,9 @@ class Connection:
         self._began = 0.0
         self._ready: list[bytes] = []
         self._held = 0
+        self._express: Express | None = None
+        if readiness is not None and isinstance(stream, SocketStream):
+            self._express = Express(self, stream, self._reader, site, readiness)
 
     def expire(self) -> None:
         """End the present phase."""
@@ -81,12 +92,14 @@ class Connection:
         finally:
             self._release()
             self._reader.drop()
+            if self._express is not None:
+                self._express.close()
             await trio.aclose_forcefully(self._stream)
 
     async def _serve(self) -> None:
         data: bytes | bytearray = b""
         while True:
-            if self._site.stopping and self.phase == IDLE and not data:
+            if self._site.stopping and self.phase == IDLE and not data and not self._fed:
                 data = self._unread()
                 if not data:
                     return
@@ -95,7 +108,7 @@ class Connection:
                 if await self._converse(data):
                     return
             data, self._late_data = self._late_data, b""
-            if not data and not (self.phase == IDLE and self._may_go_on()):
+            if not data and not self._fed and not (self.phase == IDLE and self._may_go_on()):
                 await self._farewell()
                 return
 
@@ -106,8 +119,20 @@ class Connection:
     async def _converse(self, data: bytes | bytearray) -> bool:
         """Serve until the connection is over: True. False: look again whether it is."""
         receive, reader, limits = self._stream.receive_some, self._reader, self._site.limits
+        express = self._express
         while True:
-            if not data:
+            resumed = reader.open
+            if express is not None and not (data or resumed or express.fed):
+                await express.serve()
+                if express.unsent:
+                    await self._send_rest(express)
+                if express.ended:
+                    return True
+                if self._interrupted:
+                    return False
+                if not express.fed:
+                    continue
+            elif not data and not self._fed:
                 data = await receive(RECEIVE_BYTES)
                 if not data:
                     return True
@@ -115,9 +140,11 @@ class Connection:
                     self._late_data = data
                     return False
             now = trio.current_time()
-            resumed = reader.open
-            reader.feed(data)
-            data = b""
+            if data:
+                reader.feed(data)
+                data = b""
+            elif express is not None:
+                express.fed = resumed = False
             if reader.turns:
                 resumed = False
                 self.deadline = now + limits.answer_timeout
@@ -133,6 +160,19 @@ class Connection:
                 self.deadline = now + limits.idle_timeout
                 if self._site.stopping:  # since the answer was put into words
                     return False
+
+    @property
+    def _fed(self) -> bool:
+        """Whether the reader was given what came, and nothing was done about it yet."""
+        return self._express is not None and self._express.fed
+
+    async def _send_rest(self, express: Express) -> None:
+        self.deadline = trio.current_time()
+        self._ready.append(express.unsent)
+        express.unsent = b""
+        await self._send_ready()
+        self.phase = IDLE
+        self.deadline = trio.current_time() + self._site.limits.idle_timeout
 
     async def _answer(self) -> None:
         """Answer all that was begun, in order and in one send."""

@@ -16,6 +16,7 @@ from collector.core.http import Answer, error_answer
 from collector.core.signing import traintracks_auth
 from collector.errors import SpoolError, SpoolFull
 from collector.listener.decode import TOO_LARGE, gunzip, is_gzip, unknown_encoding
+from collector.listener.routes import Prompt
 from collector.spool.store import NewChunk
 
 if TYPE_CHECKING:
@@ -56,6 +57,14 @@ class Ticket(Protocol):
 
         Raises:
             SpoolError: it is not, and nothing of it was kept.
+        """
+        ...
+
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:
+        """Call `tell`, once, when it is on disk, or with the reason why it is not.
+
+        Returns:
+            Whether it will. If not, `committed` is the only way.
         """
         ...
 
@@ -234,21 +243,34 @@ class Ingest:
         return broken
 
 
-class _Stored:
+class _Stored(Prompt):
     """A request that the spool has and has not committed."""
 
-    __slots__ = ("_counts", "_read", "_ticket")
+    __slots__ = ("_counts", "_read", "_tell", "_ticket")
 
     def __init__(self, ticket: Ticket, read: Accepted, counts: Counts) -> None:
         self._ticket = ticket
         self._read = read
         self._counts = counts
+        self._tell: Callable[[Answer], None]
 
     async def answer(self) -> Answer:
-        counts, read = self._counts, self._read
         try:
             await self._ticket.committed()
         except SpoolError as error:
+            return self._conclude(error)
+        return self._conclude(None)
+
+    def then(self, tell: Callable[[Answer], None]) -> bool:
+        self._tell = tell
+        return self._ticket.then(self._settled)
+
+    def _settled(self, error: Exception | None) -> None:
+        self._tell(self._conclude(error))
+
+    def _conclude(self, error: Exception | None) -> Answer:
+        counts, read = self._counts, self._read
+        if error is not None:
             counts.failed += 1
             return _unavailable(error)
         counts.requests += 1
@@ -268,6 +290,6 @@ def _is_signed(auth: str, secrets: tuple[bytes, ...], received: bytes, decoded: 
     )
 
 
-def _unavailable(error: SpoolError) -> Answer:
+def _unavailable(error: Exception) -> Answer:
     wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
     return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))

@@ -65,6 +65,22 @@ class Pending(Protocol):
         ...
 
 
+class Prompt:
+    """A `Pending` that can also say when it is there, so that no task need wait for it."""
+
+    async def answer(self) -> Answer:
+        """Wait and answer, see `Pending`."""
+        raise NotImplementedError
+
+    def then(self, tell: Callable[[Answer], None]) -> bool:
+        """Call `tell` with the answer, once, on the event loop's thread: now, or when it is there.
+
+        Returns:
+            Whether it will. If not, `answer` is the only way.
+        """
+        raise NotImplementedError
+
+
 class Endpoint(Protocol):
     """One method of one path."""
 

@@ -25,7 +25,9 @@ from collector.core.limits import (
     SWEEP_INTERVAL,
 )
 from collector.listener.capacity import Capacity
-from collector.listener.connection import IDLE, Connection
+from collector.listener.connection import Connection
+from collector.listener.phases import IDLE
+from collector.listener.readiness import AVAILABLE, Readiness
 from collector.listener.stream import SocketStream, peer_of
 
 if TYPE_CHECKING:
@@ -55,6 +57,7 @@ class Server:
         self._sockets = tuple(sockets)
         self._capacity = capacity or Capacity()
         self._conversations: trio.Nursery
+        self._readiness: Readiness | None = None
         self._connections: set[Connection] = set()
         self._occupied = trio.Event()
         self._emptied = trio.Event()
@@ -75,6 +78,9 @@ class Server:
             async with trio.open_nursery() as conversations:
                 self._conversations = conversations
                 conversations.start_soon(self._sweep)
+                if AVAILABLE and self._sockets:
+                    self._readiness = Readiness()
+                    conversations.start_soon(self._readiness.run)
                 async with trio.open_nursery() as intake:
                     for bound in self._sockets:
                         intake.start_soon(self._accept, bound.sock)
@@ -94,7 +100,7 @@ class Server:
         tally = self.site.tally
         tally.connections += 1
         tally.open += 1
-        connection = Connection(stream, peer, self.site, self._capacity)
+        connection = Connection(stream, peer, self.site, self._capacity, self._readiness)
         self._connections.add(connection)
         self._occupied.set()
         self._conversations.start_soon(self._run, connection)

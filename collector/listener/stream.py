@@ -41,6 +41,33 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except BlockingIOError:
                 continue
 
+    def fileno(self) -> int:
+        """The socket's, as long as it is open."""
+        return self._sock.fileno()
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """What has come already; empty at the end.
+
+        Raises:
+            BlockingIOError: nothing has.
+            OSError: the connection broke.
+        """
+        return self._sock.recv(max_bytes)
+
+    def send_now(self, data: bytes) -> int:
+        """Send what the kernel takes at once.
+
+        Returns:
+            How much that was.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
     def receive_nowait(self, max_bytes: int) -> bytes:
         """What has come already; empty when nothing has."""
         try:

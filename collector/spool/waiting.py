@@ -68,6 +68,10 @@ class WaitingTicket(Ticket):
             raise self.refusal
         await self._place.committed()
 
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:
+        """It is not known when it is refused but to who waits."""
+        return False
+
     @property
     def given_up(self) -> bool:
         """Whether it is refused, or was."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -15,12 +16,20 @@ from collector.listener.ingest import PATH, Ingest, Policy
 from collector.listener.routes import Site
 from collector.listener.serve import Server
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 
 class Kept:
     """A place in no commit: it is there at once."""
 
     async def committed(self) -> None:
         """Wait for nothing."""
+
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:
+        """Tell it at once."""
+        tell(None)
+        return True
 
 
 class Nowhere:

@@ -68,7 +68,7 @@ async def test_no_ticket_of_a_group_is_settled_before_its_commit(tmp_path, threa
         tickets.append(
             put(
                 spool,
-                lambda connection: seen.append((tickets[-1]._done.is_set(), connection.in_transaction)),
+                lambda connection: seen.append((tickets[-1].settled, connection.in_transaction)),
             )
         )
         gate.open.set()
