@@ -17,6 +17,7 @@ import httptools
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.listener.heads import Head
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
 from collector.listener.routes import Request
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
@@ -33,6 +34,9 @@ _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a re
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 _HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
 INTERNAL = error_answer(500, "Internal error; the log says more.")
+
+_SPECIAL = frozenset({"connection", "expect", "origin", "proxy-connection", "transfer-encoding", "upgrade"})
+"""Headers that decide more than one request's answer: heads with one of them are read each time."""
 
 
 class Reader:
@@ -71,18 +75,53 @@ class Reader:
         self._flags = 0
         self._extra = ""
         self._deferring = False
+        self._heads = site.heads
+        self._whole: Request | None = None  # the last that this read has begun
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
         """Read on; at most `RECEIVE_BYTES` at a time. Nothing may be fed once `finished`."""
+        fresh = not (self.open or self.turns)
+        if fresh and self._recall(data):
+            return
         size = self._size
         self._step = len(data)
         if self.open:
             self._stray += self._step
-        while data:
-            data = self._parse(data)
+        rest = data
+        self._whole = None
+        while rest:
+            rest = self._parse(rest)
         if self.open:
             self._bound_partial(progress=self._size != size)
+        elif fresh and self._whole is not None and len(self.turns) == 1 and not self.turns[0].flags:
+            self._learn(data, self._whole)
+
+    def _recall(self, data: bytes | bytearray) -> bool:
+        """Begin a whole request whose head was read before, without llhttp, which is between two requests."""
+        whole = self._heads.recall(data)
+        if whole is None or len(whole.body) > self._site.limits.body_bytes:
+            return False
+        head = whole.head
+        if self._needs_host and "host" not in whole.headers:
+            return False
+        request = Request(head.method, head.path, head.query, "1.1", whole.headers, self._peer)
+        if self._route(request) is not None or self._endpoint is None:
+            return False
+        request.body = whole.body
+        self._deferring = False
+        outcome = self._begin(self._endpoint, request)
+        if isinstance(outcome, Answer) and outcome.close:
+            self.finished = self.cut_short = True
+        self.turns.append(Turn(outcome, CLOSE if self.finished else 0, ""))
+        return True
+
+    def _learn(self, data: bytes | bytearray, request: Request) -> None:
+        """Remember the head of a request that went the long way, unless something special was about it."""
+        headers = request.headers
+        if request.version == "1.1" and not _SPECIAL.intersection(headers) and request.method != "HEAD":
+            head = Head(request.method, request.path, request.query, headers)
+            self._heads.learn(data, head, len(request.body))
 
     def _parse(self, data: bytes | bytearray) -> bytes | bytearray:
         """Let llhttp read; what it returns is to be read by a new parser."""
@@ -195,10 +234,8 @@ class Reader:
             if self._defers(request):
                 outcome = Deferred(endpoint, request)
             else:
-                try:
-                    outcome = endpoint.begin(request)
-                except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
-                    outcome = self._fault(error)
+                self._whole = request
+                outcome = self._begin(endpoint, request)
         flags = self._flags
         outcome = outcome or INTERNAL
         self._body = []
@@ -211,6 +248,12 @@ class Reader:
         self.turns.append(Turn(outcome, flags, self._extra))
 
     # What the callbacks need.
+
+    def _begin(self, endpoint: Endpoint, request: Request) -> Answer | Pending:
+        try:
+            return endpoint.begin(request)
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
+            return self._fault(error)
 
     def _defers(self, request: Request) -> bool:
         """Whether a pipelined request waits for the answers before it, and so do all behind it.

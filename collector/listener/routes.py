@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collector.core.limits import ConnectionLimits
+from collector.listener.heads import Heads
 
 if TYPE_CHECKING:
     from collector.core.http import Answer
@@ -142,6 +143,7 @@ class Site:
         limits: within which bounds.
         report: told what failed that no client is to blame for, e.g. an endpoint that raised.
         tally: what was served so far.
+        heads: of requests that were read before.
         stopping: set by the server alone; answers then end their connection.
     """
 
@@ -150,6 +152,7 @@ class Site:
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     report: Callable[[str, BaseException], None] = _discard
     tally: Tally = field(default_factory=Tally)
+    heads: Heads = field(default_factory=Heads)
     stopping: bool = False
 
 

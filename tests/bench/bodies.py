@@ -42,18 +42,18 @@ def bodies(events: int) -> list[bytes]:
     return [body(number, events=events) for number in range(VARIETY[events])]
 
 
-def request(payload: bytes) -> bytes:
+def request(payload: bytes, number: int) -> bytes:
     """A whole HTTP request, as an app's client sends it."""
     head = (
         "POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"X-Samsara-publishedTimestamp: 1790000000000\r\nContent-Length: {len(payload)}\r\n\r\n"
+        f"X-Samsara-publishedTimestamp: {1_790_000_000_000 + 53 * number}\r\nContent-Length: {len(payload)}\r\n\r\n"
     )
     return head.encode() + payload
 
 
 def write(path: Path, payloads: list[bytes]) -> None:
     """The requests' bytes for wrk's script: each one's length in a line, then itself."""
-    wholes = [request(payload) for payload in payloads]
+    wholes = [request(payload, number) for number, payload in enumerate(payloads)]
     path.write_bytes(b"".join(b"%d\n%b" % (len(whole), whole) for whole in wholes))
 
 
