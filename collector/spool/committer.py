@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
+from collector.spool.database import PAGE_BYTES
 from collector.spool.eviction import Eviction
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from collector.spool.database import Database
     from collector.spool.space import Space
     from collector.spool.store import Store
+
+UNCOUNTED_BYTES = 1024 * 1024
+"""By so much the spool may have grown before its size is counted anew, while no bound is near."""
 
 ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite says of one statement; all else it says is of the disk or the file."""
@@ -95,37 +99,47 @@ class Committer:
         self._space = space
         self._eviction = Eviction(database, limits, observer) if make_room else None
         self._used = 0
+        self._uncounted = UNCOUNTED_BYTES  # that may have been added since `_used` was counted
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
-        incoming = _body_bytes(group)
+        appends = [item for item in group if isinstance(item, Append)]
+        incoming = sum([len(item.chunk.body) for item in appends])
+        plain = len(appends) == len(group)
         if self._space.short:
-            return self._finish(group, self._commit_apart(group), incoming)
+            return self._finish(group, self._commit_apart(group), incoming, plain=False)
         try:
             if incoming:
-                self._space.provide(incoming)
+                self._space.provide(incoming, plain=plain)
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._database.commit(lambda connection: self._work(connection, group, incoming))
+            result = self._database.commit(lambda connection: self._work(connection, group, appends, incoming))
         except SpoolNoSpace:
             self._store.forget()
             self._space.shut()
-            return self._finish(group, self._commit_apart(group), incoming)
+            return self._finish(group, self._commit_apart(group), incoming, plain=False)
         except SpoolUnavailable as error:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
             return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
-        return self._finish(group, result, incoming)
+        return self._finish(group, result, incoming, plain=plain)
 
-    def _finish(self, group: Sequence[Item], result: Committed, incoming: int) -> Callable[[], None]:
+    def _finish(
+        self, group: Sequence[Item], result: Committed, incoming: int, *, plain: bool
+    ) -> Callable[[], None]:
         """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
-            elif isinstance(item.error, SpoolFull):
+            elif item.error is not None and isinstance(item.error, SpoolFull):
                 result.refused[item.error.lane] = result.refused.get(item.error.lane, 0) + 1
-        result.used = self._used = self._database.used_bytes(otherwise=self._used)
+        # Each body comes into the database, and is in the log too for a time.
+        self._uncounted += 2 * incoming + PAGE_BYTES
+        if not plain or self._is_near():
+            self._used = self._used_bytes()
+            self._uncounted = 0
+        result.used = self._used + self._uncounted
         result.healthy = self._database.trusted
         result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
@@ -171,17 +185,28 @@ class Committer:
 
         return settle_and_count
 
-    def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
+    def _is_near(self) -> bool:
+        """Whether what was not counted yet may matter; to count costs three questions to SQLite and the disk."""
+        return self._uncounted > UNCOUNTED_BYTES or self._limits.worth_counting(self._used + 2 * self._uncounted)
+
+    def _work(
+        self, connection: sqlite3.Connection, group: Sequence[Item], appends: list[Append], incoming: int
+    ) -> Committed:
         result = Committed()
-        self._store.note_clocks(connection)
-        appends = [item for item in group if isinstance(item, Append)]
-        used = self._used_bytes()
+        moment = self._store.note_clocks(connection)
+        near = self._is_near()
+        used = self._used_bytes() if near else self._used
         if self._eviction is not None:
             result.over = self._eviction.make_room(connection, used=used, incoming=incoming)
             used = self._used_bytes()
             appends = self._fitting(connection, appends)
         if appends:
-            self._append(connection, appends, self._gate(connection, used, incoming), result)
+            gate = self._gate(connection, used, incoming)
+            appended = self._store.append(connection, [item.chunk for item in appends], gate, moment)
+            result.grown = appended.grown
+            result.evicted.update(appended.evicted)
+            for place, error in appended.refused.items():
+                appends[place].error = error
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
@@ -191,26 +216,13 @@ class Committer:
         if self._eviction is not None:
             result.over |= self._eviction.keep_bounds(connection)
             _add(result.evicted, self._eviction.take_count())
-        elif self._limits.worth_counting(used := self._used_bytes()):
+        elif near and self._limits.worth_counting(used := self._used_bytes()):
             backlogs = retention.backlogs(connection)
             result.crowding = admission.Gate(self._limits, backlogs, used=used).crowding()
         return result
 
     def _used_bytes(self) -> int:
         return self._database.used_bytes(otherwise=self._used)
-
-    def _append(
-        self,
-        connection: sqlite3.Connection,
-        appends: Sequence[Append],
-        gate: admission.Gate | None,
-        result: Committed,
-    ) -> None:
-        appended = self._store.append(connection, [item.chunk for item in appends], gate)
-        result.grown = appended.grown
-        _add(result.evicted, appended.evicted)
-        for place, error in appended.refused.items():
-            appends[place].error = error
 
     def _gate(self, connection: sqlite3.Connection, used: int, incoming: int) -> admission.Gate | None:
         """Who is admitted as of now; None while nobody can be refused.
@@ -253,10 +265,6 @@ class Committer:
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
     for lane, events in more.items():
         counts[lane] = counts.get(lane, 0) + events
-
-
-def _body_bytes(group: Sequence[Item]) -> int:
-    return sum(len(item.chunk.body) for item in group if isinstance(item, Append))
 
 
 def _run_alone(connection: sqlite3.Connection, item: Work) -> None:

@@ -101,6 +101,11 @@ class WaitingRoom:
         self._busy = False
 
     @property
+    def empty(self) -> bool:
+        """Whether nobody waits, nor has given up lately."""
+        return not self._waiting
+
+    @property
     def bytes(self) -> int:
         """What the bodies take that wait."""
         self._forget()

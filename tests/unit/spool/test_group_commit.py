@@ -184,8 +184,7 @@ async def test_growth_is_told_by_stream(tmp_path, threads):
 
 async def test_a_defect_in_a_commit_refuses_the_group_and_does_not_end_the_writer(tmp_path, threads):
     async with spool_in(tmp_path, threads=threads) as spool:
-        nameless = chunk(1)
-        object.__setattr__(nameless, "received_at", None)
+        nameless = chunk(1)._replace(received_at=None)
         with pytest.raises(SpoolUnavailable, match="unexpected TypeError"):
             await accept(spool, nameless)
         await accept(spool, chunk(2))
