@@ -118,40 +118,27 @@ class Connection:
 
     async def _converse(self, data: bytes | bytearray) -> bool:
         """Serve until the connection is over: True. False: look again whether it is."""
-        receive, reader, limits = self._stream.receive_some, self._reader, self._site.limits
-        express = self._express
+        reader, limits = self._reader, self._site.limits
         while True:
             resumed = reader.open
-            if express is not None and not (data or resumed or express.fed):
-                await express.serve()
-                if express.unsent:
-                    await self._send_rest(express)
-                if express.ended:
-                    return True
-                if self._interrupted:
-                    return False
-                if not express.fed:
+            if not data and not self._fed:
+                came = await self._next()
+                if came is None:
                     continue
-            elif not data and not self._fed:
-                data = await receive(RECEIVE_BYTES)
-                if not data:
-                    return True
-                if self._interrupted:
-                    self._late_data = data
-                    return False
+                if isinstance(came, bool):
+                    return came
+                data = came
             now = trio.current_time()
             if data:
                 reader.feed(data)
                 data = b""
-            elif express is not None:
-                express.fed = resumed = False
+            elif self._express is not None:
+                self._express.fed = resumed = False
             if reader.turns:
                 resumed = False
                 self.deadline = now + limits.answer_timeout
                 await self._answer()
                 if reader.finished:
-                    if reader.cut_short:
-                        await self._linger()
                     return True
             if reader.open:
                 await self._await_rest(resumed=resumed)
@@ -160,6 +147,23 @@ class Connection:
                 self.deadline = now + limits.idle_timeout
                 if self._site.stopping:  # since the answer was put into words
                     return False
+
+    async def _next(self) -> bytes | bool | None:
+        """What is next: bytes, none where the reader has been fed; what `_converse` returns; None: ask again."""
+        express = self._express
+        if express is None or self._reader.open:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+            if data and self._interrupted:
+                self._late_data = data
+            return bytes(data) if data and not self._interrupted else not data
+        await express.serve()
+        if express.unsent:
+            await self._send_rest(express)
+        if express.ended:
+            return True
+        if self._interrupted:
+            return False
+        return b"" if express.fed else None
 
     @property
     def _fed(self) -> bool:
@@ -208,6 +212,8 @@ class Connection:
                 break
         turns.clear()
         await self._send_ready()
+        if reader.finished and reader.cut_short:
+            await self._linger()
 
     async def _send_ready(self) -> None:
         ready = self._ready

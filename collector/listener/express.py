@@ -62,7 +62,7 @@ class Express:
         self._readiness.forget(self._fd)
 
     async def serve(self) -> None:
-        """Serve until there is something for the task: `fed`, `ended` or `unsent`, or none for a turn of others.
+        """Serve until there is something for the task, or until others must have their turns.
 
         Raises:
             OSError: the connection broke.

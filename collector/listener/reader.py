@@ -17,8 +17,8 @@ import httptools
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
-from collector.listener.heads import Head
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
+from collector.listener.heads import Head
 from collector.listener.routes import Request
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
 from collector.listener.upgrade import framing_alone, second_parser
@@ -76,7 +76,7 @@ class Reader:
         self._extra = ""
         self._deferring = False
         self._heads = site.heads
-        self._whole: Request | None = None  # the last that this read has begun
+        self._begun: list[Request] = []  # of this read
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -89,13 +89,13 @@ class Reader:
         if self.open:
             self._stray += self._step
         rest = data
-        self._whole = None
+        self._begun.clear()
         while rest:
             rest = self._parse(rest)
         if self.open:
             self._bound_partial(progress=self._size != size)
-        elif fresh and self._whole is not None and len(self.turns) == 1 and not self.turns[0].flags:
-            self._learn(data, self._whole)
+        elif fresh and len(self._begun) == len(self.turns) == 1 and not self.turns[0].flags:
+            self._learn(data, self._begun[0])
 
     def _recall(self, data: bytes | bytearray) -> bool:
         """Begin a whole request whose head was read before, without llhttp, which is between two requests."""
@@ -234,7 +234,7 @@ class Reader:
             if self._defers(request):
                 outcome = Deferred(endpoint, request)
             else:
-                self._whole = request
+                self._begun.append(request)
                 outcome = self._begin(endpoint, request)
         flags = self._flags
         outcome = outcome or INTERNAL

@@ -107,18 +107,18 @@ class Committer:
         incoming = sum([len(item.chunk.body) for item in appends])
         plain = len(appends) == len(group)
         if self._space.short:
-            return self._finish(group, self._commit_apart(group), incoming, plain=False)
+            return self._finish(group, self._commit_apart(group), incoming)
         try:
             if incoming:
                 self._space.provide(incoming, plain=plain)
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._database.commit(lambda connection: self._work(connection, group, appends, incoming))
+            result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
         except SpoolNoSpace:
             self._store.forget()
             self._space.shut()
-            return self._finish(group, self._commit_apart(group), incoming, plain=False)
+            return self._finish(group, self._commit_apart(group), incoming)
         except SpoolUnavailable as error:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
@@ -126,7 +126,7 @@ class Committer:
         return self._finish(group, result, incoming, plain=plain)
 
     def _finish(
-        self, group: Sequence[Item], result: Committed, incoming: int, *, plain: bool
+        self, group: Sequence[Item], result: Committed, incoming: int, *, plain: bool = False
     ) -> Callable[[], None]:
         """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
@@ -186,8 +186,10 @@ class Committer:
         return settle_and_count
 
     def _is_near(self) -> bool:
-        """Whether what was not counted yet may matter; to count costs three questions to SQLite and the disk."""
-        return self._uncounted > UNCOUNTED_BYTES or self._limits.worth_counting(self._used + 2 * self._uncounted)
+        """Whether what was not counted yet may matter; to count takes three questions."""
+        return self._uncounted > UNCOUNTED_BYTES or self._limits.worth_counting(
+            self._used + 2 * self._uncounted
+        )
 
     def _work(
         self, connection: sqlite3.Connection, group: Sequence[Item], appends: list[Append], incoming: int

@@ -210,7 +210,9 @@ class Store:
             first = stream.next_position
             stretch = self._clock.stamped_in(received_at, moment)
             day = utc_day(received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
-            crc = checksum((stream.id, first, events, day, received_at, published_at, address, encoding), body)
+            crc = checksum(
+                (stream.id, first, events, day, received_at, published_at, address, encoding), body
+            )
             start = (seq, stream.id, stretch.id, day, moment.age, received_at, published_at, uid, address)
             rows.append((*start, events, first, encoding, crc, body))
             seq += 1

@@ -68,7 +68,7 @@ class WaitingTicket(Ticket):
             raise self.refusal
         await self._place.committed()
 
-    def then(self, tell: Callable[[Exception | None], None]) -> bool:
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:  # noqa: ARG002 (the others' signature)
         """It is not known when it is refused but to who waits."""
         return False
 

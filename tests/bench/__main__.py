@@ -67,7 +67,11 @@ def measure(name: str, bench: Bench, options: argparse.Namespace) -> list[dict[s
         rounds.append({"busy": others.busy, "others": others.share, "names": others.names, "sides": figures})
         words = "; ".join(f"{side} {report.brief(figure)}" for side, figure in figures.items())
         busy = f"BUSY, not compared ({', '.join(others.names)})" if others.busy else "quiet"
-        print(f"{name} {number + 1}: {words}; others took {others.share:.1%}: {busy}", file=sys.stderr, flush=True)
+        print(
+            f"{name} {number + 1}: {words}; others took {others.share:.1%}: {busy}",
+            file=sys.stderr,
+            flush=True,
+        )
     return rounds
 
 

@@ -15,7 +15,20 @@ VARIETY = {1: 4000, 100: 400}
 
 _PAGES = ("orders", "search", "basket", "start", "account", "help")
 _NAMES = ("user.item.added", "user.item.removed", "page.opened", "page.closed", "order.paid")
-_WORDS = "amber birch cedar delta ember fjord grove heath inlet jetty knoll larch".split()
+_WORDS = [
+    "amber",
+    "birch",
+    "cedar",
+    "delta",
+    "ember",
+    "fjord",
+    "grove",
+    "heath",
+    "inlet",
+    "jetty",
+    "knoll",
+    "larch",
+]
 
 
 def event(number: int) -> bytes:

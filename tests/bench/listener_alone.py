@@ -43,7 +43,7 @@ class Nowhere:
 async def serve() -> None:
     """Serve one port of 127.0.0.1."""
     listener = Listener(bind="127.0.0.1:0")
-    policy = Policy(takes=lambda dialect, product: True, secrets={})
+    policy = Policy(takes=lambda *_: True, secrets={})
     endpoint = Ingest(Nowhere(), policy, wall_ms=Clocks().wall_ms)
     site = Site({PATH: {"POST": endpoint}}, Admission.of(listener), ConnectionLimits())
     sockets = bind(listener.bind)

@@ -38,7 +38,8 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
                 for name, value in figures.items():
                     gathered.setdefault(side, {}).setdefault(name, []).append(value)
     return {
-        side: {name: median(values) for name, values in figures.items()} | {"rounds": len(figures[next(iter(figures))])}
+        side: {name: median(values) for name, values in figures.items()}
+        | {"rounds": len(figures[next(iter(figures))])}
         for side, figures in gathered.items()
     }
 
@@ -72,7 +73,9 @@ def write(results: dict[str, Any], directory: Path) -> None:
     """Write `report.md`, `report.json` and `report.svg`."""
     (directory / "report.md").write_text(table(results))
     summary = {name: medians(rounds) for name, rounds in results["parts"].items()}
-    (directory / "report.json").write_text(json.dumps({"machine": results["machine"], "medians": summary}, indent=1))
+    (directory / "report.json").write_text(
+        json.dumps({"machine": results["machine"], "medians": summary}, indent=1)
+    )
     charts = []
     for name, figures in summary.items():
         if name.startswith(("rates", "peers")):

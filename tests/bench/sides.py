@@ -13,10 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fakes.daemon import Daemon, until
-
 from bench import bodies, jetstream, machine
 from bench.installed import HOME
+from fakes.daemon import Daemon, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -101,7 +100,9 @@ class Bench:
             status = daemon.status()
             taken = sum(row["accepted"] for row in status["ledger"])
             if taken < result["requests"] * load.events:
-                raise RuntimeError(f"{taken} events are in the ledger, and {result['requests']} requests were answered")
+                raise RuntimeError(
+                    f"{taken} events are in the ledger, and {result['requests']} requests were answered"
+                )
             return result
 
     def listener_rate(self, load: Load) -> dict[str, Any]:

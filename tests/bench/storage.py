@@ -1,7 +1,7 @@
 """Two sides: a bare loop of SQLite commits of the same bytes and group size, and raw fdatasync.
 
-    python storage.py sqlite FILE SECONDS EVENTS GROUP      prints events a second
-    python storage.py fdatasync FILE SECONDS                prints syncs a second
+python storage.py sqlite FILE SECONDS EVENTS GROUP      prints events a second
+python storage.py fdatasync FILE SECONDS                prints syncs a second
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def sqlite_rate(path: str, seconds: float, events: int, group: int) -> float:
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute(f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
     connection.execute(
-        "CREATE TABLE chunk (seq INTEGER PRIMARY KEY AUTOINCREMENT, dialect, received_at, published_at, events,"
-        " first_position, encoding, checksum, body)"
+        "CREATE TABLE chunk (seq INTEGER PRIMARY KEY AUTOINCREMENT, dialect, received_at, published_at,"
+        " events, first_position, encoding, checksum, body)"
     )
     insert = (
-        "INSERT INTO chunk (dialect, received_at, published_at, events, first_position, encoding, checksum, body)"
-        " VALUES (1, ?, ?, ?, ?, 'zlib', 12345678, ?)"
+        "INSERT INTO chunk (dialect, received_at, published_at, events, first_position, encoding, checksum,"
+        " body) VALUES (1, ?, ?, ?, ?, 'zlib', 12345678, ?)"
     )
     done = 0
     began = time.monotonic()
@@ -70,6 +70,6 @@ def fdatasync_rate(path: str, seconds: float) -> float:
 if __name__ == "__main__":
     kind, file_name, duration, *rest = sys.argv[1:]
     if kind == "sqlite":
-        print(sqlite_rate(file_name, float(duration), *map(int, rest)))
+        sys.stdout.write(f"{sqlite_rate(file_name, float(duration), *map(int, rest))}\n")
     else:
-        print(fdatasync_rate(file_name, float(duration)))
+        sys.stdout.write(f"{fdatasync_rate(file_name, float(duration))}\n")
