@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from collector.core.http import Answer, error_answer
-from collector.listener.reader import NOT_FOUND
+from collector.listener.routing import NOT_FOUND
 from collector.listener.routes import Responder
 
 if TYPE_CHECKING:

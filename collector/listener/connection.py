@@ -129,11 +129,8 @@ class Connection:
                     return came
                 data = came
             now = trio.current_time()
-            if data:
-                reader.feed(data)
-                data = b""
-            elif self._express is not None:
-                self._express.fed = resumed = False
+            self._feed(data)
+            data = b""
             if reader.turns:
                 resumed = False
                 self.deadline = now + limits.answer_timeout
@@ -148,8 +145,14 @@ class Connection:
                 if self._site.stopping:  # since the answer was put into words
                     return False
 
+    def _feed(self, data: bytes | bytearray) -> None:
+        if data:
+            self._reader.feed(data)
+        elif self._express is not None:
+            self._express.fed = False
+
     async def _next(self) -> bytes | bool | None:
-        """What is next: bytes, none where the reader has been fed; what `_converse` returns; None: ask again."""
+        """Bytes that came (none if the reader has had them), what `_converse` returns, or None: again."""
         express = self._express
         if express is None or self._reader.open:
             data = await self._stream.receive_some(RECEIVE_BYTES)

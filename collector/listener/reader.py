@@ -20,16 +20,15 @@ from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
 from collector.listener.heads import Head
 from collector.listener.routes import Request
+from collector.listener.routing import route
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
 from collector.listener.upgrade import framing_alone, second_parser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
 
     from collector.listener.routes import Endpoint, Peer, Pending, Site
 
 _MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
-NOT_FOUND = error_answer(404, "Not found")
 _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 _HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
@@ -265,27 +264,11 @@ class Reader:
         return self._deferring
 
     def _route(self, head: Request) -> Answer | None:
-        """Find the endpoint and ask it and the gate; the order of refusals is the dialects'."""
-        site = self._site
-        methods = site.routes.get(head.path)
-        if methods is None:
-            return NOT_FOUND
-        endpoint = methods.get(head.method)
-        if endpoint is None and head.method == "HEAD":
-            endpoint = methods.get("GET")
-        if endpoint is None and head.method != "OPTIONS":
-            allow = _allow(methods)
-            return error_answer(405, f"Method not allowed; use {allow}", headers=(("Allow", allow),))
-        self._endpoint = endpoint
         try:
-            refusal = site.gate.refuse(head)
-            if refusal is not None:
-                return refusal
-            if endpoint is None:
-                return site.gate.preflight(head, _allow(methods))
-            return endpoint.admit(head)
-        except Exception as error:  # noqa: BLE001 - as for `begin`
+            self._endpoint, refusal = route(self._site, head)
+        except Exception as error:  # noqa: BLE001 - as for `_begin`
             return self._fault(error)
+        return refusal
 
     def _expect(self, expectation: str | None, version: str) -> None:
         self.expects_continue = False
@@ -329,11 +312,3 @@ class Reader:
     def _fault(self, error: Exception) -> Answer:
         self._site.report("an endpoint failed", error)
         return INTERNAL
-
-
-def _allow(methods: Mapping[str, Endpoint]) -> str:
-    names = dict.fromkeys(methods)
-    if "GET" in names:
-        names["HEAD"] = None
-    names["OPTIONS"] = None
-    return ", ".join(names)

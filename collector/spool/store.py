@@ -30,8 +30,16 @@ if TYPE_CHECKING:
 COMPRESS_OVER_BYTES = 1024
 """Smaller bodies gain less than they cost."""
 
-COMPRESS_LEVEL = 1
-"""zlib's fastest: on two cores it raised the rate, since the disk had less to sync."""
+try:
+    from isal.isal_zlib import compress as _compress
+
+    COMPRESS_LEVEL = 2
+    """100 events of 13 KB: 20 us and 2.4 KB, where zlib's level 1 takes 107 us for the same."""
+except ImportError:
+    _compress = zlib.compress
+
+    COMPRESS_LEVEL = 1
+    """The fastest: on two cores it raised the rate, since the disk had less to sync."""
 
 
 class NewChunk(NamedTuple):
@@ -102,7 +110,7 @@ def stored(chunk: NewChunk) -> tuple[str, bytes]:
     """The encoding and bytes that a chunk's body is kept in."""
     if chunk.encoding or len(chunk.body) <= COMPRESS_OVER_BYTES:
         return chunk.encoding, chunk.body
-    packed = zlib.compress(chunk.body, COMPRESS_LEVEL)
+    packed = _compress(chunk.body, COMPRESS_LEVEL)
     return ("zlib", packed) if len(packed) < len(chunk.body) else ("", chunk.body)
 
 

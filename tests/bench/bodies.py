@@ -59,7 +59,8 @@ def request(payload: bytes, number: int) -> bytes:
     """A whole HTTP request, as an app's client sends it."""
     head = (
         "POST /v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-        f"X-Samsara-publishedTimestamp: {1_790_000_000_000 + 53 * number}\r\nContent-Length: {len(payload)}\r\n\r\n"
+        f"X-Samsara-publishedTimestamp: {1_790_000_000_000 + 53 * number}\r\n"
+        f"Content-Length: {len(payload)}\r\n\r\n"
     )
     return head.encode() + payload
 

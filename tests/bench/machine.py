@@ -60,7 +60,7 @@ class Others:
 
 
 class Watch:
-    """Looks at the machine from its making until `others`; what we start meanwhile must have ended by then."""
+    """Looks at the machine from its making until `others`; what we start must have ended by then."""
 
     def __init__(self) -> None:
         self._began = time.monotonic()

@@ -56,7 +56,7 @@ def table(results: dict[str, Any]) -> str:
         lines += [
             f"### {name}",
             "",
-            f"{counted} of {len(rounds)} rounds count{note}; others took {others:.1%} of the machine (median).",
+            f"{counted} of {len(rounds)} rounds count{note}; others took {others:.1%} (median).",
             "",
             "| side | figures (medians) | share of the listener |",
             "| --- | --- | --- |",
