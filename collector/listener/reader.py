@@ -25,7 +25,6 @@ from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
 from collector.listener.upgrade import framing_alone, second_parser
 
 if TYPE_CHECKING:
-
     from collector.listener.routes import Endpoint, Peer, Pending, Site
 
 _MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
