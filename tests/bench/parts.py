@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench import whole
 from bench.sides import Bench, Load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-Side = "Callable[[Bench, float], dict[str, Any]]"
 
 
 @dataclass(frozen=True)
@@ -63,4 +62,9 @@ PARTS = {
     "peers": _PEERS,
     "latency-1": _latency(1, 2000),
     "latency-100": _latency(100, 1000),
+    "footprint": Part({"daemon": whole.footprint}, rounds=1),
+    "disk": Part({"daemon": whole.disk}, rounds=1),
+    "syncs": Part({"daemon": whole.syncs}, rounds=1),
+    "growth": Part({"daemon": whole.growth}, rounds=1),
+    "drain": Part({"daemon": whole.drain}, rounds=1),
 }

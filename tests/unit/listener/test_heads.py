@@ -122,7 +122,7 @@ def test_a_remembered_head_behind_half_a_request_is_the_rest_of_that():
     read(reader, request())
     whole = request()
     tail = request(body=whole)
-    read(reader, tail[:-len(whole)])
+    read(reader, tail[: -len(whole)])
     assert read(reader, whole) == [Answer(200, whole, content_type="text/plain")]
 
 
