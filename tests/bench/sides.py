@@ -176,7 +176,7 @@ def wrk(port: int, load: Load, *, connections: int = CONNECTIONS) -> dict[str, A
     """As many requests as are answered; `rate` is in events a second, times in ms."""
     done = subprocess.run(
         [
-            "wrk", "-t2", f"-c{connections}", f"-d{load.seconds:g}s", "--timeout", "30s",
+            "wrk", "-t2", f"-c{connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "30s",
             "-s", HERE / "post.lua", f"http://127.0.0.1:{port}",
         ],
         check=True,
