@@ -145,7 +145,7 @@ def drain(bench: Bench, seconds: float) -> dict[str, Any]:
                 result["p99_alone"] = paced["p99"]
                 for name, beside in (("rate", False), ("rate_beside", True)):
                     daemon.stop()
-                    daemon.configure(SIGNED.format(port=9, pause="1h"))
+                    daemon.configure(SIGNED.format(port=9, pause="3s"))
                     daemon.start()
                     _fill(daemon, DRAINED)
                     daemon.stop()
