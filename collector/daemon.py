@@ -23,13 +23,12 @@ from collector.errors import SpoolUnavailable, WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
-from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.fronts import Front, Shared, Takers, admin_front, capacity, client_front
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
-from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
 from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
@@ -37,7 +36,7 @@ from collector.spool.spool import Spool, SpoolOptions, open_spool
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from collector.config.model import Config, Upstream
@@ -138,10 +137,11 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             config=config,
             spool=spool,
             status=ApiStatus(),
-            capacity=Capacity(),
+            capacity=capacity(config),
             takes=Takers(config, await spool.read(known_products)),
             products=products,
             now_ms=clocks.wall_ms,
+            environ=environ,
         )
         for listener in config.listener:
             fronts.append(client_front(listener, shared))
@@ -150,14 +150,19 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
 
-        def hurry() -> None:
+        def refresh() -> None:
             products.refresh()
+            for front in fronts:
+                front.refresh()
+
+        def hurry() -> None:
+            refresh()
             forwarder.hurry()
 
         stop.hurry = hurry
         stack.callback(setattr, stop, "hurry", _nothing)
         async with trio.open_nursery() as upkeep:
-            upkeep.start_soon(_maintain, spool, products)
+            upkeep.start_soon(_maintain, spool, refresh)
             await _serve(config, Notifier(environ), forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
 
@@ -239,14 +244,14 @@ def _sender(
     )
 
 
-async def _maintain(spool: Spool, products: ProductSecrets) -> None:
+async def _maintain(spool: Spool, refresh: Callable[[], None]) -> None:
     """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
     log = structlog.get_logger()
     told: dict[tuple[str, str], int] = {}
     told_letters: dict[str, int] = {}
     while True:
         await trio.sleep(MAINTENANCE_SECONDS)
-        products.refresh()
+        refresh()
         try:
             await spool.maintain()
         except SpoolUnavailable as error:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.core.limits import INLINE_BYTES, RECEIVE_BYTES, SMALL_BODY_BYTES
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
 from collector.listener.routes import Request
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
@@ -101,6 +101,11 @@ class Reader:
         self._ignore_upgrade()
         return b"" if self.finished else rest
 
+    @property
+    def received(self) -> int:
+        """Bytes of the present request's body so far."""
+        return 0 if self.in_head else self._size
+
     def drop(self) -> None:
         """Let go of the parser, so that the garbage collector need not find the cycle."""
         del self._parser
@@ -149,7 +154,7 @@ class Reader:
         headers = read_headers(fields)
         version = parser.get_http_version()
         check_framing(version, headers, needs_host=self._needs_host)
-        path, query = split_target(self._target, headers)
+        path, query = split_target(self._target)
         method = parser.get_method().decode()
         head = self._request = Request(method, path, query, version, headers, self._peer)
         if not parser.should_keep_alive():
@@ -166,8 +171,8 @@ class Reader:
         self._expect(headers.get("expect"), version)
         refusal = self._route(head)
         length = int(headers.get("content-length", 0))
-        if refusal is None and length > limits.body_bytes:
-            refusal = _TOO_LARGE
+        if refusal is None:
+            refusal = _TOO_LARGE if length > limits.body_bytes else site.gate.authorise(head)
         if refusal is None:
             self._room = limits.body_bytes
             return
@@ -216,9 +221,14 @@ class Reader:
         """Whether a pipelined request waits for the answers before it, and so do all behind it.
 
         A read's plain bodies are small together; compressed ones may each be a long day's work, and
-        other connections must get their turns in between.
+        other connections must get their turns in between. What is looked at on another thread is not
+        overtaken by what came behind it.
         """
-        self._deferring = bool(self.turns) and (self._deferring or "content-encoding" in request.headers)
+        compressed = "content-encoding" in request.headers
+        if not self.turns:
+            self._deferring = compressed or len(request.body) > INLINE_BYTES
+            return False
+        self._deferring = self._deferring or compressed
         return self._deferring
 
     def _route(self, head: Request) -> Answer | None:
