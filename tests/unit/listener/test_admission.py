@@ -49,7 +49,6 @@ def test_local_hosts_are_let_in_at_any_port(host):
         "evil.example",
         "evil.example:9000",
         "localhost.evil.example",
-        "localhost@evil.example",
         "",
         "[::2]",
         "127.0.0.2",
@@ -57,6 +56,15 @@ def test_local_hosts_are_let_in_at_any_port(host):
 )
 def test_other_hosts_are_refused(host):
     assert Admission().refuse(head(host=host)).status == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost@evil.example", "localhost, evil.example", "localhost/x", "local host", "a:b:9", "[::1"],
+)
+def test_what_is_no_host_at_all_is_refused_and_the_connection_closed(host):
+    refusal = Admission().refuse(head(host=host))
+    assert (refusal.status, refusal.close) == (400, True)
 
 
 def test_more_hosts_may_be_allowed():

@@ -9,10 +9,10 @@ import zlib
 
 import pytest
 
+from collector.core.gzip import MAX_MEMBERS
 from collector.core.http import Answer
 from collector.core.limits import RATIO_FREE_BYTES
-from collector.listener import decode
-from collector.listener.decode import BROKEN, TOO_LARGE, gunzip, is_gzip, unknown_encoding
+from collector.listener.decode import BROKEN, TOO_LARGE, bound, gunzip, is_gzip, unknown_encoding
 
 BODY = b'[{"timestamp": 1}]' * 100
 
