@@ -39,6 +39,8 @@ soak: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
+	$(BIN)/python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("docs/openapi.yaml")), separators=(",", ":")))' \
+		> collector/listener/openapi.json
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist

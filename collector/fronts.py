@@ -11,7 +11,7 @@ from collector.admin import letters
 from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
-from collector.listener import api_status, ingest
+from collector.listener import api_status, contract, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
@@ -150,6 +150,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     routes: dict[str, Mapping[str, Endpoint]] = {
         ingest.PATH: {"POST": endpoint},
         api_status.PATH: shared.status.methods(settable=settable),
+        contract.PATH: contract.methods(),
     }
     sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
     site = Site(
@@ -172,6 +173,7 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
         "/livez": {"GET": live_endpoint()},
         "/readyz": {"GET": ready_endpoint(shared.spool)},
         api_status.PATH: shared.status.methods(settable=True),
+        contract.PATH: contract.methods(),
     }
     local = address.startswith("unix:")
     if local:
