@@ -60,8 +60,9 @@ MIN_RATE = 64 * KIB
 """Bytes a second below which a request may lose its seat, or its room, to those that wait for it.
 Clients are on this machine; curl's limit for giving up on a peer is commonly set to 1 KiB/s."""
 
-ROOM_GRACE = 2.0
-"""How long a body that others wait for may take before `MIN_RATE` is asked of it."""
+ROOM_GRACE = 0.5
+"""While bodies wait for room, one that has had its room for so long must come at `MIN_RATE`. What an
+honest client had to send by then has waited in the socket, and comes at once."""
 
 MAX_NESTING = 512
 """Levels in one event, the event itself being the first. Decoders recurse and fail where

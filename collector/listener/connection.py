@@ -73,6 +73,8 @@ class Connection:
         self._began = trio.current_time()
         self._ready: list[bytes] = []
         self._held = 0
+        self._held_since = 0.0
+        self._held_from = 0
 
     def expire(self) -> None:
         """End the present phase."""
@@ -95,13 +97,9 @@ class Connection:
 
     def hinders(self, now: float) -> bool:
         """Whether it brings less of a body than those need it to who wait for room for theirs."""
-        taken = now - self._began
-        return (
-            self._held > 0
-            and self.phase == RECEIVING
-            and taken > ROOM_GRACE
-            and self._reader.received < taken * MIN_RATE
-        )
+        had = now - self._held_since
+        came = self._reader.received - self._held_from
+        return self._held > 0 and self.phase == RECEIVING and had > ROOM_GRACE and came < had * MIN_RATE
 
     def make_room(self) -> None:
         """Leave, for somebody else needs the seat."""
@@ -251,6 +249,7 @@ class Connection:
             self.phase = ANSWERING  # it is we who keep the client waiting
             await self._capacity.hold(claim)
             self._held = claim
+            self._held_since, self._held_from = trio.current_time(), reader.received
         self.phase = RECEIVING
         if reader.expects_continue:
             reader.expects_continue = False

@@ -172,7 +172,7 @@ class Server:
             if not self._connections:
                 self._occupied = trio.Event()
                 await self._occupied.wait()
-            await trio.sleep(SWEEP_INTERVAL)
+            await trio.sleep(SWEEP_INTERVAL / 4 if self._capacity.contended else SWEEP_INTERVAL)
             self._tell_time()
             now = trio.current_time()
             crowded = self._starved or self._seats.full
