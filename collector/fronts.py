@@ -11,6 +11,7 @@ from collector.admin import letters
 from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
+from collector.host import descriptors
 from collector.listener import api_status, contract, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
@@ -187,7 +188,12 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
 def capacity(config: Config) -> Capacity:
     """What the client listeners may hold together."""
     limits = config.limits
-    return Capacity(Seats(limits.max_connections, limits.max_connections_per_peer), limits.max_bodies_bytes)
+    connections = descriptors.allow(limits.max_connections)
+    if connections < limits.max_connections:
+        structlog.get_logger().warning(
+            "fewer_connections", allowed=connections, reason="the limit of open files is too low for more"
+        )
+    return Capacity(Seats(connections, limits.max_connections_per_peer), limits.max_bodies_bytes)
 
 
 def _front(
