@@ -42,7 +42,7 @@ TABLES = [
     b"OPTIONS /v1/events HTTP/1.1\r\n" + HOST + b"Origin: http://page\r\n\r\n",
     b"PUT /v1/api-status HTTP/1.1\r\n" + HOST + b'Content-Length: 19\r\n\r\n{"status":"online"}',
     *(data for data, _ in SMUGGLING.values()),
-    *b"POST GET /v1/events HTTP/1.1 Host: Content-Length: 5 18446744073709551616 chunked Upgrade: h2c".split(),
+    *b"POST GET /v1/events HTTP/1.1 Host: Content-Length: 5 18446744073709551616 chunked h2c".split(),
     *(
         b"\r\n",
         b"\n",
@@ -54,6 +54,7 @@ TABLES = [
         b"0\r\n\r\n",
         b"\x80\xff",
         b"[[[[",
+        b"Upgrade: ",
         b"]",
         b'"',
         b"\\ud800",
