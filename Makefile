@@ -35,6 +35,7 @@ test: $(READY) lint
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not soak"
 
 soak: $(READY)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(or $(UV),$(BIN)/uv) sync --quiet --frozen --inexact --extra dev --extra fuzz --active
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q
 
 docs: $(READY)

@@ -6,12 +6,14 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 
 import pytest
 from fakes.daemon import LISTENERS, PATIENCE, Client
 
 pytestmark = [
     pytest.mark.system,
+    pytest.mark.skipif(sys.platform != "linux", reason="names the users and groups of a Linux system"),
     pytest.mark.skipif(os.geteuid() != 0, reason="only root can become two users"),
     pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed"),
 ]
