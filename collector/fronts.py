@@ -16,7 +16,7 @@ from collector.listener import api_status, contract, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
-from collector.listener.policy import Intakes, Policy
+from collector.listener.policy import Policy, UserCounts
 from collector.listener.routes import Site
 from collector.listener.seats import Seats
 from collector.listener.serve import Server
@@ -102,7 +102,7 @@ class Shared:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
         environ: of the process.
-        counts: what came in on all of them.
+        users: what each user handed over, on all of them.
         worker: looks at bodies that take long, of all of them one at a time.
     """
 
@@ -114,7 +114,7 @@ class Shared:
     products: Mapping[str, tuple[bytes, ...]]
     now_ms: Callable[[], int]
     environ: Mapping[str, str]
-    counts: Intakes = field(default_factory=Intakes)
+    users: UserCounts = field(default_factory=UserCounts)
     worker: ingest.OneAtATime = field(default_factory=ingest.OneAtATime)
 
 
@@ -142,7 +142,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
         intake=shared.spool,
         policy=policy,
         wall_ms=shared.now_ms,
-        counts=shared.counts,
+        users=shared.users,
         allowances=None if quota is None else Allowances(quota, QUOTA_PERIOD),
         worker=shared.worker,
     )

@@ -17,7 +17,7 @@ from collector.core.http import Answer, error_answer
 from collector.errors import SpoolError, SpoolFull
 from collector.listener import examine
 from collector.listener.decode import is_gzip, unknown_encoding
-from collector.listener.policy import Intakes
+from collector.listener.policy import Counts, Policy, UserCounts, fresh_counts
 from collector.spool.store import NewChunk
 
 if TYPE_CHECKING:
@@ -25,10 +25,12 @@ if TYPE_CHECKING:
 
     from collector.core.allowance import Allowances
     from collector.core.dialects import Accepted
-    from collector.listener.policy import Counts, Dialect, Policy
+    from collector.listener.policy import Dialect
     from collector.listener.routes import Pending, Request
 
     Worker = Callable[[Callable[[], examine.Finding]], Awaitable[examine.Finding]]
+
+__all__ = ["PATH", "Counts", "Ingest", "Intake", "OneAtATime", "Policy", "Ticket", "fresh_counts"]
 
 PATH = "/v1/events"
 
@@ -83,7 +85,8 @@ class Ingest:
         intake: where accepted requests go.
         policy: what is taken; the attribute may be replaced at any time.
         wall_ms: the time of acceptance, in ms since 1970.
-        counts: what came in.
+        counts: what came in, by dialect.
+        users: what came in, by user.
         allowances: the bytes that each user may hand over; None for no such bound.
         worker: runs what takes long on another thread, and gives back what comes of it.
     """
@@ -94,12 +97,14 @@ class Ingest:
         policy: Policy,
         *,
         wall_ms: Callable[[], int],
-        counts: Intakes | None = None,
+        counts: dict[Dialect, Counts] | None = None,
+        users: UserCounts | None = None,
         allowances: Allowances | None = None,
         worker: Worker | None = None,
     ) -> None:
         self.policy = policy
-        self.counts = counts or Intakes()
+        self.counts = counts if counts is not None else fresh_counts()
+        self.users = users if users is not None else UserCounts()
         self._intake = intake
         self._wall_ms = wall_ms
         self._allowances = allowances
@@ -121,10 +126,13 @@ class Ingest:
             if len(self._refusals) < _MAX_KNOWN and len(key or "") <= _MAX_KEY:
                 self._refusals[key] = refusal
         users = self.policy.users
-        if users and refusal is None and key is not None and key in users and head.peer.uid not in users[key]:
-            return _NOT_YOURS
+        if refusal is None and users and key is not None and key in users and head.peer.uid not in users[key]:
+            refusal = _NOT_YOURS
         if refusal is None and "content-encoding" in headers:
-            return unknown_encoding(headers["content-encoding"])
+            refusal = unknown_encoding(headers["content-encoding"])
+        if refusal is not None:
+            for counts in self._counts_of(head):
+                counts.answered(refusal.status, size=0)
         return refusal
 
     def begin(self, request: Request) -> Answer | Pending:
@@ -141,26 +149,20 @@ class Ingest:
 
     def settle(self, request: Request, finding: examine.Finding) -> Answer | Pending:
         """Act on what was found."""
-        key = request.headers.get("x-product-key")
-        dialect: Dialect = "samsara" if key is None else "traintracks"
-        uid = request.peer.uid
-        counts = self.counts.of(dialect, uid)
         if isinstance(finding, Answer):
-            for each in counts:
-                each.refused += 1
-            return finding
+            return self._refused(request, finding)
+        headers, body, uid = request.headers, request.body, request.peer.uid
         if not finding.events:
+            for counts in self._counts_of(request):
+                counts.answered(finding.answer.status, size=len(body))
             return finding.answer
-        body = request.body
         if self._allowances is not None:
             wait = self._allowances.take(uid, len(body), trio.current_time())
             if wait:
-                for each in counts:
-                    each.refused += 1
-                return _over_quota(wait)
-        headers = request.headers
+                return self._refused(request, _over_quota(wait))
+        key = headers.get("x-product-key")
         chunk = NewChunk(
-            dialect=dialect,
+            dialect="samsara" if key is None else "traintracks",
             product=key or "",
             remote_address="" if key is None else traintracks.remote_address(headers.get("remote-address")),
             received_at=self._wall_ms(),
@@ -170,13 +172,22 @@ class Ingest:
             body=body,
             uid=uid,
         )
+        stored = _Stored(finding, self._counts_of(request), len(body))
         try:
-            ticket = self._intake.submit(chunk)
+            stored.ticket = self._intake.submit(chunk)
         except SpoolError as error:
-            for each in counts:
-                each.failed += 1
-            return _unavailable(error)
-        return _Stored(ticket, finding, counts, len(body))
+            return stored.failed(error)
+        return stored
+
+    def _counts_of(self, request: Request) -> tuple[Counts, Counts]:
+        dialect: Dialect = "traintracks" if "x-product-key" in request.headers else "samsara"
+        return self.counts[dialect], self.users.of(request.peer.uid)
+
+    def _refused(self, request: Request, answer: Answer) -> Answer:
+        for counts in self._counts_of(request):
+            counts.refused += 1
+            counts.answered(answer.status, size=len(request.body))
+        return answer
 
     def _refuse(self, key: str | None) -> Answer | None:
         policy = self.policy
@@ -217,28 +228,35 @@ class _Examined:
 class _Stored:
     """A request that the spool has and has not committed."""
 
-    __slots__ = ("_counts", "_read", "_size", "_ticket")
+    __slots__ = ("_counts", "_read", "_size", "ticket")
 
-    def __init__(self, ticket: Ticket, read: Accepted, counts: tuple[Counts, Counts], size: int) -> None:
-        self._ticket = ticket
+    ticket: Ticket
+
+    def __init__(self, read: Accepted, counts: tuple[Counts, Counts], size: int) -> None:
         self._read = read
         self._counts = counts
         self._size = size
 
     async def answer(self) -> Answer:
-        read = self._read
         try:
-            await self._ticket.committed()
+            await self.ticket.committed()
         except SpoolError as error:
-            for counts in self._counts:
-                counts.failed += 1
-            return _unavailable(error)
+            return self.failed(error)
+        read, size = self._read, self._size
         for counts in self._counts:
+            counts.answered(read.answer.status, size=size, events=read.events)
             counts.requests += 1
             counts.events += read.events
-            counts.bytes += self._size
             counts.warnings += read.warnings
         return read.answer
+
+    def failed(self, error: SpoolError) -> Answer:
+        """The answer to a request that the spool did not take."""
+        for counts in self._counts:
+            counts.failed += 1
+            counts.answered(503, size=self._size, events=self._read.events)
+        wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
+        return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))
 
 
 def _over_quota(wait: float) -> Answer:
@@ -246,8 +264,3 @@ def _over_quota(wait: float) -> Answer:
     return error_answer(
         429, f"This user's quota is used up; try again in {seconds} s.", headers=(("Retry-After", seconds),)
     )
-
-
-def _unavailable(error: SpoolError) -> Answer:
-    wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
-    return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))

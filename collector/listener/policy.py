@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
@@ -44,44 +43,63 @@ class Policy:
 
 
 @dataclass(slots=True)
-class Counts:
-    """What came in since the start.
-
-    Attributes:
-        requests: committed.
-        events: committed.
-        bytes: of committed requests' bodies, as they came.
-        warnings: about events that were committed all the same.
-        refused: requests answered 4xx after their body was read.
-        failed: requests answered 503, since the spool was full or could not commit.
-    """
+class Answered:
+    """Requests that were answered alike."""
 
     requests: int = 0
     events: int = 0
     bytes: int = 0
-    warnings: int = 0
-    refused: int = 0
-    failed: int = 0
-
-
-def _fresh() -> dict[Dialect, Counts]:
-    return {"samsara": Counts(), "traintracks": Counts()}
 
 
 @dataclass(slots=True)
-class Intakes:
-    """What came in, by dialect and by user; several listeners may share one.
+class Counts:
+    """What one dialect, or one user, brought since the start.
 
     Attributes:
-        dialects: by dialect.
-        users: by the user id that the kernel named; None for all that came over TCP, and `OTHERS`.
+        requests: committed.
+        events: committed.
+        warnings: about events that were committed all the same.
+        refused: requests answered 4xx after their body was read.
+        failed: requests answered 503, since the spool was full or could not commit.
+        answers: all of them by status; those refused by their head alone among them.
     """
 
-    dialects: dict[Dialect, Counts] = field(default_factory=_fresh)
-    users: dict[int | None, Counts] = field(default_factory=lambda: defaultdict(Counts))
+    requests: int = 0
+    events: int = 0
+    warnings: int = 0
+    refused: int = 0
+    failed: int = 0
+    answers: dict[int, Answered] = field(default_factory=dict)
 
-    def of(self, dialect: Dialect, uid: int | None) -> tuple[Counts, Counts]:
-        """The counts that one request belongs to."""
-        if len(self.users) >= MAX_USERS and uid not in self.users:
-            uid = OTHERS
-        return self.dialects[dialect], self.users[uid]
+    def answered(self, status: int, *, size: int, events: int = 0) -> None:
+        """Count one request by its answer.
+
+        Args:
+            status: the answer's.
+            size: bytes of the body as it was received.
+            events: in it, as far as they were counted.
+        """
+        row = self.answers.get(status)
+        if row is None:
+            row = self.answers[status] = Answered()
+        row.requests += 1
+        row.bytes += size
+        row.events += events
+
+
+def fresh_counts() -> dict[Dialect, Counts]:
+    """Counts at nought; several listeners may share one."""
+    return {"samsara": Counts(), "traintracks": Counts()}
+
+
+class UserCounts(dict[int | None, Counts]):
+    """Counts by the user id that the kernel named; None for all that came over TCP, and `OTHERS`."""
+
+    def of(self, uid: int | None) -> Counts:
+        """Those of one user, or of all that are beyond the bound."""
+        counts = self.get(uid)
+        if counts is None:
+            if len(self) >= MAX_USERS:
+                uid = OTHERS
+            counts = self.setdefault(uid, Counts())
+        return counts

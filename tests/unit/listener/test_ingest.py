@@ -20,7 +20,7 @@ from collector.errors import SpoolFull, SpoolUnavailable
 from collector.listener import policy
 from collector.listener.admission import Admission
 from collector.listener.ingest import PATH, Ingest
-from collector.listener.policy import Counts, Policy
+from collector.listener.policy import Answered, Counts, Policy
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
 
@@ -161,7 +161,7 @@ async def test_no_answer_leaves_before_the_commit(autojump_clock):
     with trio.move_on_after(1000) as patience:
         await pending.answer()
     assert patience.cancelled_caught
-    assert desk.ingest.counts.dialects["samsara"] == Counts()
+    assert desk.ingest.counts["samsara"] == Counts()
 
 
 async def test_a_refused_commit_is_503_and_never_success():
@@ -174,7 +174,7 @@ async def test_a_refused_commit_is_503_and_never_success():
     assert answer.status == 503
     assert dict(answer.headers) == {"Retry-After": "5"}
     assert b"the disk said no" in answer.body
-    assert desk.ingest.counts.dialects["samsara"] == Counts(failed=1)
+    assert desk.ingest.counts["samsara"] == Counts(failed=1, answers={503: Answered(1, 1, len(BODY))})
 
 
 def test_a_full_spool_is_503_at_once():
@@ -303,9 +303,15 @@ async def test_everything_is_counted():
     assert warnings
     await desk.take(odd, X_Product_Key=KEY, X_Product_Auth=signature(odd))
     desk.play(X_Product_Auth="wrong")
-    samsara, play = desk.ingest.counts.dialects.values()
-    assert samsara == Counts(requests=2, events=2, bytes=2 * len(BODY), refused=1)
-    assert play == Counts(requests=1, events=2, bytes=len(odd), warnings=warnings, refused=1)
+    desk.post(X_Product_Key="unknown")
+    size = len(BODY)
+    assert desk.ingest.counts["samsara"] == Counts(
+        requests=2, events=2, refused=1, answers={202: Answered(2, 2, 2 * size), 400: Answered(1, 0, 2)}
+    )
+    answers = {200: Answered(1, 2, len(odd)), 401: Answered(1, 0, len(PLAYS)), 403: Answered(1, 0, 0)}
+    assert desk.ingest.counts["traintracks"] == Counts(
+        requests=1, events=2, warnings=warnings, refused=1, answers=answers
+    )
 
 
 async def test_what_each_user_sends_is_counted_and_users_beyond_a_bound_together(monkeypatch):
@@ -313,7 +319,7 @@ async def test_what_each_user_sends_is_counted_and_users_beyond_a_bound_together
     desk = Desk()
     for uid in (None, 7, 7, 8, 9, 10):
         await desk.take(peer=Peer("unix", uid=uid))
-    counted = {uid: counts.events for uid, counts in desk.ingest.counts.users.items()}
+    counted = {uid: counts.events for uid, counts in desk.ingest.users.items()}
     assert counted == {None: 1, 7: 2, 8: 1, policy.OTHERS: 2}
 
 

@@ -7,6 +7,7 @@ import errno
 import http.client
 import os
 import socket
+import sys
 
 import pytest
 import trio
@@ -263,3 +264,19 @@ async def test_a_slow_reader_gets_all_of_a_large_answer(unix):
         await wait_all_tasks_blocked()
         (reply,) = replies(await until_end(client))
         assert len(reply.body) == 5_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells more groups than one at any time")
+async def test_a_unix_peers_further_groups_are_the_kernels_word_too(unix):
+    echo = Echo()
+    async with serving(unix, site=make_site(echo=echo)), await connect(unix) as client:
+        await ask(client)
+    (peer,) = (request.peer for request in echo.requests)
+    assert set(peer.groups) == set(os.getgroups())
+
+
+async def test_a_tcp_peer_is_its_address(tcp):
+    echo = Echo()
+    async with serving(tcp, site=make_site(echo=echo)), await connect(tcp) as client:
+        await ask(client)
+    assert echo.requests[0].peer.address in {"127.0.0.1", "::1"}
