@@ -56,6 +56,10 @@ NEWCOMER_GRACE = 0.25
 """While no seat is free, a connection that has brought no whole request for so long, and brings
 less than `MIN_RATE`, makes room for the next. Local clients write a request in under a millisecond."""
 
+PARKED_GRACE = 5.0
+"""How long a connection may wait behind others of its own peer before it too makes room. Where those are
+slow, it has its turn within half a second."""
+
 MIN_RATE = 64 * KIB
 """Bytes a second below which a request may lose its seat, or its room, to those that wait for it.
 Clients are on this machine; curl's limit for giving up on a peer is commonly set to 1 KiB/s."""

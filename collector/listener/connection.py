@@ -28,6 +28,7 @@ from collector.core.limits import (
     ANSWERS_BYTES,
     MIN_RATE,
     NEWCOMER_GRACE,
+    PARKED_GRACE,
     RECEIVE_BYTES,
     ROOM_GRACE,
 )
@@ -47,6 +48,7 @@ _PARKED = error_answer(
     503, "You have too many connections open; close some, or try again.", headers=(("Retry-After", "5"),)
 )
 _STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
+_LAST_WORDS = {RECEIVING: _TOO_SLOW, ANSWERING: _STALLED, PARKED: _PARKED}
 
 
 class Connection:
@@ -82,10 +84,9 @@ class Connection:
         self._interrupted = True
         self._scope.cancel()
 
-    @property
-    def parked(self) -> bool:
-        """Whether it waits for others of its peer."""
-        return self.phase == PARKED
+    def outstayed(self, now: float) -> bool:
+        """Whether it has waited for others of its peer for so long that other peers go first."""
+        return self.phase == PARKED and now - self._began > PARKED_GRACE
 
     def idled(self, now: float) -> float:
         """For how long it has brought no whole request, or less of one than others need it to; else 0."""
@@ -257,13 +258,8 @@ class Connection:
 
     async def _farewell(self) -> None:
         """After an interruption: say why, if the client waits for an answer."""
-        if self.phase == RECEIVING:
-            last = _TOO_SLOW
-        elif self.phase == ANSWERING:
-            last = _STALLED
-        elif self.phase == PARKED:
-            last = _PARKED
-        else:
+        last = _LAST_WORDS.get(self.phase)
+        if last is None:
             return
         counts = self._site.tally.answers
         counts[last.status] = counts.get(last.status, 0) + 1

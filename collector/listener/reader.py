@@ -148,7 +148,9 @@ class Reader:
         limits = site.limits
         self._fields = []
         if len(fields) > limits.headers or (
-            self._stray > limits.head_bytes and self._head_bytes(fields) > limits.head_bytes
+            self._stray > limits.head_bytes
+            and len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+            > limits.head_bytes
         ):
             raise UnreadableError(_HEAD_TOO_LARGE)
         headers = read_headers(fields)
@@ -204,8 +206,7 @@ class Reader:
                     outcome = endpoint.begin(request)
                 except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
                     outcome = self._fault(error)
-        flags = self._flags
-        outcome = outcome or INTERNAL
+        flags, outcome = self._flags, outcome or INTERNAL
         self._body = []
         self._request = None
         if isinstance(outcome, Answer) and outcome.close:
@@ -262,9 +263,6 @@ class Reader:
             raise UnreadableError(_BAD_EXPECTATION)
         self.expects_continue = True
 
-    def _head_bytes(self, fields: list[tuple[bytes, bytes]]) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
-
     def _bound_partial(self, *, progress: bool) -> None:
         """Bound what is gathered without reaching a callback: one long header, trailer or chunk line."""
         if progress and not self.in_head:
@@ -288,10 +286,9 @@ class Reader:
         self.finished = self.cut_short = True
         self.open = self.expects_continue = False
         self._body = []
-        if self._request is None:  # the fault is in the head: nothing is known of what was asked
-            self.turns.append(Turn(answer, CLOSE, ""))
-        else:
-            self.turns.append(Turn(answer, self._flags | CLOSE, self._extra))
+        # Where the fault is in the head, nothing is known of what was asked.
+        flags, extra = (0, "") if self._request is None else (self._flags, self._extra)
+        self.turns.append(Turn(answer, flags | CLOSE, extra))
 
     def _fault(self, error: Exception) -> Answer:
         self._site.report("an endpoint failed", error)

@@ -3,7 +3,8 @@
 A connection takes a seat when it is accepted. Of one peer (a user on UNIX sockets, an address over
 TCP) only so many are served at a time; its further ones wait in their seats, unread, in the order
 in which they came. Where somebody waits, those who bring nothing make room: of the peer that has most
-seats, first those that have been slow the longest, and then those that wait behind others of their own.
+seats, first those that have been slow the longest, and then those that have waited long behind others of
+their own.
 Where there are none, the newcomer waits in the listen queue.
 """
 
@@ -30,9 +31,8 @@ class Sitter(Protocol):
     def owner(self) -> Hashable:
         """The peer that it belongs to."""
 
-    @property
-    def parked(self) -> bool:
-        """Whether it waits, unread, behind others of its own peer."""
+    def outstayed(self, now: float) -> bool:
+        """Whether it has waited, unread, behind others of its own peer for long."""
 
     def idled(self, now: float) -> float:
         """For how many seconds it has brought nothing; 0 while it is worth its seat."""
@@ -138,7 +138,7 @@ class Seats:
             ((idled, sitter) for idled, sitter in idlers if idled > 0), key=_how_long, reverse=True
         )
         if parked and len(found) < count:
-            found += [(0.0, sitter) for _, sitter in idlers if sitter.parked]
+            found += [(0.0, sitter) for _, sitter in idlers if sitter.outstayed(now)]
         for _, sitter in found[:count]:
             sitter.make_room()
         self.cleared += len(found[:count])

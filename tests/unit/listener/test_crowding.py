@@ -6,7 +6,7 @@ import trio
 from fakes.site import HOST, Waiting, make_site, replies
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from collector.core.limits import ANSWER_TIMEOUT, NEWCOMER_GRACE, ROOM_GRACE, SWEEP_INTERVAL
+from collector.core.limits import ANSWER_TIMEOUT, NEWCOMER_GRACE, PARKED_GRACE, ROOM_GRACE, SWEEP_INTERVAL
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
@@ -92,6 +92,19 @@ async def test_a_peer_that_waits_too_long_for_its_own_gets_503(autojump_clock):
         waits = await client(server, sends=PLAIN)
         assert await until_end(waits) == [503]
         assert trio.current_time() >= ANSWER_TIMEOUT
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_waits_behind_its_own_makes_room_for_another_peer_only_after_a_while(autojump_clock):
+    seats = Seats(total=2, per_peer=1)
+    server = Server([], make_site(waiting=Waiting()), Capacity(seats))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        await client(server, sends=PLAIN + WAIT)
+        waits = await client(server, sends=PLAIN)
+        await seats.free()
+        assert await until_end(waits) == [503]
+        assert PARKED_GRACE < trio.current_time() <= PARKED_GRACE + 2 * NEWCOMER_GRACE
         nursery.cancel_scope.cancel()
 
 

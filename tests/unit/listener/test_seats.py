@@ -24,6 +24,9 @@ class Guest:
     def idled(self, now):
         return self.idle
 
+    def outstayed(self, now):
+        return self.parked
+
     def make_room(self):
         self.asked = True
         self.seats.leave(self)
@@ -61,7 +64,7 @@ async def test_the_slowest_of_the_largest_peer_makes_room(autojump_clock):
     assert seats.cleared == 1
 
 
-async def test_who_waits_behind_their_own_make_room_for_others(autojump_clock):
+async def test_who_waits_long_behind_their_own_make_room_for_others(autojump_clock):
     seats = Seats(total=3)
     parked = Guest(seats, parked=True)
     Guest(seats)
