@@ -216,8 +216,6 @@ class Reader:
         self.finished = flags & CLOSE != 0
         self.turns.append(Turn(outcome, flags, self._extra))
 
-    # What the callbacks need.
-
     def _defers(self, request: Request) -> bool:
         """Whether a pipelined request waits for the answers before it, and so do all behind it.
 
