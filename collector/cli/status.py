@@ -34,7 +34,7 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
     from collector.config.load import load  # noqa: PLC0415
 
     config = load(config_path, dict(os.environ), read_secrets=False)
-    found = _ask(config) or _offline(config)
+    found = current(config)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -43,6 +43,15 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
         show(found)
     if not found.healthy:
         sys.exit(1)
+
+
+def current(config: Config) -> Status:
+    """The running daemon's status, or where none runs the spool's own.
+
+    Raises:
+        WaystationError: there is neither.
+    """
+    return _ask(config) or _offline(config)
 
 
 def _ask(config: Config) -> Status | None:
