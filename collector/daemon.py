@@ -23,13 +23,12 @@ from collector.errors import WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
-from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.fronts import Front, Shared, Takers, admin_front, capacity, client_front
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
-from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
 from collector.spool.opening import open_spool
 from collector.spool.options import LetterBounds
@@ -39,7 +38,7 @@ from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
     from collector.config.model import Config, Upstream
@@ -145,10 +144,11 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             config=config,
             spool=spool,
             status=ApiStatus(),
-            capacity=Capacity(),
+            capacity=capacity(config),
             takes=Takers(config, await spool.read(known_products)),
             products=products,
             now_ms=clocks.wall_ms,
+            environ=environ,
         )
         for listener in config.listener:
             fronts.append(client_front(listener, shared))
@@ -157,8 +157,13 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
 
-        def hurry() -> None:
+        def refresh() -> None:
             products.refresh()
+            for front in fronts:
+                front.refresh()
+
+        def hurry() -> None:
+            refresh()
             forwarder.hurry()
 
         stop.hurry = hurry
@@ -166,7 +171,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         async with trio.open_nursery() as upkeep:
             upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
-            upkeep.start_soon(_refresh, products)
+            upkeep.start_soon(_refresh, refresh)
             await _serve(config, Notifier(environ), forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
 
@@ -266,8 +271,8 @@ def _sender(
     )
 
 
-async def _refresh(products: ProductSecrets) -> None:
+async def _refresh(refresh: Callable[[], None]) -> None:
     """Look for rotated secrets now and then."""
     while True:
         await trio.sleep(REFRESH_SECONDS)
-        products.refresh()
+        refresh()

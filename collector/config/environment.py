@@ -154,12 +154,12 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     names = {
         text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV"))
+        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV", "__TOKEN_ENV"))
     }
-    for array in (tree.get("product"), tree.get("upstream")):
+    for array in (tree.get("product"), tree.get("upstream"), tree.get("listener")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):
-                names.update(str(table.get(key)) for key in ("secret_env", "key_env"))
+                names.update(str(table.get(key)) for key in ("secret_env", "key_env", "token_env"))
     return names
 
 

@@ -35,7 +35,7 @@ no such array, a number begins a new one, which takes the place of the default a
 `WAYSTATION_LISTENER__0__BIND=localhost:9100` alone leaves no UNIX socket.
 
 Other names that begin with `WAYSTATION_` are refused, but `WAYSTATION_CONFIG`, `WAYSTATION_SOCKET`
-and `WAYSTATION_DEBUG`, and those that `secret_env` and `key_env` name. (On Kubernetes, set
+and `WAYSTATION_DEBUG`, and those that `secret_env`, `key_env` and `token_env` name. (On Kubernetes, set
 `enableServiceLinks: false`, or a service called `waystation` adds names of its own.)
 
 Of `_file`, `_env` and `_credential` of one secret, give one. A file must be readable by its owner

@@ -10,6 +10,7 @@ the phase:
     ANSWERING  an endpoint                   503, close           go on
     SENDING    the client to take answers    close                go on
     LEAVING    the client to go              close                go on
+    PARKED     others of its peer to end     503, close           go on
 
 Every answer sent while the listener stops ends its connection, unless part of another
 request has come already.
@@ -23,13 +24,20 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
+from collector.core.limits import (
+    ANSWERS_BYTES,
+    MIN_RATE,
+    NEWCOMER_GRACE,
+    PARKED_GRACE,
+    RECEIVE_BYTES,
+    ROOM_GRACE,
+)
 from collector.listener.express import Express
-from collector.listener.phases import ANSWERING, IDLE, LEAVING, RECEIVING, SENDING
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
 from collector.listener.turns import BODYLESS, CLOSE, OLD
-from collector.listener.wire import CONTINUE, render, render_special
+from collector.listener.wire import CONTINUE
 
 if TYPE_CHECKING:
     from collector.listener.capacity import Capacity
@@ -37,7 +45,11 @@ if TYPE_CHECKING:
     from collector.listener.routes import Peer, Site
 
 _TOO_SLOW = error_answer(408, "The request took too long to arrive.")
+_PARKED = error_answer(
+    503, "You have too many connections open; close some, or try again.", headers=(("Retry-After", "5"),)
+)
 _STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
+_LAST_WORDS = {RECEIVING: _TOO_SLOW, ANSWERING: _STALLED, PARKED: _PARKED}
 
 
 class Connection:
@@ -46,6 +58,7 @@ class Connection:
     Attributes:
         phase: what it waits for, see above.
         deadline: on trio's clock; by then the phase must be over.
+        asked: it has brought a whole request.
     """
 
     def __init__(
@@ -58,25 +71,54 @@ class Connection:
     ) -> None:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
+        self.asked = False
         self._stream = stream
         self._site = site
         self._capacity = capacity
         self._reader = Reader(site, peer)
         self._scope = trio.CancelScope()
+        self.owner = (peer.kind, peer.uid, peer.address)
         self._interrupted = False
+        self._leaving = False  # somebody else needs the seat
         self._late_data: bytes | bytearray = b""
-        self._began = 0.0
+        self._began = trio.current_time()
         self._ready: list[bytes] = []
         self._held = 0
         self._express: Express | None = None
         if readiness is not None and isinstance(stream, SocketStream):
             self._express = Express(self, stream, self._reader, site, readiness)
+        self._held_since = 0.0
+        self._held_from = 0
 
     def expire(self) -> None:
         """End the present phase."""
         self.deadline = -math.inf  # until a next phase sets it
         self._interrupted = True
         self._scope.cancel()
+
+    def outstayed(self, now: float) -> bool:
+        """Whether it has waited for others of its peer for so long that other peers go first."""
+        return self.phase == PARKED and now - self._began > PARKED_GRACE
+
+    def idled(self, now: float) -> float:
+        """For how long it has brought no whole request, or less of one than others need it to; else 0."""
+        if self.phase == RECEIVING or (self.phase == IDLE and not self.asked):
+            idled = now - self._began
+            if idled > NEWCOMER_GRACE and self._reader.received < idled * MIN_RATE:
+                return idled
+        return 0.0
+
+    def hinders(self, now: float) -> bool:
+        """Whether it brings less of a body than those need it to who wait for room for theirs."""
+        had = now - self._held_since
+        came = self._reader.received - self._held_from
+        return self._held > 0 and self.phase == RECEIVING and had > ROOM_GRACE and came < had * MIN_RATE
+
+    def make_room(self) -> None:
+        """Leave, for somebody else needs the seat."""
+        if not self._leaving:
+            self._leaving = True
+            self.expire()
 
     def stop(self) -> None:
         """The listener stops: end if nothing is in hand."""
@@ -85,8 +127,13 @@ class Connection:
 
     async def run(self) -> None:
         """Serve; a client that vanishes is no error. The stream is closed at the end."""
+        seats = self._capacity.seats
         try:
-            await self._serve()
+            if seats.serve(self.owner) or await self._wait_for_turn():
+                try:
+                    await self._serve()
+                finally:
+                    seats.served(self.owner)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
@@ -95,6 +142,19 @@ class Connection:
             if self._express is not None:
                 self._express.close()
             await trio.aclose_forcefully(self._stream)
+
+    async def _wait_for_turn(self) -> bool:
+        """Wait, unread, until one of the same peer's connections ends; whether it did in time."""
+        self.phase = PARKED
+        self.deadline = trio.current_time() + self._site.limits.answer_timeout
+        with trio.CancelScope() as self._scope:
+            await self._capacity.seats.turn(self.owner)
+            self.phase = IDLE
+            self._began = trio.current_time()
+            self.deadline = self._began + self._site.limits.idle_timeout
+            return True
+        await self._farewell()
+        return False
 
     async def _serve(self) -> None:
         data: bytes | bytearray = b""
@@ -108,6 +168,7 @@ class Connection:
                 if await self._converse(data):
                     return
             data, self._late_data = self._late_data, b""
+            self._leaving = self._leaving and not (data or self._fed)
             if not data and not self._fed and not (self.phase == IDLE and self._may_go_on()):
                 await self._farewell()
                 return
@@ -133,6 +194,7 @@ class Connection:
             data = b""
             if reader.turns:
                 resumed = False
+                self.asked = True
                 self.deadline = now + limits.answer_timeout
                 await self._answer()
                 if reader.finished:
@@ -184,7 +246,7 @@ class Connection:
     async def _answer(self) -> None:
         """Answer all that was begun, in order and in one send."""
         reader, ready, site = self._reader, self._ready, self._site
-        turns, counts = reader.turns, site.tally.answers
+        turns, counts, usual = reader.turns, site.tally.answers, site.wording.usual
         self.phase = ANSWERING
         left = len(turns)
         size = 0
@@ -202,7 +264,7 @@ class Connection:
             if answer.close or (site.stopping and not left and not reader.open):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
-            ready.append(_render_turn(answer, flags, extra) if flags or extra else render(answer))
+            ready.append(self._special(answer, flags, extra) if flags or extra else usual(answer))
             size += len(ready[-1])
             if size > ANSWERS_BYTES and left:
                 size = 0
@@ -238,6 +300,7 @@ class Connection:
             self.phase = ANSWERING  # it is we who keep the client waiting
             await self._capacity.hold(claim)
             self._held = claim
+            self._held_since, self._held_from = trio.current_time(), reader.received
         self.phase = RECEIVING
         if reader.expects_continue:
             reader.expects_continue = False
@@ -245,18 +308,16 @@ class Connection:
 
     async def _farewell(self) -> None:
         """After an interruption: say why, if the client waits for an answer."""
-        if self.phase == RECEIVING:
-            last = _TOO_SLOW
-        elif self.phase == ANSWERING:
-            last = _STALLED
-        else:
+        last = _LAST_WORDS.get(self.phase)
+        if last is None:
             return
         counts = self._site.tally.answers
         counts[last.status] = counts.get(last.status, 0) + 1
-        words = b"".join((*self._ready, render_special(last, connection="close")))
+        words = b"".join((*self._ready, self._site.wording.special(last, connection="close")))
         with trio.move_on_after(self._site.limits.linger_timeout):
             await self._stream.send_all(words)
-            await self._linger()
+            if not self._leaving:
+                await self._linger()
 
     async def _linger(self) -> None:
         """Let the client read its answer: a close with unread bytes would reset the connection."""
@@ -280,7 +341,8 @@ class Connection:
             self._capacity.release(self._held)
             self._held = 0
 
-
-def _render_turn(answer: Answer, flags: int, extra: str) -> bytes:
-    connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""
-    return render_special(answer, extra=extra, connection=connection, head_only=bool(flags & BODYLESS))
+    def _special(self, answer: Answer, flags: int, extra: str) -> bytes:
+        connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""
+        return self._site.wording.special(
+            answer, extra=extra, connection=connection, head_only=bool(flags & BODYLESS)
+        )

@@ -17,7 +17,6 @@ from collector.core.limits import RECEIVE_BYTES
 from collector.listener.phases import ANSWERING, IDLE, SENDING
 from collector.listener.routes import Prompt
 from collector.listener.turns import Turn
-from collector.listener.wire import render
 
 if TYPE_CHECKING:
     from collector.listener.connection import Connection
@@ -116,6 +115,7 @@ class Express:
             turns = reader.turns
             if len(turns) == 1 and not (reader.open or reader.finished or site.stopping):
                 outcome, flags, extra = turns[0]
+                connection.asked = True
                 if flags or extra:
                     pass
                 elif isinstance(outcome, Prompt):
@@ -149,7 +149,7 @@ class Express:
         counts = site.tally.answers
         counts[answer.status] = counts.get(answer.status, 0) + 1
         try:
-            words = render(answer)
+            words = site.wording.usual(answer)
             sent = self._stream.send_now(words)
         except Exception as error:  # noqa: BLE001 - whoever called us serves others too; the task raises it
             self._error = error

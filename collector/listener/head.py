@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 _BAD_VERSION = error_answer(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
 _NO_HOST = error_answer(400, "An HTTP/1.1 request needs a Host header.")
 _TWO_HOSTS = error_answer(400, "A request has exactly one Host header.")
-_BAD_TARGET = error_answer(400, "The request target must be a path, or an http URL.")
+_BAD_TARGET = error_answer(400, "The request target must be a path that begins with /, and no URL.")
 _BAD_CODING = error_answer(501, "Of transfer codings only chunked is known here.")
 _OLD_CODING = error_answer(400, "HTTP/1.0 has no Transfer-Encoding.")
 
@@ -78,23 +78,17 @@ def check_framing(version: str, headers: dict[str, str], *, needs_host: bool) ->
             raise UnreadableError(_BAD_CODING)
 
 
-def split_target(target: bytes, headers: dict[str, str]) -> tuple[str, str]:
+def split_target(target: bytes) -> tuple[str, str]:
     """Path and query of a request target.
 
-    An absolute URL is taken as RFC 9112, section 3.2.2 asks: its host replaces the header's.
+    An absolute URL is what clients send to a proxy, which this is not; taking one would mean to
+    believe its host rather than the Host header that everything before us has looked at.
 
     Raises:
-        UnreadableError: it is neither a path, `*`, nor an http URL.
+        UnreadableError: it is neither a path nor `*`.
     """
     text = target.decode("latin-1")
-    if text[:7].lower() == "http://":
-        authority, slash, rest = text[7:].partition("/")
-        if "?" in authority:
-            authority, _, query = authority.partition("?")
-            slash, rest = "/", f"?{query}{slash}{rest}"
-        headers["host"] = authority.rpartition("@")[2]
-        text = f"/{rest}"
-    elif text[:1] != "/" and text != "*":
+    if (text[:1] != "/" and text != "*") or "#" in text:
         raise UnreadableError(_BAD_TARGET)
     path, _, query = text.partition("?")
     return path, query

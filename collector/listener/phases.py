@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
+IDLE, RECEIVING, ANSWERING, SENDING, LEAVING, PARKED = range(6)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import httptools
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.core.limits import INLINE_BYTES, RECEIVE_BYTES, SMALL_BODY_BYTES
 from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
 from collector.listener.heads import Head
 from collector.listener.routes import Request
@@ -96,19 +96,22 @@ class Reader:
             self._learn(data, self._begun[0])
 
     def _recall(self, data: bytes | bytearray) -> bool:
-        """Begin a whole request whose head was read before, without llhttp, which is between two requests."""
+        """Take a whole request whose head was read before, without llhttp, which is between two requests.
+
+        What one read holds is small: a refusal leaves nothing of it unread.
+        """
         whole = self._heads.recall(data)
-        if whole is None or len(whole.body) > self._site.limits.body_bytes:
+        if whole is None or len(data) - len(whole.body) > self._site.limits.head_bytes:
             return False
-        head = whole.head
-        if self._needs_host and "host" not in whole.headers:
+        head, headers, body = whole
+        if self._needs_host and "host" not in headers:
             return False
-        request = Request(head.method, head.path, head.query, "1.1", whole.headers, self._peer)
-        if self._route(request) is not None or self._endpoint is None:
-            return False
-        request.body = whole.body
-        self._deferring = False
-        outcome = self._begin(self._endpoint, request)
+        request = Request(head.method, head.path, head.query, "1.1", headers, self._peer)
+        outcome: Answer | Pending | None = self._refuse(request, len(body))
+        if outcome is None and self._endpoint is not None:
+            request.body = body
+            outcome = self._begin(self._endpoint, request)
+        outcome = outcome or INTERNAL
         if isinstance(outcome, Answer) and outcome.close:
             self.finished = self.cut_short = True
         self.turns.append(Turn(outcome, CLOSE if self.finished else 0, ""))
@@ -137,6 +140,11 @@ class Reader:
             return b""
         self._ignore_upgrade()
         return b"" if self.finished else rest
+
+    @property
+    def received(self) -> int:
+        """Bytes of the present request's body so far."""
+        return 0 if self.in_head else self._size
 
     def drop(self) -> None:
         """Let go of the parser, so that the garbage collector need not find the cycle."""
@@ -180,13 +188,15 @@ class Reader:
         limits = site.limits
         self._fields = []
         if len(fields) > limits.headers or (
-            self._stray > limits.head_bytes and self._head_bytes(fields) > limits.head_bytes
+            self._stray > limits.head_bytes
+            and len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+            > limits.head_bytes
         ):
             raise UnreadableError(_HEAD_TOO_LARGE)
         headers = read_headers(fields)
         version = parser.get_http_version()
         check_framing(version, headers, needs_host=self._needs_host)
-        path, query = split_target(self._target, headers)
+        path, query = split_target(self._target)
         method = parser.get_method().decode()
         head = self._request = Request(method, path, query, version, headers, self._peer)
         if not parser.should_keep_alive():
@@ -201,10 +211,8 @@ class Reader:
         if "upgrade" in headers and parser.should_upgrade():
             self._upgrade = framing_alone(headers, close=not parser.should_keep_alive())
         self._expect(headers.get("expect"), version)
-        refusal = self._route(head)
         length = int(headers.get("content-length", 0))
-        if refusal is None and length > limits.body_bytes:
-            refusal = _TOO_LARGE
+        refusal = self._refuse(head, length)
         if refusal is None:
             self._room = limits.body_bytes
             return
@@ -234,8 +242,7 @@ class Reader:
             else:
                 self._begun.append(request)
                 outcome = self._begin(endpoint, request)
-        flags = self._flags
-        outcome = outcome or INTERNAL
+        flags, outcome = self._flags, outcome or INTERNAL
         self._body = []
         self._request = None
         if isinstance(outcome, Answer) and outcome.close:
@@ -257,14 +264,23 @@ class Reader:
         """Whether a pipelined request waits for the answers before it, and so do all behind it.
 
         A read's plain bodies are small together; compressed ones may each be a long day's work, and
-        other connections must get their turns in between.
+        other connections must get their turns in between. What is looked at on another thread is not
+        overtaken by what came behind it.
         """
-        self._deferring = bool(self.turns) and (self._deferring or "content-encoding" in request.headers)
+        compressed = "content-encoding" in request.headers
+        if not self.turns:
+            self._deferring = compressed or len(request.body) > INLINE_BYTES
+            return False
+        self._deferring = self._deferring or compressed
         return self._deferring
 
-    def _route(self, head: Request) -> Answer | None:
+    def _refuse(self, head: Request, length: int) -> Answer | None:
+        """Find the endpoint, and refuse by the head alone; the order of refusals is the dialects'."""
+        site = self._site
         try:
-            self._endpoint, refusal = route(self._site, head)
+            self._endpoint, refusal = route(site, head)
+            if refusal is None:
+                refusal = _TOO_LARGE if length > site.limits.body_bytes else site.gate.authorise(head)
         except Exception as error:  # noqa: BLE001 - as for `_begin`
             return self._fault(error)
         return refusal
@@ -276,9 +292,6 @@ class Reader:
         if expectation.lower() != "100-continue":
             raise UnreadableError(_BAD_EXPECTATION)
         self.expects_continue = True
-
-    def _head_bytes(self, fields: list[tuple[bytes, bytes]]) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
 
     def _bound_partial(self, *, progress: bool) -> None:
         """Bound what is gathered without reaching a callback: one long header, trailer or chunk line."""
@@ -303,10 +316,9 @@ class Reader:
         self.finished = self.cut_short = True
         self.open = self.expects_continue = False
         self._body = []
-        if self._request is None:  # the fault is in the head: nothing is known of what was asked
-            self.turns.append(Turn(answer, CLOSE, ""))
-        else:
-            self.turns.append(Turn(answer, self._flags | CLOSE, self._extra))
+        # Where the fault is in the head, nothing is known of what was asked.
+        flags, extra = (0, "") if self._request is None else (self._flags, self._extra)
+        self.turns.append(Turn(answer, flags | CLOSE, extra))
 
     def _fault(self, error: Exception) -> Answer:
         self._site.report("an endpoint failed", error)

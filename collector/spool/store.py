@@ -11,7 +11,7 @@ from __future__ import annotations
 import zlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
-from collector.core import limits
+from collector.core import gzip, limits
 from collector.core.batch import lane_name
 from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
@@ -126,22 +126,10 @@ def unpack(encoding: str, body: bytes) -> bytes:
         if encoding == "zlib":
             return zlib.decompress(body)
         if encoding == "gzip":
-            return _gunzip(body)
+            return gzip.gunzip(body, max_bytes=limits.MAX_DECODED_BYTES)
     except zlib.error as error:
         raise ValueError(str(error)) from error
     raise ValueError(f"unknown encoding {encoding!r}")
-
-
-def _gunzip(body: bytes) -> bytes:
-    """Every member of a gzip stream; its size was bounded when it was accepted."""
-    parts = []
-    while body:
-        member = zlib.decompressobj(31)
-        parts.append(member.decompress(body, limits.MAX_DECODED_BYTES))
-        if not member.eof:
-            raise ValueError("gzip stream cut short")
-        body = member.unused_data
-    return b"".join(parts)
 
 
 NONE: frozenset[str] = frozenset()

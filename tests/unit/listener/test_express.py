@@ -12,8 +12,10 @@ from trio.testing import wait_all_tasks_blocked
 from collector.core.http import Answer
 from collector.core.limits import ConnectionLimits
 from collector.listener.bind import bind
+from collector.listener.capacity import Capacity
 from collector.listener.readiness import AVAILABLE
 from collector.listener.routes import Prompt
+from collector.listener.seats import Seats
 from collector.listener.serve import Server
 
 pytestmark = pytest.mark.skipif(not AVAILABLE, reason="without epoll connections wait in trio's way")
@@ -65,10 +67,10 @@ class Holding:
 
 
 @contextlib.asynccontextmanager
-async def connected(tmp_path, holding=None, *, limits=None, **endpoints):
+async def connected(tmp_path, holding=None, *, limits=None, capacity=None, **endpoints):
     holding = holding or Holding()
     (bound,) = bind(f"unix:{tmp_path}/s")
-    server = Server([bound], make_site(prompt=holding, limits=limits, **endpoints))
+    server = Server([bound], make_site(prompt=holding, limits=limits, **endpoints), capacity)
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
             await nursery.start(server.run)
@@ -231,6 +233,38 @@ async def test_an_idle_connection_is_closed_in_time(tmp_path):
     async with connected(tmp_path, limits=ConnectionLimits(idle_timeout=0.01)) as (client, _, _server):
         await client.send_all(PLAIN)
         assert b"plain" in await until_end(client)
+
+
+async def test_who_was_answered_is_not_taken_for_one_who_brings_nothing(tmp_path):
+    async with connected(tmp_path) as (client, holding, server):
+        await wait_all_tasks_blocked()
+        (connection,) = server._connections
+        much_later = trio.current_time() + 1_000_000
+        assert connection.idled(much_later) > 0
+        await client.send_all(PROMPT)
+        await begun(holding)
+        assert connection.idled(much_later) == 0
+        holding.held[0].settle()
+        assert await statuses(client) == [202]
+        assert connection.idled(much_later) == 0
+
+
+async def test_who_is_behind_others_of_its_peer_is_not_read_until_their_turn_is_over(tmp_path):
+    capacity = Capacity(Seats(total=10, per_peer=1))
+    async with connected(tmp_path, capacity=capacity) as (client, holding, server):
+        await client.send_all(PROMPT)
+        await begun(holding)
+        async with await trio.open_unix_socket(f"{tmp_path}/s") as second:
+            await second.send_all(PROMPT)
+            while server.site.tally.open < 2:
+                await trio.lowlevel.checkpoint()
+            holding.held[0].settle()
+            assert await statuses(client) == [202]
+            assert len(holding.held) == 1
+            await client.aclose()
+            await begun(holding, 2)
+            holding.held[1].settle()
+            assert await statuses(second) == [202]
 
 
 async def test_many_clients_are_served_side_by_side(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from fakes.site import HOST, Echo, make_site
 
 from collector.core.http import Answer, error_answer
+from collector.core.limits import ConnectionLimits
 from collector.listener.heads import MAX_HEADS
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer
@@ -68,7 +69,8 @@ def test_gate_and_endpoint_are_asked_for_each_request_all_the_same():
     assert site.gate.asked == ["/echo", "/echo"]
     echo.refuse = error_answer(403, "no longer")
     assert read(reader, request()) == [echo.refuse]
-    assert reader.parsed == 2
+    assert site.gate.asked == ["/echo"] * 3
+    assert reader.parsed == 1
 
 
 @pytest.mark.parametrize(
@@ -133,6 +135,16 @@ def test_a_body_beyond_the_bound_is_refused_with_a_remembered_head_too():
     object.__setattr__(site.limits, "body_bytes", 2)
     (answer,) = read(reader, request(body=b"[1]"))
     assert answer.status == 413
+
+
+def test_a_head_beyond_the_bound_is_refused_with_a_remembered_head_too():
+    stamp = b"X-Product-Auth: %b\r\n"
+    limits = ConnectionLimits(head_bytes=len(request(headers=stamp % b"1", body=b"")))
+    reader = Counting(make_site(limits=limits), TCP)
+    assert [answer.status for answer in read(reader, request(headers=stamp % b"1"))] == [200]
+    assert [answer.status for answer in read(reader, request(headers=stamp % b"1"))] == [200]
+    assert reader.parsed == 1
+    assert [answer.status for answer in read(reader, request(headers=stamp % (b"1" * 32)))] == [431]
 
 
 def test_a_head_without_host_that_came_over_a_socket_file_is_refused_over_tcp():
