@@ -22,7 +22,7 @@ from collector.admin.status import StatusSource
 from collector.errors import WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
-from collector.forwarder.sender import HttpSender
+from collector.forwarder.names import Names
 from collector.fronts import Front, Shared, Takers, admin_front, capacity, client_front
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from collector.config.model import Config, Upstream
+    from collector.forwarder.sender import HttpSender
     from collector.spool.identity import Epoch
 
 PATIENCE_SECONDS = 2.0
@@ -117,6 +118,7 @@ async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
 async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) -> None:
     started = trio.current_time()
     clocks = Clocks()
+    trio.socket.set_custom_hostname_resolver(Names())
     async with AsyncExitStack() as stack:
         spool = await stack.enter_async_context(_open_spool(config, clocks))
         _announce_salvage(spool)
@@ -143,6 +145,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         shared = Shared(
             config=config,
             spool=spool,
+            forwarder=forwarder,
             status=ApiStatus(),
             capacity=capacity(config),
             takes=Takers(config, await spool.read(known_products)),
@@ -172,6 +175,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
             upkeep.start_soon(_refresh, refresh)
+            upkeep.start_soon(_watch_secrets, senders, forwarder)
             await _serve(config, Notifier(environ), forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
 
@@ -262,13 +266,25 @@ def _sender(
     if upstream.kind == "file":
         directory = upstream.directory or str(Path(config.state_dir) / "events")
         return FileSender(directory, upstream.max_file_bytes, upstream.max_files)
+    from collector.forwarder.sender import HttpSender  # noqa: PLC0415 -- 5 MiB, for those who need HTTP
+
     return HttpSender(
         upstream,
-        products={product.key: product.secret for product in config.product},
+        products={product.key: product for product in config.product},
         environ=environ,
         wall=lambda: clocks.wall_ms() / 1000,
         ticks=lambda: clocks.ticks_ms() / 1000,
     )
+
+
+async def _watch_secrets(senders: Mapping[str, HttpSender | FileSender], forwarder: Forwarder) -> None:
+    """Have the lanes of an upstream try at once when one of its keys or certificates was replaced."""
+    while True:
+        await trio.sleep(REFRESH_SECONDS)
+        for name, sender in senders.items():
+            if not isinstance(sender, FileSender) and sender.rotated():
+                structlog.get_logger().info("secrets_replaced", upstream=name)
+                forwarder.hurry(name)
 
 
 async def _refresh(refresh: Callable[[], None]) -> None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters
+from collector.admin import letters, upstreams
 from collector.admin.status import ListenerView, live_endpoint, ready_endpoint, status_endpoint
+from collector.admin.upstreams import Desk
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
 from collector.host import descriptors
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.forwarder.forwarder import Forwarder
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
 
@@ -108,6 +110,7 @@ class Shared:
 
     config: Config
     spool: Spool
+    forwarder: Forwarder
     status: api_status.ApiStatus
     capacity: Capacity
     takes: Takers
@@ -180,6 +183,7 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
     if local:
         routes["/v1/status"] = {"GET": status_endpoint(source)}
         routes |= letters.routes(shared.spool)
+        routes |= upstreams.routes(Desk(shared.config, shared.spool, shared.forwarder, shared.now_ms))
     sockets = bind(address, mode=0o600)
     site = Site(routes=routes, gate=Admission(check_host=not local), report=_report, wall_ms=shared.now_ms)
     return _front(sockets, site, Capacity(Seats(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS), ADMIN_BODY_BYTES))

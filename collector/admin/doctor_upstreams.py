@@ -7,6 +7,7 @@ import os
 import socket
 import ssl
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -15,8 +16,9 @@ from collector.admin.checks import Check, fail, ok, warn
 from collector.config.redact import redact_url
 from collector.core.signing import content_digest, sign
 from collector.errors import SecretError, UpstreamError
-from collector.forwarder.keys import UpstreamKey
-from collector.forwarder.trust import tls_context
+from collector.forwarder.keys import UpstreamKeys
+from collector.forwarder.proxy import proxy_for
+from collector.forwarder.trust import Trust, tls_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from collector.config.model import Upstream
     from collector.core.signing import SigningKey
     from collector.spool.overview import LaneView
+
+CHUNK_BYTES = 64 * 1024
+"""Read of a handshake at a time."""
 
 _SEEN = "look at what the upstream says of it; waystation status shows the lane, and it goes on by itself"
 
@@ -48,10 +53,10 @@ def signature(upstream: Upstream, environ: Mapping[str, str], *, now: int) -> Ch
         now: ms since 1970.
     """
     name = f"key of upstream {upstream.name}"
-    found = secret(name, UpstreamKey(upstream, environ=environ).read)
+    found = secret(name, UpstreamKeys(upstream, environ=environ).read)
     if found.result != "ok":
         return found
-    key = UpstreamKey(upstream, environ=environ).read()
+    key = UpstreamKeys(upstream, environ=environ).read()
     try:
         _sign_and_verify(upstream.url or "", key, now=now)
     except ValueError as error:
@@ -123,16 +128,15 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
         )
     parts = urlsplit(upstream.url or "")
     where = redact_url(upstream.url or "")
-    if any(environ.get(variable) for variable in _PROXIES[parts.scheme]):
+    if proxy_for(upstream.url or "", configured=upstream.proxy, environ=environ):
         return warn(
             name, f"{where} is reached by a proxy, which is not tried", "see the lane in waystation status"
         )
     try:
-        _connect(
-            upstream, parts.hostname or "", parts.port or _PORTS[parts.scheme], tls=parts.scheme == "https"
-        )
+        trust = Trust(upstream, environ, proxy=None) if parts.scheme == "https" else None
+        _connect(upstream, parts.hostname or "", parts.port or _PORTS[parts.scheme], trust)
     except ssl.SSLError as error:
-        reason = getattr(error, "verify_message", "") or error.reason or str(error)
+        reason = tls_failure(error, today=f"{datetime.now(UTC):%Y-%m-%d}") or str(error)
         return fail(
             name, f"{where}: TLS: {reason}", "look at the certificate, ca_file, the clock, and for a portal"
         )
@@ -145,15 +149,27 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
 
 
 _PORTS = {"http": 80, "https": 443}
-_PROXIES = {
-    "http": ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"),
-    "https": ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"),
-}
 
 
-def _connect(upstream: Upstream, host: str, port: int, *, tls: bool) -> None:
+def _connect(upstream: Upstream, host: str, port: int, trust: Trust | None) -> None:
     with socket.create_connection((host, port), timeout=upstream.timeouts.connect) as plain:
-        if tls:
-            context = tls_context(upstream=upstream.name, ca_file=upstream.ca_file)
-            with context.wrap_socket(plain, server_hostname=host):
-                return
+        if trust is not None:
+            _shake_hands(plain, trust.contexts().upstream, host)
+
+
+def _shake_hands(plain: socket.socket, context: ssl.SSLContext, host: str) -> None:
+    # By hand, since what checks the pinned keys is a class for this kind of TLS object.
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing, server_hostname=host)
+    while True:
+        try:
+            tls.do_handshake()
+        except ssl.SSLWantReadError:
+            plain.sendall(outgoing.read())
+            received = plain.recv(CHUNK_BYTES)
+            if not received:
+                raise ConnectionError("it ends the handshake") from None
+            incoming.write(received)
+        else:
+            plain.sendall(outgoing.read())
+            return

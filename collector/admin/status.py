@@ -57,6 +57,7 @@ class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     waiting: str
+    paused: bool = False
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,7 +65,8 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         running: whether a daemon answered; False where the spool was read without one.
-        healthy: whether commits succeed and no lane is retrying or blocked.
+        healthy: whether commits succeed and no lane that has events is retrying, blocked, paused or
+            orphaned.
         uptime: seconds.
         clock: how far the wall clock is believed: unknown, plausible or confirmed.
     """
@@ -138,8 +140,11 @@ class StatusSource:
                 refused_requests=sum(spool.counters.refused.values()),
             ),
             upstreams=[
-                UpstreamView(name=upstream.name, waiting=self._forwarder.breaker(upstream.name).reason)
-                for upstream in spool.options.upstreams
+                UpstreamView(name=name, waiting=breaker.reason, paused=breaker.paused)
+                for name, breaker in (
+                    (upstream.name, self._forwarder.breaker(upstream.name))
+                    for upstream in spool.options.upstreams
+                )
             ],
             lanes=view.lanes,
             ledger=view.ledger,

@@ -33,6 +33,9 @@ COMMANDS = {
     "dead-letters": Entry(
         "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
     ),
+    "upstream": Entry(
+        "collector.cli.upstream:upstream", "See and steer upstreams, through the running daemon."
+    ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 

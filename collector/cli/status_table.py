@@ -29,6 +29,7 @@ _COLOURS = {
     "new": "default",
     "retrying": "yellow",
     "blocked": "red",
+    "paused": "yellow",
     "orphaned": "yellow",
 }
 

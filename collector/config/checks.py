@@ -175,9 +175,12 @@ def _check_product_secret(product: Product, path: KeyPath, findings: Findings, s
         )
     elif secret is not None:
         secrets.text(secret, (*path, key))
+    check_one_of(path, "next_secret", findings)
 
 
-def check_one_of(path: KeyPath, stem: Literal["key", "secret", "token"], findings: Findings) -> str | None:
+def check_one_of(
+    path: KeyPath, stem: Literal["key", "secret", "next_secret", "token"], findings: Findings
+) -> str | None:
     """Which of `STEM_file`, `STEM_env` and `STEM_credential` is given; a second is noted."""
     given = [f"{stem}_{end}" for end in _SECRET_KEYS if findings.given((*path, f"{stem}_{end}"))]
     for surplus in given[1:]:

@@ -29,6 +29,7 @@ CONTROLS = frozenset({"WAYSTATION_CONFIG", "WAYSTATION_SOCKET", "WAYSTATION_DEBU
 
 
 _INDEX = re.compile("[0-9]{1,6}")
+_NAMING_KEYS = ("secret_env", "key_env", "next_secret_env", "token_env")
 
 
 class Variables:
@@ -154,12 +155,14 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     names = {
         text
         for name, text in environ.items()
-        if name.startswith(PREFIX) and name.endswith(("__SECRET_ENV", "__KEY_ENV", "__TOKEN_ENV"))
+        if name.startswith(PREFIX) and name.endswith(("SECRET_ENV", "__KEY_ENV", "__TOKEN_ENV"))
     }
     for array in (tree.get("product"), tree.get("upstream"), tree.get("listener")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):
-                names.update(str(table.get(key)) for key in ("secret_env", "key_env", "token_env"))
+                following = table.get("next")
+                for keys in (table, following if isinstance(following, dict) else {}):
+                    names.update(str(keys.get(key)) for key in _NAMING_KEYS)
     return names
 
 

@@ -75,6 +75,14 @@ CredentialName = Annotated[
 SecretPath = Annotated[FilePath, Meta(extra={"unit": "path", "secret": True})]
 """A path in whose place somebody may have written the secret itself: errors do not repeat it."""
 
+PinnedKey = Annotated[
+    str,
+    Meta(
+        pattern=r"^sha256//[A-Za-z0-9+/]{43}=$",
+        extra={"expected": '"sha256//" and the base64 of a SHA-256, as curl\'s --pinnedpubkey has it'},
+    ),
+]
+
 Status = Annotated[int, Meta(ge=200, le=599)]
 """An HTTP status that may end an attempt."""
 

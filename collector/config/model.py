@@ -29,7 +29,7 @@ from collector.config.fields import (
 )
 from collector.config.limits import Limits
 from collector.config.secret import Secret, first_named
-from collector.config.upstream import Backoff, Timeouts, Upstream
+from collector.config.upstream import Backoff, NextKey, Timeouts, Upstream
 
 __all__ = [
     "Address",
@@ -40,6 +40,7 @@ __all__ = [
     "Limits",
     "Listener",
     "Log",
+    "NextKey",
     "Product",
     "Secret",
     "Spool",
@@ -167,6 +168,10 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         secret_file: file that holds its secret.
         secret_env: environment variable that holds its secret.
         secret_credential: name of its secret in `$CREDENTIALS_DIRECTORY`.
+        next_secret_file: file that holds the secret that it will have; it need not be there yet. It is
+            taken from apps too, and tried when an upstream answers 401.
+        next_secret_env: environment variable that holds that secret.
+        next_secret_credential: name of that secret in `$CREDENTIALS_DIRECTORY`.
         users: who alone may send for it, by name or number, and over UNIX sockets alone, where
             the kernel names them; empty for anyone.
     """
@@ -175,6 +180,9 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_file: SecretPath | None = None
     secret_env: VariableName | None = None
     secret_credential: CredentialName | None = None
+    next_secret_file: SecretPath | None = None
+    next_secret_env: VariableName | None = None
+    next_secret_credential: CredentialName | None = None
     users: tuple[str, ...] = ()
 
     @property
@@ -188,6 +196,11 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if secret is None:
             raise ValueError(f"product {self.key} has no secret")
         return secret
+
+    @property
+    def next_secret(self) -> Secret | None:
+        """Where the secret is that it will have, if that is known."""
+        return first_named(self.next_secret_file, self.next_secret_env, self.next_secret_credential)
 
 
 class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

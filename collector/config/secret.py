@@ -46,9 +46,17 @@ class Secret:
             if not value:
                 raise SecretError(found="a variable that is not set, or empty", expected="the secret in it")
             return value
+        return read_secret_file(self.path(environ), environ)
+
+    def path(self, environ: Mapping[str, str]) -> Path:
+        """The file that it is in, for `file` and `credential`.
+
+        Raises:
+            SecretError: no service manager hands over credentials.
+        """
         if self.source == "credential":
-            return read_secret_file(_credential_path(self.name, environ), environ)
-        return read_secret_file(Path(self.name), environ)
+            return _credential_path(self.name, environ)
+        return Path(self.name)
 
 
 def first_named(file: str | None, env: str | None, credential: str | None) -> Secret | None:
@@ -77,9 +85,6 @@ def read_secret_file(path: Path, environ: Mapping[str, str]) -> bytes:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise _unreadable(reason) from None
-        raise SecretError(
-            found=f"a file that cannot be read ({reason})", expected="a readable file"
-        ) from None
     try:
         about = os.fstat(handle)
         if not stat.S_ISREG(about.st_mode):

@@ -16,6 +16,7 @@ from collector.config.fields import (
     Duration,
     FilePath,
     KeyId,
+    PinnedKey,
     SecretPath,
     Share,
     Signing,
@@ -49,7 +50,8 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         read: between two reads of the answer.
         write: between two writes of the request.
         pool: for a free connection.
-        total: for the whole attempt.
+        total: for a whole request with its answer, beyond the time that the body takes at 8 KiB/s
+            (or at half of `rate_limit`, if that is less).
     """
 
     connect: Annotated[Duration, Meta(gt=0, le=HOUR)] = 10.0
@@ -57,6 +59,38 @@ class Timeouts(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     write: Annotated[Duration, Meta(gt=0, le=HOUR)] = 30.0
     pool: Annotated[Duration, Meta(gt=0, le=HOUR)] = 10.0
     total: Annotated[Duration, Meta(gt=0, le=HOUR)] = 60.0
+
+
+class NextKey(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The key that an upstream's signatures will be made with; tried when the present one gets 401.
+
+    Attributes:
+        key_id: its `keyid`; without it that of the upstream.
+        key_file: file that holds an ed25519 private key in PEM; it need not be there yet.
+        key_env: environment variable that holds that key.
+        key_credential: name of that key in `$CREDENTIALS_DIRECTORY`.
+        secret_file: file that holds a shared secret (hmac-sha256); it need not be there yet.
+        secret_env: environment variable that holds that secret.
+        secret_credential: name of that secret in `$CREDENTIALS_DIRECTORY`.
+    """
+
+    key_id: KeyId | None = None
+    key_file: SecretPath | None = None
+    key_env: VariableName | None = None
+    key_credential: CredentialName | None = None
+    secret_file: SecretPath | None = None
+    secret_env: VariableName | None = None
+    secret_credential: CredentialName | None = None
+
+    @property
+    def key(self) -> Secret | None:
+        """Where the ed25519 key is, if it has one."""
+        return first_named(self.key_file, self.key_env, self.key_credential)
+
+    @property
+    def secret(self) -> Secret | None:
+        """Where the hmac-sha256 secret is, if it has one."""
+        return first_named(self.secret_file, self.secret_env, self.secret_credential)
 
 
 class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -75,15 +109,28 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         secret_file: file that holds a shared secret (hmac-sha256).
         secret_env: environment variable that holds that secret.
         secret_credential: name of that secret in `$CREDENTIALS_DIRECTORY`.
+        next: the key that is tried when this one gets 401.
         allow_plaintext: whether `url` may be http:// to another machine.
         ca_file: certificates trusted beyond the system's, in PEM.
+        pinned_keys: the upstream's public keys, as `sha256//BASE64`; with any, no other is trusted,
+            whoever signed it.
+        client_cert_file: the certificate, with those that lead to its CA, that is shown to the
+            upstream, in PEM.
+        client_key_file: file that holds that certificate's private key in PEM.
+        client_key_credential: name of that key in `$CREDENTIALS_DIRECTORY`.
+        proxy: URL of the HTTP proxy on the way; `none` for none. Without it the environment's
+            `https_proxy`, `http_proxy`, `all_proxy` and `no_proxy` count.
+        http2: whether HTTP/2 is spoken where the upstream offers it.
+        rate_limit: bytes a second that are sent at most, of bodies as they go out, by all
+            lanes together.
         start: where a new upstream begins: with what comes (`tail`), or with what is there.
         dialects: what a `file` upstream takes.
         directory: where a `file` upstream writes.
         max_file_bytes: size at which a `file` upstream begins a new file.
         max_files: how many files a `file` upstream keeps before it waits.
         max_events: most events in a batch.
-        max_batch_bytes: most bytes of a batch, before compression.
+        max_batch_bytes: most bytes of a batch, before compression; how many of them it has depends on what
+            the link rewards, and the upstream takes.
         max_bytes: what its lanes may hold in the spool together; without it, their share of
             `spool.max_bytes`.
         linger: how long a batch that is not full waits for more.
@@ -110,15 +157,23 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     secret_file: SecretPath | None = None
     secret_env: VariableName | None = None
     secret_credential: CredentialName | None = None
+    next: NextKey = NextKey()
     allow_plaintext: bool = False
     ca_file: FilePath | None = None
+    pinned_keys: tuple[PinnedKey, ...] = ()
+    client_cert_file: FilePath | None = None
+    client_key_file: SecretPath | None = None
+    client_key_credential: CredentialName | None = None
+    proxy: str | None = None
+    http2: bool = True
+    rate_limit: Annotated[Size, Meta(ge=KIB)] | None = None
     start: Literal["tail", "oldest"] = "tail"
     dialects: tuple[Dialect, ...] = ("samsara", "traintracks")
     directory: FilePath | None = None
     max_file_bytes: Annotated[Size, Meta(ge=64 * KIB)] = 64 * MIB
     max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
-    max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
-    max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = MIB
+    max_events: Annotated[int, Meta(ge=1, le=20_000)] = 20_000
+    max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = 8 * MIB
     max_bytes: Annotated[Size, Meta(ge=MIB)] | None = None
     linger: Annotated[Duration, Meta(ge=0, le=HOUR)] = 0.0
     late_after: Annotated[Duration, Meta(gt=0, le=DAY)] = 60.0
@@ -154,3 +209,8 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def secret(self) -> Secret | None:
         """Where its hmac-sha256 secret is, if it has one."""
         return first_named(self.secret_file, self.secret_env, self.secret_credential)
+
+    @property
+    def client_key(self) -> Secret | None:
+        """Where the key of its client certificate is, if it has one."""
+        return first_named(self.client_key_file, None, self.client_key_credential)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ipaddress
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from collector.config.checks import check_one_of
 from collector.config.findings import shown
+from collector.config.link_checks import LINK_KEYS, check_link, check_next
 from collector.core import signing
 
 if TYPE_CHECKING:
@@ -17,14 +17,12 @@ if TYPE_CHECKING:
     from collector.config.model import Config, Upstream
     from collector.config.positions import KeyPath
 
+_STATUSES = ("success", "retry", "block", "reject")
 _SIGNED = frozenset(
     {"signing", "key_id", "key_file", "key_env", "key_credential"}
-    | {"secret_file", "secret_env", "secret_credential"}
+    | {"secret_file", "secret_env", "secret_credential", "next"}
 )
-_HTTP = frozenset(
-    {"url", "allow_plaintext", "ca_file", "compress", "timeouts"}
-    | {"success", "retry", "block", "reject", "reject_limit"}
-)
+_HTTP = LINK_KEYS | {"url", "allow_plaintext", "compress", *_STATUSES, "reject_limit"}
 _ANY = frozenset({"name", "kind", "start", "max_events", "max_batch_bytes", "max_bytes", "linger", "backoff"})
 _FILE = frozenset({"dialects", "directory", "max_file_bytes", "max_files", "late_after", "stamp_ids"})
 
@@ -34,8 +32,6 @@ KEYS = {
     "file": _ANY | _FILE,
 }
 """The keys that mean something to each kind of upstream."""
-
-_STATUSES = ("success", "retry", "block", "reject")
 
 
 def check_upstreams(config: Config, findings: Findings, secrets: SecretCheck) -> None:
@@ -54,9 +50,10 @@ def check_upstreams(config: Config, findings: Findings, secrets: SecretCheck) ->
                 _check_dialects(upstream, path, findings)
             else:
                 _check_url(upstream, path, findings)
-                _check_ca_file(upstream, path, findings)
+                check_link(upstream, path, findings, secrets)
             if upstream.kind == "samsara":
                 _check_signing(upstream, path, findings, secrets)
+                check_next(upstream, path, findings)
             if upstream.kind == "traintracks" and not config.product:
                 findings.add(
                     (*path, "kind"),
@@ -125,22 +122,6 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def _check_ca_file(upstream: Upstream, path: KeyPath, findings: Findings) -> None:
-    if upstream.ca_file is None:
-        return
-    try:
-        certificates = Path(upstream.ca_file).read_bytes()
-    except OSError as error:
-        findings.add(
-            (*path, "ca_file"),
-            found=f"a file that cannot be read ({error.strerror})",
-            expected="certificates in PEM",
-        )
-        return
-    if b"-----BEGIN CERTIFICATE-----" not in certificates:
-        findings.add((*path, "ca_file"), found="a file without any", expected="certificates in PEM")
 
 
 def _check_signing(upstream: Upstream, path: KeyPath, findings: Findings, secrets: SecretCheck) -> None:

@@ -8,6 +8,9 @@ the alternatives: least work for both sides.
 
 from __future__ import annotations
 
+SPREAD = 0.5
+"""What devices that were told the same moment spread over, as a share of the time until then."""
+
 MAX_DOUBLINGS = 62
 """Doublings beyond this pass any `max_delay`; a float would overflow after 1,023."""
 
@@ -35,6 +38,10 @@ def next_delay(
 ) -> float:
     """Choose a wait which is no shorter than the upstream asked for.
 
+    An upstream may ask thousands of devices to come back at the same moment. Each comes
+    somewhat later than that: by as much as half of what was asked for, within `max_delay`, and
+    by no less than full jitter would have it wait.
+
     Args:
         failures: see `full_jitter`, as for the next three.
         initial: seconds.
@@ -43,7 +50,9 @@ def next_delay(
         retry_after: seconds that the upstream asked for, None where it did not.
 
     Returns:
-        Seconds, the longer of the two waits.
+        Seconds, at most `retry_after + max_delay`.
     """
     wait = full_jitter(failures, initial=initial, max_delay=max_delay, chance=chance)
-    return wait if retry_after is None else max(wait, retry_after)
+    if retry_after is None:
+        return wait
+    return retry_after + max(wait, chance * min(max_delay, SPREAD * retry_after))

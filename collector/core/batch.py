@@ -14,7 +14,7 @@ import msgspec
 from collector.core import jsontext
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 Form = Literal["array", "lines"]
 """`array`: one JSON array, as both dialects send it. `lines`: NDJSON, for files."""
@@ -214,13 +214,25 @@ class _Room:
         return count
 
 
-def choose(chunks: Iterable[Chunk], *, index: int, bounds: Bounds) -> Run | None:
+def split(chunk: Chunk) -> list[bytes]:
+    """A chunk's events, each in its own bytes."""
+    return jsontext.split_array(chunk.body)
+
+
+def choose(
+    chunks: Iterable[Chunk],
+    *,
+    index: int,
+    bounds: Bounds,
+    split: Callable[[Chunk], list[bytes]] = split,
+) -> Run | None:
     """Take a run of events from a lane's cursor.
 
     Args:
         chunks: the chunks of the lane's stream from the cursor's on, ascending.
         index: the cursor's index in the first of them.
         bounds: where the run ends.
+        split: cuts a chunk into its events.
 
     Returns:
         The run, or None where there is no event.
@@ -241,7 +253,7 @@ def choose(chunks: Iterable[Chunk], *, index: int, bounds: Bounds) -> Run | None
             allowed = min(allowed, bounds.end_position - chunk.first_position - start)
         if allowed <= 0 or room.events <= 0:
             break
-        events = jsontext.split_array(chunk.body)
+        events = split(chunk)
         if start:
             events = events[start:]
         count = room.fitting(map(len, events), allowed)

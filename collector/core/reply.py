@@ -70,12 +70,14 @@ def http_date(value: str) -> float | None:
 
 
 def is_html(reply: Reply) -> bool:
-    """Whether an answer is a page for people, by its type or its first bytes."""
+    """Whether an answer is a page for people, by its type or its first bytes.
+
+    No dialect's answer is markup, so one tag at the start is enough: a login form needs no `<html>`.
+    """
     media_type = reply.content_type.partition(";")[0].strip().lower()
     if media_type in {"text/html", "application/xhtml+xml"}:
         return True
-    start = reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip()[:14].lower()
-    return start.startswith((b"<!doctype html", b"<html"))
+    return reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
 
 
 def excerpt(body: bytes) -> str:

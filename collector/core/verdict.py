@@ -16,7 +16,7 @@ which answers 200 to everything.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, assert_never
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 SAME_500_LIMIT = 10
 """Answers of 500 in a row after which the batch itself is suspected."""
 
+UNAUTHORISED = 401
+_FORBIDDEN = 403
 _INTERNAL_SERVER_ERROR = 500
 _TOO_LARGE = 413
 _NETWORK_AUTHENTICATION_REQUIRED = 511
@@ -111,12 +113,16 @@ class Outcome:
         settled: for files, the marker up to which the lane's files are good.
         server_time_offset: seconds to add to our wall clock for the upstream's, None
             where it did not say.
+        sent_bytes: of the body, after any compression, that went out on the link.
+        seconds: from the request's first byte to the answer's last, None where none came.
     """
 
     verdict: Verdict
     wrote_body: bool
     settled: str | None = None
     server_time_offset: float | None = None
+    sent_bytes: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +199,7 @@ def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
     if status in policy.retry:
         after = retry_after(reply, now_ms=now_ms)
         return Retry(said, status, after, breaker=status in BREAKER_STATUSES)
-    if status in policy.reject:
+    if status in policy.reject and not _is_about_certificates(reply):
         return _rejected(reply, events)
     if status == _TOO_LARGE and status not in policy.block:
         return Split(said, status) if events > 1 else _rejected(reply, events)
@@ -219,6 +225,23 @@ def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
         return Split(f"{verdict.reason}, {SAME_500_LIMIT} times for this batch", verdict.status)
     # The same words at each probe: a lane that stays blocked has nothing new to tell.
     return Blocked(f"{verdict.reason}, {SAME_500_LIMIT} times and more for this one event", verdict.status)
+
+
+def name_skew(verdict: Verdict, offset: float) -> Verdict:
+    """Say of a refusal that the clocks differ, which may be what it is for.
+
+    Args:
+        verdict: of an answer.
+        offset: seconds by which the upstream's clock is ahead of this machine's.
+
+    Returns:
+        The verdict with that in its reason; the same one where it is no refusal of who asks.
+    """
+    if not isinstance(verdict, Blocked) or verdict.status not in {UNAUTHORISED, _FORBIDDEN}:
+        return verdict
+    way = "behind" if offset > 0 else "ahead of"
+    reason = f"{verdict.reason}; this machine's clock is {abs(offset):.0f} s {way} the upstream's"
+    return replace(verdict, reason=reason)
 
 
 class Failure(Enum):
@@ -255,6 +278,14 @@ def judge_failure(failure: Failure, detail: str) -> Verdict:
             assert_never(failure)
 
 
+def _is_about_certificates(reply: Reply) -> bool:
+    """Whether an answer is the page with which nginx refuses a client certificate, or the lack of one.
+
+    Its status is 400, as if the events were at fault.
+    """
+    return is_html(reply) and b"SSL certificate" in reply.body
+
+
 def _said(status: int) -> str:
     try:
         return f"http {status} {HTTPStatus(status).phrase}"
@@ -267,6 +298,9 @@ def _blocked(reply: Reply) -> Blocked:
     said = _said(status)
     if status in _REDIRECTS:
         return Blocked(f"{said}, and redirects are not followed", status, whole_upstream=True)
+    if _is_about_certificates(reply):
+        wrong = "the upstream asks for another client certificate, or for one"
+        return Blocked(f"{said}: {wrong}", status, whole_upstream=True)
     if reply.body and not is_html(reply):
         said = f"{said}: {excerpt(reply.body)}"
     return Blocked(said, status, whole_upstream=status == _NETWORK_AUTHENTICATION_REQUIRED)

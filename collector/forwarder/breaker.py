@@ -3,7 +3,10 @@
 Closed, a few lanes pass at once and the rest queue, first come, first served. What a lane
 holds while it is at work (a batch, its rendered body) so stays bounded, however many lanes
 there are. Open, one lane passes at a time, as a probe for all, and not before its time;
-the others cost nothing meanwhile.
+the others cost nothing meanwhile. At the first answer the backlog drains at once, and twice as
+many lanes with each further one: an upstream that has just come back is not met by all.
+
+Paused, nobody passes; what is under way goes on to its end.
 """
 
 from __future__ import annotations
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
 
 LANES_AT_ONCE = 8
 """Of one upstream. A lane at work holds its batch up to four times over (as stored, cut apart,
-rendered, compressed): 8 of them, at the largest batch that may be configured, 256 MiB; at
-the default, 32 MiB."""
+rendered, compressed), and the next one where attempts are quick: 8 of them, all with the largest batch
+that there can be, 400 MiB. Only a link that is as fast as it is long makes batches that large."""
+
+LANES_AT_RETURN = 2
+"""Once an upstream is back; doubled with each of its answers."""
 
 
 class Breaker:
@@ -27,10 +33,14 @@ class Breaker:
 
     Attributes:
         reason: why it is open, empty while it is closed.
+        paused: whether it was told to let nobody pass.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, paused: bool = False) -> None:
         self.reason = ""
+        self.paused = paused
+        self._inside = 0
+        self._allowed = LANES_AT_ONCE
         self._failures = 0
         self._probe_at = 0.0
         self._probing = False
@@ -41,6 +51,11 @@ class Breaker:
     def is_open(self) -> bool:
         """Whether lanes wait for a probe."""
         return self.reason != ""
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether lanes wait for others to be done."""
+        return self._slots.statistics().tasks_waiting > 0
 
     def failures(self, *, probe: bool) -> int:
         """The failures in a row, one that is about to be told with `open` included.
@@ -75,7 +90,20 @@ class Breaker:
         self._failures = 0
         if self.is_open:
             self.reason = ""
+            self._allowed = LANES_AT_RETURN
             self._change()
+        elif self._allowed < LANES_AT_ONCE:
+            self._allowed = min(LANES_AT_ONCE, 2 * self._allowed)
+            self._change()
+
+    def pause(self) -> None:
+        """Let nobody pass until `resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Let lanes pass again, the next one at once."""
+        self.paused = False
+        self.probe_now()
 
     def probe_now(self) -> None:
         """Let the next lane probe at once."""
@@ -94,23 +122,30 @@ class Breaker:
             # Nothing may be awaited from here on until it is told who probes.
             probe = self.is_open
             self._probing |= probe
+            self._inside += 1
             try:
                 yield probe
             finally:
-                if probe:
-                    self._probing = False
+                self._inside -= 1
+                self._probing &= not probe
+                if probe or self._inside < self._allowed < LANES_AT_ONCE:
                     self._change()
 
     def _is_latecomer(self, *, probe: bool) -> bool:
         return self.is_open and not probe
 
     async def _turn(self) -> None:
-        while self.is_open:
-            wait = self._probe_at - trio.current_time()
-            if wait <= 0 and not self._probing:
-                return
-            with trio.move_on_after(float("inf") if self._probing else wait):
+        while (wait := self._wait()) > 0:
+            with trio.move_on_after(wait):
                 await self._changed.wait()
+
+    def _wait(self) -> float:
+        """Seconds until the next lane may pass, as it looks now."""
+        if self.paused or (self.is_open and self._probing):
+            return float("inf")
+        if self.is_open:
+            return self._probe_at - trio.current_time()
+        return 0.0 if self._inside < self._allowed else float("inf")
 
     def _change(self) -> None:
         self._changed.set()

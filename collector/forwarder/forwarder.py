@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.window import Window
+from collector.forwarder import trial
 from collector.forwarder.breaker import Breaker
 from collector.forwarder.lane import LaneTask
 from collector.forwarder.standing import SPOOL_RETRY
 from collector.forwarder.surroundings import Chances, Surroundings
-from collector.spool import read
+from collector.spool import read, steering
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Mapping, Sequence
+    from pathlib import Path
 
     from collector.config.model import Upstream
     from collector.forwarder.surroundings import Sender
@@ -47,7 +50,9 @@ class Forwarder:
     ) -> None:
         self._spool = spool
         self._around = {
-            upstream.name: Surroundings(upstream, senders[upstream.name], Breaker(), spool, chances)
+            upstream.name: Surroundings(
+                upstream, senders[upstream.name], Breaker(), spool, chances, _window(upstream)
+            )
             for upstream in upstreams
         }
         self._tasks: dict[int, tuple[str, LaneTask]] = {}
@@ -55,6 +60,7 @@ class Forwarder:
         self._complete: set[Stream] = set()
         self._found = trio.Event()
         self._stopping = False
+        self._recalled = False
         self._lanes = trio.CancelScope()
 
     def grown(self, streams: Collection[Stream]) -> None:
@@ -74,6 +80,32 @@ class Forwarder:
     def breaker(self, upstream: str) -> Breaker:
         """The breaker of a configured upstream."""
         return self._around[upstream].breaker
+
+    def flush(self, upstream: str) -> None:
+        """Have every lane of an upstream send what it has, lingering or waiting, at once."""
+        for name, task in self._tasks.values():
+            if upstream == name:
+                task.flush()
+        self.hurry(upstream)
+
+    async def try_out(self, upstream: str, products: Sequence[str]) -> list[trial.Trial]:
+        """Make a dry run of a configured upstream, one for each product, or for "" alone."""
+        around = self._around[upstream]
+        return [
+            await trial.try_out(
+                around.upstream,
+                around.sender,
+                product=product,
+                device=self._spool.epoch.device,
+                epoch=self._spool.epoch.name,
+                batch_id=around.chances.batch_id,
+            )
+            for product in products
+        ]
+
+    async def try_directory(self, directory: Path) -> list[trial.Trial]:
+        """Make the dry run of an upstream of kind `file`."""
+        return [await trial.try_directory(directory)]
 
     def hurry(self, upstream: str | None = None) -> None:
         """Have every waiting lane try at once, of one upstream or of all."""
@@ -107,15 +139,26 @@ class Forwarder:
         told = ""
         while not self._stopping:
             try:
-                return await self._spool.read(read.lanes)
+                paused, lanes = await self._spool.read(_paused_and_lanes)
             except sqlite3.Error as error:
                 reason = str(error)
+            else:
+                if not self._recalled:
+                    self._pause(paused)
+                return lanes
             if reason != told:
                 structlog.get_logger().error("lanes_unreadable", reason=reason)
             told = reason
             with trio.move_on_after(SPOOL_RETRY):
                 await self._found.wait()
         return []
+
+    def _pause(self, paused: Collection[str]) -> None:
+        """Pause what was paused when the daemon stopped."""
+        self._recalled = True
+        for name, around in self._around.items():
+            if name in paused:
+                around.breaker.pause()
 
     def _begin(self, lane: Lane, nursery: trio.Nursery) -> None:
         around = self._around.get(lane.upstream)
@@ -125,3 +168,11 @@ class Forwarder:
         self._tasks[lane.id] = (lane.upstream, task)
         self._by_stream.setdefault((lane.dialect, lane.product), {})[lane.upstream] = task
         nursery.start_soon(task.run, name=f"lane {lane.name}")
+
+
+def _paused_and_lanes(connection: sqlite3.Connection) -> tuple[frozenset[str], list[Lane]]:
+    return steering.paused(connection), read.lanes(connection)
+
+
+def _window(upstream: Upstream) -> Window | None:
+    return None if upstream.kind == "file" else Window(patience=upstream.timeouts.total)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, assert_never
 
 import trio
 
-from collector.core.verdict import Outcome, Retry
+from collector.core.verdict import Delivered, Outcome, Retry
+from collector.forwarder.ahead import Ahead
 from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from collector.forwarder.surroundings import Surroundings
+    from collector.forwarder.tasks import Task
     from collector.spool.read import Lane
 
 
@@ -38,10 +40,12 @@ class LaneTask:
         self._around = around
         self._standing = Standing(lane, name, around)
         self._settling = Settling(self._standing, around)
+        self._ahead = Ahead(around)
         self._grown = trio.Event()
         self._running = trio.CancelScope()
         self._napping = trio.CancelScope()
         self._at_work = False
+        self._flushing = False
         self._stopping = trio.Event()
         sender = around.sender
         self._unopened = sender if isinstance(sender, OpensLanes) else None
@@ -54,6 +58,11 @@ class LaneTask:
         """Wait no longer for the next attempt, nor after the one that is under way."""
         self._standing.hurried = True
         self._napping.cancel()
+
+    def flush(self) -> None:
+        """Send what there is without lingering, once."""
+        self._flushing = True
+        self._grown.set()
 
     def stop(self) -> None:
         """Begin no further attempt; one under way goes on, and is settled."""
@@ -119,31 +128,42 @@ class LaneTask:
             batch_id=chances.batch_id(),
             now=chances.wall_ms(),
             healthy=self._standing.healthy and not probe,
+            flush=self._flushing,
+            body_bytes=None if self._around.window is None else self._around.window.body_bytes,
+            splits=self._around.splits,
         )
-        task = await self._around.spool.read(lambda connection: prepare(connection, request))
+        task: Task | None = self._ahead.take(request)
+        if task is None:
+            task = await self._around.spool.read(lambda connection: prepare(connection, request))
         match task:
             case Idle():
+                if self._flushing and not request.flush:
+                    return 0.0  # asked for while this was being looked up
+                self._flushing = False
                 return task.linger
             case Bury():
                 return await self._settling.bury(task)
             case Ready():
-                return await self._send(task, probe=probe)
+                return await self._send(task, request, probe=probe)
             case _:
                 assert_never(task)
 
-    async def _send(self, task: Ready, *, probe: bool) -> float:
+    async def _send(self, task: Ready, request: Request, *, probe: bool) -> float:
         if self._stopping.is_set():
             return 0.0
         if task.fresh and not await self._settling.seal(task):
             return MOVED_PAUSE
-        outcome = await self._open(task.lane)
+        outcome, began = await self._open(task.lane), trio.current_time()
         if self._stopping.is_set():
             return 0.0
         if outcome is None:
-            outcome = await self._around.sender.attempt(task.batch, task.body)
+            outcome = await self._ahead.attempt(task, request)
             if outcome.server_time_offset is not None:
                 self._around.chances.heard(outcome.server_time_offset)
-        return await self._settling.settle(task, outcome, probe=probe)
+        took = trio.current_time() - began
+        if not isinstance(outcome.verdict, Delivered):
+            self._ahead.drop()
+        return await self._settling.settle(task, outcome, probe=probe, took=took)
 
     async def _open(self, lane: Lane) -> Outcome | None:
         """Make the sender ready for the lane, once; returns what came of it where that failed."""

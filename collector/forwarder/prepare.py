@@ -9,23 +9,24 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from collector.core import batch as batches
 from collector.core import rendering
-from collector.core.narrowing import bad_deploy, half_end
+from collector.core.narrowing import bad_deploy, half_end, limit_after_delivery
+from collector.forwarder.letters import bury_damaged, letter_of
+from collector.forwarder.splits import Splits
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
-from collector.spool.lanes import position_after
-from collector.spool.settle import DeadLetter, Passage
+from collector.spool.settle import Passage
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from collector.config.model import Upstream
     from collector.core.batch import Bounds, Chunk, Run, SealedBatch
     from collector.forwarder.tasks import Request, Task
     from collector.spool.read import Lane
@@ -47,7 +48,7 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
     sealed = read.outstanding(connection, lane)
     replaced = None
     if sealed is not None:
-        again = _again(connection, lane, sealed)
+        again = _again(connection, lane, sealed, request)
         if isinstance(again, Ready):
             return again
         replaced = again
@@ -58,7 +59,7 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
             return _bury_condemned(connection, lane, condemned[0], replaced)
         return _seal(connection, lane, request, replaced)
     except read.DamagedChunk as damage:
-        return _bury_damaged(connection, lane, damage, replaced)
+        return bury_damaged(connection, lane, damage, replaced)
 
 
 def _mistrusted(lane: Lane, request: Request) -> bool:
@@ -66,14 +67,45 @@ def _mistrusted(lane: Lane, request: Request) -> bool:
     return bad_deploy(judged=lane.judged + 1, rejected=lane.rejected + 1, limit=request.upstream.reject_limit)
 
 
-def _again(connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch) -> Ready | Replaced:
+def prepare_behind(connection: sqlite3.Connection, *, request: Request, before: Ready) -> Ready | None:
+    """Find the batch that a lane has to send next once the one before it is delivered.
+
+    Returns:
+        None where there is none yet, or where something is to be done that is not as simple.
+    """
+    batch = before.batch
+    lane = dataclasses.replace(
+        before.lane,
+        cursor_seq=batch.end_seq,
+        cursor_index=batch.end_index,
+        cursor_position=batch.last + 1,
+        failures=0,
+        judged=before.lane.judged + batch.events,
+        learned_limit=limit_after_delivery(
+            before.lane.learned_limit, size=len(before.body), most=request.upstream.max_batch_bytes
+        ),
+    )
+    try:
+        task = _seal(connection, lane, request, None)
+    except (read.DamagedChunk, InconsistentError):
+        return None
+    return task if isinstance(task, Ready) else None
+
+
+def _again(
+    connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch, request: Request
+) -> Ready | Replaced:
     """Make a sealed batch as it was."""
     everything = batches.Bounds(max_events=sealed.events, max_bytes=_NO_LIMIT, one_address=False)
     try:
-        with closing(
-            read.chunks(connection, lane.stream, from_seq=sealed.first_seq, end_seq=lane.end_seq)
-        ) as chunks:
-            run = batches.choose(chunks, index=sealed.first_index, bounds=everything)
+        splits = request.splits
+        with closing(splits.chunks(connection, lane, from_seq=sealed.first_seq)) as chunks:
+            run = batches.choose(
+                chunks,
+                index=sealed.first_index,
+                bounds=everything,
+                split=partial(splits.split, lane.id),
+            )
         if run is None or (run.first, run.last, run.events) != (sealed.first, sealed.last, sealed.events):
             return Replaced(sealed, "its events are not all there")
         context = rendering.Context(
@@ -103,15 +135,15 @@ def _seal(
         late_before=_late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
-    bounds = _bounds(lane, upstream, replaced)
+    bounds = _bounds(lane, request, replaced)
     while True:
-        run, more = _choose(connection, lane, bounds, look_on=upstream.linger > 0)
+        run, more = _choose(connection, lane, bounds, request.splits, look_on=upstream.linger > 0)
         if run is None:
             if replaced is not None:
                 batch = replaced.batch
                 raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
             return Idle(lane)
-        wait = 0.0 if more or replaced is not None else _linger(run, request)
+        wait = 0.0 if more or request.flush or replaced is not None else _linger(run, request)
         if wait > 0:
             return Idle(lane, wait)
         stretches = {piece.chunk.boot for piece in run.pieces}
@@ -123,6 +155,7 @@ def _seal(
         # What rendering adds to each event is known only now.
         fitting = run.events * bounds.max_bytes // len(body)
         bounds = dataclasses.replace(bounds, max_events=max(1, fitting))
+    request.splits.keep(lane.id, run)
     batch = batches.SealedBatch(
         id=request.batch_id,
         lane=lane.id,
@@ -155,7 +188,8 @@ def _late_before(lane: Lane, request: Request) -> int | None:
     return request.now - round(request.upstream.late_after * 1000)
 
 
-def _bounds(lane: Lane, upstream: Upstream, replaced: Replaced | None) -> Bounds:
+def _bounds(lane: Lane, request: Request, replaced: Replaced | None) -> Bounds:
+    upstream = request.upstream
     ends = [item.position for item in lane.condemned]
     if ends and ends[0] == lane.cursor_position:
         ends[0] += 1  # mistrusted: sent once more, alone
@@ -166,14 +200,16 @@ def _bounds(lane: Lane, upstream: Upstream, replaced: Replaced | None) -> Bounds
         ends.append(replaced.batch.last + 1)
     return batches.Bounds(
         max_events=upstream.max_events,
-        max_bytes=min(upstream.max_batch_bytes, lane.learned_limit or upstream.max_batch_bytes),
+        max_bytes=min(
+            upstream.max_batch_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT
+        ),
         end_position=min(ends, default=None),
         one_address=upstream.kind == "traintracks",
     )
 
 
 def _choose(
-    connection: sqlite3.Connection, lane: Lane, bounds: Bounds, *, look_on: bool
+    connection: sqlite3.Connection, lane: Lane, bounds: Bounds, splits: Splits, *, look_on: bool
 ) -> tuple[Run | None, bool]:
     """The next run, and, where `look_on` asks for it, whether there are events behind it.
 
@@ -189,10 +225,10 @@ def _choose(
             taken = chunk.seq
             yield chunk
 
-    with closing(
-        read.chunks(connection, lane.stream, from_seq=lane.cursor_seq, end_seq=lane.end_seq)
-    ) as chunks:
-        run = batches.choose(watched(), index=lane.cursor_index, bounds=bounds)
+    with closing(splits.chunks(connection, lane, from_seq=lane.cursor_seq)) as chunks:
+        run = batches.choose(
+            watched(), index=lane.cursor_index, bounds=bounds, split=partial(splits.split, lane.id)
+        )
         if run is None:
             if taken >= 0:
                 raise InconsistentError(f"chunk {taken} holds fewer events than were counted")
@@ -213,67 +249,13 @@ def _linger(run: Run, request: Request) -> float:
     return upstream.linger - age
 
 
-def letter_of(run: Run, *, reason: str, status: int, answer: str) -> DeadLetter:
-    """The dead letter for a run of one event."""
-    (piece,) = run.pieces
-    (event,) = piece.events
-    chunk = piece.chunk
-    return DeadLetter(
-        position=piece.first_position,
-        day=chunk.day,
-        received_at=chunk.received_at,
-        published_at=chunk.published_at,
-        remote_address=chunk.remote_address,
-        reason=reason,
-        status=status,
-        answer=answer,
-        event=event,
-    )
-
-
 def _bury_condemned(
     connection: sqlite3.Connection, lane: Lane, condemned: Condemned, replaced: Replaced | None
 ) -> Bury:
     one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
-    run, _ = _choose(connection, lane, one, look_on=False)
+    run, _ = _choose(connection, lane, one, Splits(), look_on=False)
     if run is None:
         raise InconsistentError(f"event {condemned.position} is not in the spool")
     reason, status = condemned.reason, condemned.status
     letter = letter_of(run, reason=reason, status=status, answer=reason)
     return Bury(lane, letter, Passage.of(run), damaged=False, replaced=replaced)
-
-
-def _bury_damaged(
-    connection: sqlite3.Connection, lane: Lane, damage: read.DamagedChunk, replaced: Replaced | None
-) -> Bury:
-    """Give up a damaged chunk: the events from the cursor up to the next chunk.
-
-    Raises:
-        InconsistentError: the rows around it do not say how many those are.
-    """
-    chunk = damage.chunk
-    # Nothing that the chunk says of itself is believed where its neighbours can be asked.
-    end = position_after(connection, lane.stream, chunk.seq, end_seq=lane.end_seq)
-    events = end - lane.cursor_position
-    if events < 1:
-        raise InconsistentError(str(damage))
-    letter = DeadLetter(
-        position=lane.cursor_position,
-        day=chunk.day,
-        received_at=chunk.received_at,
-        published_at=chunk.published_at,
-        remote_address=chunk.remote_address,
-        reason=f"damaged: {damage.reason}",
-        status=0,
-        answer="",
-        event=chunk.body,
-    )
-    passage = Passage(
-        first_seq=lane.cursor_seq,
-        end_seq=chunk.seq + 1,
-        end_index=0,
-        end_position=end,
-        days=((chunk.day, events),),
-        passed_bytes=chunk.stored_bytes,
-    )
-    return Bury(lane, letter, passage, damaged=True, replaced=replaced)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from collector import __version__
 from collector.core.identity import batch_headers
 from collector.core.signing import content_digest, covered, sign, traintracks_auth
-from collector.forwarder.keys import ProductSecrets, UpstreamKey
+from collector.forwarder.keys import ProductSecrets, UpstreamKeys
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
-    from collector.config.model import Secret, Upstream
+    from collector.config.model import Product, Upstream
     from collector.core.batch import SealedBatch
+    from collector.forwarder.keys import Which
 
 GZIP_LEVEL = 6
 """zlib's default: a kiosk's link costs more than its idle processor."""
@@ -32,7 +33,7 @@ class RequestMaker:
         upstream: how it wants them.
         url: encoded, as it is requested.
         host: the value of the Host header.
-        products: secrets of the Traintracks products, by product key.
+        products: the Traintracks products, by product key.
         environ: of the process, where secrets may be.
     """
 
@@ -42,17 +43,29 @@ class RequestMaker:
         *,
         url: str,
         host: str,
-        products: Mapping[str, Secret],
+        products: Mapping[str, Product],
         environ: Mapping[str, str],
     ) -> None:
         self._upstream = upstream
         self._url = url
         self._host = host
         self._products = ProductSecrets(products, environ=environ)
-        self._key = UpstreamKey(upstream, environ=environ)
+        self._keys = UpstreamKeys(upstream, environ=environ)
+
+    def secret_files(self) -> Iterator[str]:
+        """The files of its secrets, there or not."""
+        yield from self._keys.files()
+        if self._upstream.kind == "traintracks":
+            yield from self._products.files()
+
+    def holds_two(self, batch: SealedBatch) -> bool:
+        """Whether there is a next key as well, for such a batch."""
+        if self._upstream.kind == "traintracks":
+            return self._products.has_next(batch.product)
+        return self._upstream.signing == "rfc9421" and self._keys.has_next
 
     def make(
-        self, batch: SealedBatch, body: bytes, *, now: float, created: float
+        self, batch: SealedBatch, body: bytes, *, now: float, created: float, which: Which = "current"
     ) -> tuple[dict[str, str], bytes]:
         """Make a request; blocks on the disk and the processor.
 
@@ -62,6 +75,7 @@ class RequestMaker:
             now: seconds since 1970 by this machine's clock, as the events' own timestamps
                 are: together they tell an upstream how far it is off.
             created: seconds since 1970 by the upstream's clock.
+            which: of the two keys that are held.
 
         Returns:
             The headers, and the bytes that they speak of.
@@ -86,7 +100,7 @@ class RequestMaker:
         headers |= {"Content-Length": str(len(content)), **batch_headers(batch)}
         if upstream.kind == "traintracks":
             headers["X-Product-Key"] = batch.product
-            headers["X-Product-Auth"] = traintracks_auth(content, self._products.read(batch.product))
+            headers["X-Product-Auth"] = traintracks_auth(content, self._products.read(batch.product, which))
             headers["Remote-Address"] = batch.remote_address or UNKNOWN_ADDRESS
             return headers, content
         headers["X-Samsara-publishedTimestamp"] = str(int(now * 1000))
@@ -97,7 +111,7 @@ class RequestMaker:
                 url=self._url,
                 headers=headers,
                 components=covered(headers),
-                key=self._key.read(),
+                key=self._keys.read(which),
                 created=int(created),
             )
         return headers, content

@@ -1,59 +1,51 @@
 """One attempt over HTTP: make the request, send it, read the answer, judge it.
 
-This is the one module that imports httpx. An attempt never raises for what the network or
-the upstream does: that is a verdict. It keeps no cookies and follows no redirects, so an
-answer always speaks of the url that is configured.
+An attempt never raises for what the network or the upstream does: that is a verdict. It may be more than
+one request: what is refused with 401 is sent once more with the time put right, where the answer
+shows that the clocks differ, and once more with the other of the two keys that are held.
 """
 
 from __future__ import annotations
 
-import logging
-import ssl
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import httpx
 import structlog
 import trio
 
-from collector.core.reply import Reply, excerpt, http_date
+from collector.core.reply import http_date
 from collector.core.verdict import (
+    UNAUTHORISED,
     Blocked,
     Delivered,
     Failure,
     Outcome,
     judge,
     judge_failure,
+    name_skew,
     policy_for,
 )
 from collector.errors import SecretError, UpstreamError
+from collector.forwarder.link.body import Progress
+from collector.forwarder.link.connections import Link
+from collector.forwarder.link.failures import LinkFailure
+from collector.forwarder.pace import Pace
+from collector.forwarder.proxy import proxy_for
 from collector.forwarder.request import RequestMaker
-from collector.forwarder.trust import tls_context
+from collector.forwarder.trust import Trust, fingerprints
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
-    from collector.config.model import Secret, Upstream
+    from collector.config.model import Product, Upstream
     from collector.core.batch import SealedBatch
+    from collector.core.reply import Reply
     from collector.forwarder.blocking import Runner
+    from collector.forwarder.keys import Which
+    from collector.forwarder.trust import Contexts
 
-MAX_ANSWER_BYTES = 64 * 1024
-"""More of an answer is not read. Verdicts on 1,000 events, "OK" each, take 5 KiB."""
-
-PIECE_BYTES = 64 * 1024
-"""A body is written in pieces of this size, so that the write time-out bounds each of
-them; as a whole it would end a large batch on a slow link."""
-
-MAX_CONNECTIONS = 32
-"""Of one upstream; a lane uses one at a time."""
-
-KEEPALIVE_SECONDS = 5.0
-"""An idle connection is dropped no later than the first of the common servers would
-(Node.js: 5 s), since a request on one that is just being closed there fails."""
-
-# httpx logs each request's URL at INFO, httpcore all headers at DEBUG; both may hold secrets.
-for _name in ("httpx", "httpcore"):
-    logging.getLogger(_name).setLevel(logging.WARNING)
+SKEW = 30.0
+"""Seconds between two clocks that a refusal is not put down to; receivers allow for a minute and more."""
 
 
 class HttpSender:
@@ -61,27 +53,25 @@ class HttpSender:
 
     Args:
         upstream: where, and how.
-        products: secrets of the Traintracks products, by product key.
-        environ: of the process, where secrets may be.
+        products: the Traintracks products, by product key.
+        environ: of the process, where secrets and proxies may be.
         wall: wall time, in seconds since 1970.
         ticks: seconds of a clock that nobody can set.
         run: runs what blocks: reading keys, compressing, hashing.
-        trust_env: whether proxies are taken from the environment.
 
     Raises:
-        UpstreamError: the url, the ca_file or a proxy in the environment cannot be used.
+        UpstreamError: the url, a file for TLS, or a proxy cannot be used.
     """
 
     def __init__(
         self,
         upstream: Upstream,
         *,
-        products: Mapping[str, Secret],
+        products: Mapping[str, Product],
         environ: Mapping[str, str],
         wall: Callable[[], float],
         ticks: Callable[[], float] = trio.current_time,
         run: Runner = trio.to_thread.run_sync,
-        trust_env: bool = True,
     ) -> None:
         self._upstream = upstream
         self._wall = wall
@@ -96,37 +86,32 @@ class HttpSender:
             block=upstream.block,
             reject=upstream.reject,
         )
-        limits = upstream.timeouts
-        try:
-            self._url = httpx.URL(upstream.url or "")
-            self._client = httpx.AsyncClient(
-                verify=tls_context(upstream=upstream.name, ca_file=upstream.ca_file),
-                timeout=httpx.Timeout(
-                    connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
-                ),
-                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
-                cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-                follow_redirects=False,
-                trust_env=trust_env,
-            )
-        except (httpx.InvalidURL, ValueError, ImportError):
-            # The texts of these errors repeat the URL, and with it what stands before its @.
-            reason = "its url, or a proxy's in the environment, cannot be used"
-            raise UpstreamError(upstream=upstream.name, reason=reason) from None
+        proxy = proxy_for(upstream.url or "", configured=upstream.proxy, environ=environ)
+        self._link = Link(upstream, proxy=proxy, pace=Pace(upstream.rate_limit), wall=wall)
+        self._trust = Trust(upstream, environ, proxy=proxy)
         self._requests = RequestMaker(
-            upstream,
-            url=str(self._url),
-            host=self._url.netloc.decode("ascii"),
-            products=products,
-            environ=environ,
+            upstream, url=self._link.url, host=self._link.host, products=products, environ=environ
         )
+        self._which: dict[str, Which] = {}
+        self._files = self._fingerprints()
 
     async def aclose(self) -> None:
         """Close the idle connections."""
-        await self._client.aclose()
+        await self._link.aclose()
+
+    def rotated(self) -> bool:
+        """Whether a file of a secret or certificate was replaced since this was asked last.
+
+        Attempts read them anew by themselves; this tells that a lane need not wait for its next one.
+        """
+        files, self._files = self._files, self._fingerprints()
+        return files != self._files
+
+    def _fingerprints(self) -> tuple[object, ...]:
+        return (fingerprints(self._requests.secret_files()), self._trust.files())
 
     async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
-        """Send a batch once.
+        """Send a batch once; with other means once more, where it is not authorised.
 
         A cancelled attempt raises, and says nothing: bytes may have left.
 
@@ -134,133 +119,95 @@ class HttpSender:
             batch: names itself in the headers.
             body: as rendered, before any Content-Encoding.
         """
-        stream = _Body()
-        total = self._upstream.timeouts.total
+        which = self._which.get(batch.product, "current")
+        tried = await self._request(batch, body, which)
+        if tried.is_unauthorised and self._signs_time and abs(tried.skew or 0.0) > SKEW:
+            tried = await self._request(batch, body, which)
+        if tried.is_unauthorised and self._requests.holds_two(batch):
+            other: Which = "next" if which == "current" else "current"
+            second = await self._request(batch, body, other)
+            if second.answered and not second.is_unauthorised:
+                self._which[batch.product] = other
+                structlog.get_logger().info("key_changed", upstream=self._upstream.name, key=other)
+                tried = second
+        return tried.outcome
+
+    @property
+    def _signs_time(self) -> bool:
+        return self._upstream.signing == "rfc9421"
+
+    async def _request(self, batch: SealedBatch, body: bytes, which: Which) -> _Tried:
+        """Make one request and judge what comes of it."""
+        progress = Progress()
         now = self._wall()
         created = self._by_upstream(now)
+
+        def make() -> tuple[dict[str, str], bytes, Contexts]:
+            headers, content = self._requests.make(batch, body, now=now, created=created, which=which)
+            return headers, content, self._trust.contexts()
+
         try:
-            headers, stream.content = await self._run(
-                lambda: self._requests.make(batch, body, now=now, created=created)
-            )
-            request = httpx.Request("POST", self._url, headers=headers, stream=stream)
-            with trio.fail_after(total):
-                reply = await self._exchange(request)
-        except trio.TooSlowError:
-            verdict = judge_failure(Failure.TIMEOUT, f"no whole answer within {total:g} s")
-            return Outcome(verdict, wrote_body=stream.begun)
+            headers, content, contexts = await self._run(make)
+            reply = await self._link.post(headers, content, contexts=contexts, progress=progress)
         except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
-            return Outcome(judge_failure(*_failure(error, begun=stream.begun)), wrote_body=stream.begun)
+            verdict = judge_failure(*_failure(error))
+            begun = progress.begun is not None
+            return _Tried(Outcome(verdict, wrote_body=begun, sent_bytes=progress.sent_bytes))
+        return self._judged(reply, batch, progress, created)
+
+    def _judged(self, reply: Reply, batch: SealedBatch, progress: Progress, created: float) -> _Tried:
         wall = self._wall()
         now_ms = int(self._by_upstream(wall) * 1000)
         verdict = judge(reply, policy=self._policy, events=batch.events, now_ms=now_ms)
-        if isinstance(verdict, Delivered) and not stream.ended:
+        if isinstance(verdict, Delivered) and not progress.ended:
             verdict = judge_failure(Failure.BROKEN, "answered before the whole batch was sent")
-        offset = None
+        offset = skew = None
         date = http_date(reply.date or "")
         # What blocks the whole upstream did not come from it, and its clock is not to be trusted.
         if date is not None and not (isinstance(verdict, Blocked) and verdict.whole_upstream):
             self._base = date - self._ticks()
-            offset = date - wall
-        return Outcome(verdict, wrote_body=stream.begun, server_time_offset=offset)
+            offset, skew = date - wall, date - created
+            if abs(offset) > SKEW:
+                verdict = name_skew(verdict, offset)
+        outcome = Outcome(
+            verdict,
+            wrote_body=progress.begun is not None,
+            server_time_offset=offset,
+            sent_bytes=progress.sent_bytes,
+            seconds=None if progress.begun is None else trio.current_time() - progress.begun,
+        )
+        return _Tried(outcome, answered=True, status=reply.status, skew=skew)
 
     def _by_upstream(self, wall: float) -> float:
         """The time now by the upstream's clock, where it has told, else `wall`; seconds since 1970."""
         return wall if self._base is None else self._base + self._ticks()
 
-    async def _exchange(self, request: httpx.Request) -> Reply:
-        """Send a request and read its answer, up to `MAX_ANSWER_BYTES`."""
-        response = await self._client.send(request, stream=True)
-        answer = bytearray()
-        try:
-            async for part in response.aiter_raw():
-                answer += part
-                if len(answer) > MAX_ANSWER_BYTES and not response.is_closed:
-                    # Leaving the loop here would leave httpx's generators to the garbage
-                    # collector; with the connection closed the next read ends them.
-                    await response.aclose()
-        except (httpx.HTTPError, httpx.StreamError):
-            if len(answer) <= MAX_ANSWER_BYTES:
-                raise
-        finally:
-            with trio.CancelScope(shield=True, deadline=trio.current_time() + 1):
-                await response.aclose()
-        return Reply(
-            status=response.status_code,
-            content_type=response.headers.get("Content-Type", ""),
-            body=bytes(answer[:MAX_ANSWER_BYTES]),
-            retry_after=response.headers.get("Retry-After"),
-            date=response.headers.get("Date"),
-        )
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What came of one request.
+
+    Attributes:
+        skew: seconds by which the upstream's clock was ahead of the time in the signature.
+    """
+
+    outcome: Outcome
+    answered: bool = False
+    status: int = 0
+    skew: float | None = None
+
+    @property
+    def is_unauthorised(self) -> bool:
+        return self.answered and self.status == UNAUTHORISED
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body in pieces, which knows whether they were asked for."""
-
-    def __init__(self) -> None:
-        self.content = b""
-        self._offset = 0
-        self.begun = False
-        self.ended = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        self._offset = 0
-        return self
-
-    async def __anext__(self) -> bytes:
-        self.begun = True
-        piece = self.content[self._offset : self._offset + PIECE_BYTES]
-        if not piece:
-            self.ended = True
-            raise StopAsyncIteration
-        self._offset += len(piece)
-        return piece
-
-
-def _failure(error: Exception, *, begun: bool) -> tuple[Failure, str]:
-    """What kind of failure an error of httpx is, and how to tell it."""
+def _failure(error: Exception) -> tuple[Failure, str]:
+    """What kind of failure an error is, and how to tell it without any secret."""
     match error:
-        case httpx.PoolTimeout():
-            return Failure.BUSY, ""
-        case httpx.TimeoutException():
-            waited = {"ConnectTimeout": "connecting", "WriteTimeout": "sending"}
-            return Failure.TIMEOUT, f"while {waited.get(type(error).__name__, 'waiting for the answer')}"
-        case httpx.ProxyError():
-            answer = excerpt(str(error).encode())
-            refused = answer[:1] in {"3", "4"} or answer.startswith(("511", "Invalid username"))
-            return Failure.PROXY_REFUSED if refused else Failure.PROXY, answer
-        case httpx.NetworkError() | httpx.RemoteProtocolError() | OSError():
-            return _broken(error, begun=begun)
-        case SecretError() | ValueError():
+        case LinkFailure():
+            return error.failure, error.detail
+        case SecretError() | UpstreamError() | ValueError():
             return Failure.LOCAL, str(error)
         case _:
-            if not isinstance(error, httpx.HTTPError):
-                structlog.get_logger().error("attempt_failed", exc_info=error)
-            # Such texts may repeat a header's value.
+            structlog.get_logger().error("attempt_failed", exc_info=error)
             return Failure.LOCAL, type(error).__name__
-
-
-def _broken(error: Exception, *, begun: bool) -> tuple[Failure, str]:
-    told = ""
-    for cause in _causes(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return Failure.TLS, cause.verify_message
-        # An end of file within TLS is a broken connection like any other.
-        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
-            return Failure.TLS, cause.reason or ""
-        if isinstance(cause, OSError):
-            told = cause.strerror or told
-    detail = excerpt((told or str(error) or type(error).__name__).encode())
-    return Failure.BROKEN if begun else Failure.CONNECT, detail
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An error and all that led to it, the first cause last but the members of groups."""
-    while True:
-        yield error
-        if isinstance(error, BaseExceptionGroup):
-            for member in error.exceptions:
-                yield from _causes(member)
-        cause = error.__cause__ or error.__context__
-        if cause is None:
-            return
-        error = cause

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, assert_never
 from collector.core.backoff import next_delay
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
-from collector.forwarder.prepare import ALL_LATE, letter_of
+from collector.forwarder import sizing
+from collector.forwarder.letters import letter_of
+from collector.forwarder.prepare import ALL_LATE
 from collector.spool import lanes, settle
 
 if TYPE_CHECKING:
@@ -70,19 +72,21 @@ class Settling:
         self._standing.tell_buried(task.letter)
         return 0.0
 
-    async def settle(self, task: Ready, outcome: Outcome, *, probe: bool) -> float:
+    async def settle(self, task: Ready, outcome: Outcome, *, probe: bool, took: float = 0.0) -> float:
         """Keep what an attempt came to.
 
         Args:
             task: the batch that was attempted.
             outcome: of the attempt.
             probe: as the breaker's passage gave it.
+            took: seconds that the attempt took.
 
         Returns:
             Seconds to wait before the lane goes on. Where the upstream's breaker opened there is
             nothing to wait for but the breaker.
         """
         batch, breaker = task.batch, self._around.breaker
+        sizing.measure(self._around.window, task, outcome)
         same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
         verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
         if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
@@ -103,7 +107,10 @@ class Settling:
                     chance=self._around.chances.chance(),
                     retry_after=verdict.after,
                 )
-                return await self._postpone(task, outcome, verdict, wait, shared=verdict.breaker, probe=probe)
+                smaller = sizing.is_too_slow(self._around, task, outcome, took)
+                return await self._postpone(
+                    task, outcome, verdict, wait, shared=verdict.breaker, probe=probe, smaller=smaller
+                )
             case Blocked():
                 wait = self._around.probe_interval()
                 shared = verdict.whole_upstream
@@ -146,8 +153,12 @@ class Settling:
         *,
         shared: bool,
         probe: bool,
+        smaller: bool = False,
     ) -> float:
-        """Keep the batch for later; `shared` is what concerns the upstream as a whole."""
+        """Keep the batch for later, or, where `smaller` asks for it, its events for a smaller one.
+
+        `shared` is what concerns the upstream as a whole.
+        """
         breaker = self._around.breaker
         if self._standing.hurried:
             wait = 0.0
@@ -167,11 +178,8 @@ class Settling:
             next_attempt_at=now + round(wait * 1000),
             now=now,
         )
-        kept = await self._standing.persist(
-            partial(
-                _postpone, postponed=postponed, unseal=task.batch if _worth_resealing(task, outcome) else None
-            )
-        )
+        unseal = task.batch if smaller or _worth_resealing(task, outcome) else None
+        kept = await self._standing.persist(partial(_postpone, postponed=postponed, unseal=unseal))
         # What an upstream says of itself may differ each time; its status is what the state hangs on.
         if self._standing.tells(state, verdict.status or verdict.reason.partition(":")[0]):
             event = "lane_blocked" if state == "blocked" else "lane_retrying"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from collector.forwarder.splits import Splits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -11,6 +13,7 @@ if TYPE_CHECKING:
     from collector.config.model import Upstream
     from collector.core.batch import SealedBatch
     from collector.core.verdict import Outcome
+    from collector.core.window import Window
     from collector.forwarder.breaker import Breaker
     from collector.spool.spool import Spool
 
@@ -60,13 +63,19 @@ class Chances:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What the lanes of one upstream share."""
+    """What the lanes of one upstream share.
+
+    Attributes:
+        window: how large batches may be, by what its link rewards; None where there is no link.
+    """
 
     upstream: Upstream
     sender: Sender
     breaker: Breaker
     spool: Spool
     chances: Chances
+    window: Window | None = None
+    splits: Splits = field(default_factory=Splits)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

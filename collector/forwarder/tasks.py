@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from collector.forwarder.splits import Splits
 
 if TYPE_CHECKING:
     from collector.config.model import Upstream
@@ -76,6 +78,9 @@ class Request:
         batch_id: for a batch that is to be sealed.
         now: ms since 1970.
         healthy: whether the lane is known to deliver.
+        flush: whether nothing lingers.
+        body_bytes: what the link rewards in one batch, before compression; None where there is none.
+        splits: the chunks that the upstream's lanes stand in, cut apart.
     """
 
     lane: int
@@ -83,3 +88,6 @@ class Request:
     batch_id: str
     now: int
     healthy: bool
+    flush: bool = False
+    body_bytes: int | None = None
+    splits: Splits = field(default_factory=Splits)

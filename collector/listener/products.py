@@ -15,17 +15,20 @@ if TYPE_CHECKING:
 
 
 class ProductSecrets(dict[str, tuple[bytes, ...]]):
-    """By product key, the secret of now and the one before it: apps do not change theirs at the same moment.
+    """By product key, the secret of now, the one before it, and the next: apps do not change theirs at once.
 
     Raises:
         SecretError: one cannot be read at the start.
     """
 
     def __init__(self, products: Sequence[Product], environ: Mapping[str, str]) -> None:
-        super().__init__((product.key, (product.secret.read(environ),)) for product in products)
         self._products = products
         self._environ = environ
         self._unreadable: set[str] = set()
+        self._known: dict[str, tuple[bytes, ...]] = {
+            product.key: (product.secret.read(environ),) for product in products
+        }
+        super().__init__((product.key, self._all(product)) for product in products)
 
     def refresh(self) -> None:
         """Read them again; one that cannot be read stays as it was."""
@@ -39,6 +42,17 @@ class ProductSecrets(dict[str, tuple[bytes, ...]]):
                 self._unreadable.add(product.key)
                 continue
             self._unreadable.discard(product.key)
-            if secret != self[product.key][0]:
-                self[product.key] = (secret, self[product.key][0])
+            known = self._known[product.key]
+            if secret != known[0]:
+                self._known[product.key] = (secret, known[0])
                 log.info("product_key_rotated")
+            self[product.key] = self._all(product)
+
+    def _all(self, product: Product) -> tuple[bytes, ...]:
+        known = self._known[product.key]
+        if product.next_secret is None:
+            return known
+        try:
+            return (*known, product.next_secret.read(self._environ))
+        except SecretError:  # it need not be there yet
+            return known

@@ -100,7 +100,10 @@ class Endpoint(Protocol):
 
 
 RouteTable = Mapping[str, Mapping[str, Endpoint]]
-"""Exact path, then method. HEAD follows GET, and OPTIONS is the gate's, unless named."""
+"""Path, then method. A path is exact, or has `*` for its last part but one: `/v1/upstreams/*/pause`.
+
+HEAD follows GET, and OPTIONS is the gate's, unless named.
+"""
 
 
 class Gate(Protocol):
@@ -167,6 +170,14 @@ class Site:
     wall_ms: Callable[[], int] | None = None
     wording: Wording = field(default_factory=Wording)
     stopping: bool = False
+
+    def methods(self, path: str) -> Mapping[str, Endpoint] | None:
+        """What is served under a path, None for nothing."""
+        methods = self.routes.get(path)
+        if methods is None and path.count("/") > 1:
+            above, last = path.rsplit("/", 1)
+            methods = self.routes.get(f"{above.rpartition('/')[0]}/*/{last}")
+        return methods
 
 
 @dataclass(frozen=True, slots=True)

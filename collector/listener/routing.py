@@ -16,7 +16,7 @@ NOT_FOUND = error_answer(404, "Not found")
 
 def route(site: Site, head: Request) -> tuple[Endpoint | None, Answer | None]:
     """The endpoint that a request is for, and a refusal by the head alone; the order is the dialects'."""
-    methods = site.routes.get(head.path)
+    methods = site.methods(head.path)
     if methods is None:
         return None, NOT_FOUND
     endpoint = methods.get(head.method)

@@ -18,7 +18,7 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
     """A lane.
 
     Attributes:
-        state: new, healthy, retrying, blocked or orphaned.
+        state: new, healthy, retrying, blocked, paused or orphaned.
         reason: why it is not healthy.
         since: when it came to that state, ms since 1970.
         next_attempt_at: ms since 1970, where it waits for that.
@@ -119,7 +119,7 @@ def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
         " (SELECT received_at + coalesce((SELECT clock_offset FROM boot WHERE boot.id = chunk.boot), 0)"
         "  FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
         "  ORDER BY seq LIMIT 1),"
-        " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id)"
+        " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id), paused_at"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " ORDER BY upstream.name, dialect, product"
     ).fetchall()
@@ -129,9 +129,9 @@ def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
             upstream=upstream,
             dialect=dialect,
             product=product,
-            state="orphaned" if held[lane].away else state,
-            reason=reason,
-            since=since,
+            state="orphaned" if held[lane].away else state if paused_at is None else "paused",
+            reason=reason if paused_at is None else "paused; `waystation upstream resume` lets it go on",
+            since=since if paused_at is None else paused_at,
             next_attempt_at=next_attempt_at or None,
             pending_events=events,
             pending_bytes=held[lane].bytes,
@@ -151,6 +151,7 @@ def _lanes(connection: sqlite3.Connection) -> list[LaneView]:
             events,
             oldest,
             dead_letters,
+            paused_at,
         ) in rows
     ]
 

@@ -23,6 +23,8 @@ from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.worker import (
     CLOSED,
+    GROUP_BYTES,
+    QUOTA_SHARE,
     Chore,
     InlineWriter,
     ResultTicket,
@@ -235,7 +237,12 @@ class Spool:
         self._space = space
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
-            self._writer = ThreadWriter(committer, interval=self.options.commit_interval, token=token)
+            self._writer = ThreadWriter(
+                committer,
+                interval=self.options.commit_interval,
+                token=token,
+                group_bytes=min(GROUP_BYTES, self.options.limits.quota // QUOTA_SHARE),
+            )
             self._reader = ThreadReader(reader)
         else:
             self._writer = InlineWriter(committer)

@@ -130,7 +130,8 @@ CREATE TABLE upstream (
     name TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL,
     added_at INTEGER NOT NULL,
-    orphaned_at INTEGER
+    orphaned_at INTEGER,
+    paused_at INTEGER
 );
 CREATE TABLE lane (
     id INTEGER PRIMARY KEY,

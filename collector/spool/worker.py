@@ -33,7 +33,10 @@ GROUP_CHUNKS = 1024
 """Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
 
 GROUP_BYTES = 8 * 1024 * 1024
-"""Bytes of bodies that share a commit at most."""
+"""Bytes of bodies that share a commit at most, but for a single larger one."""
+
+QUOTA_SHARE = 8
+"""They are no more than this part of the quota either: a commit takes its room twice, once in the log."""
 
 CLOSED = "it is closed"
 
@@ -197,10 +200,20 @@ class ThreadWriter:
 
     Args:
         interval: seconds that a group waits for company after its first item; 0 to commit at once.
+        group_bytes: of bodies that share a commit.
     """
 
-    def __init__(self, committer: Committer, *, interval: float, token: trio.lowlevel.TrioToken) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        *,
+        interval: float,
+        token: trio.lowlevel.TrioToken,
+        group_bytes: int = GROUP_BYTES,
+    ) -> None:
         self._committer = committer
+        self._group_bytes = group_bytes
+        self._next: Item | None = None
         self._interval = interval
         self._token = token
         self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
@@ -239,13 +252,13 @@ class ThreadWriter:
 
     def _gather(self) -> tuple[list[Item], bool]:
         """The next group, and whether it is the last."""
-        item = self._queue.get()
+        item, self._next = self._next or self._queue.get(), None
         if item is None:
             return [], True
         group = [item]
         size = len(item.chunk.body) if isinstance(item, Append) else 0
         deadline = time.monotonic() + self._interval
-        while len(group) < GROUP_CHUNKS and size < GROUP_BYTES:
+        while len(group) < GROUP_CHUNKS and size < self._group_bytes:
             try:
                 # Only requests wait for company: a lane's settling must not slow the forwarding down.
                 if self._interval and isinstance(item, Append):
@@ -256,9 +269,12 @@ class ThreadWriter:
                 break
             if item is None:
                 return group, True
-            group.append(item)
             if isinstance(item, Append):
                 size += len(item.chunk.body)
+                if size > self._group_bytes:
+                    self._next = item
+                    break
+            group.append(item)
         return group, False
 
     def _wake(self, settle: Callable[[], None]) -> None:

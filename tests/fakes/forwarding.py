@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from collector.config.model import Secret, Timeouts, Upstream
+from collector.config.model import Product, Timeouts, Upstream
 from collector.core.batch import Options, SealedBatch
 from collector.forwarder.sender import HttpSender
 
@@ -23,7 +23,7 @@ async def inline(work):
 
 
 @asynccontextmanager
-async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=False, **options):
+async def sending(*, wall=lambda: WALL, environ=None, products=None, **options):
     """A sender for an upstream with those options; kind samsara, unsigned and patient by default."""
     options = {
         "name": "samsara",
@@ -33,7 +33,7 @@ async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=F
         **options,
     }
     if products is None:
-        products = {PRODUCT: Secret("env", "PRODUCT_SECRET")}
+        products = {PRODUCT: Product(key=PRODUCT, secret_env="PRODUCT_SECRET")}
     environ = {"PRODUCT_SECRET": "s3cret"} if environ is None else environ
     sender = HttpSender(
         Upstream(**options),
@@ -41,7 +41,6 @@ async def sending(*, wall=lambda: WALL, environ=None, products=None, trust_env=F
         environ=environ,
         wall=wall,
         run=inline,
-        trust_env=trust_env,
     )
     try:
         yield sender

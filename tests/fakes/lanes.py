@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -22,7 +23,7 @@ from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Mapping
     from pathlib import Path
 
     from collector.forwarder.surroundings import Sender
@@ -58,7 +59,10 @@ class Times:
 
 
 def samsara(name: str = "samsara", **options) -> Upstream:
-    return Upstream(name=name, kind="samsara", url="http://localhost/", signing="none", **options)
+    bounds = {"max_events": 1_000, "max_batch_bytes": 1 << 20}
+    return Upstream(
+        name=name, kind="samsara", url="http://localhost/", signing="none", **{**bounds, **options}
+    )
 
 
 def traintracks(name: str = "traintracks", **options) -> Upstream:
@@ -75,12 +79,13 @@ class Site:
         self.chance = 0.5
         self.heard: list[float] = []
 
-    async def accept(self, *sizes: int, pad: int = 0, miscounted: int = 0) -> None:
+    async def accept(self, *sizes: int, pad: int | Callable[[], str] = 0, miscounted: int = 0) -> None:
         """Accept one Samsara request for each size, of so many events; `n` counts positions."""
+        fill = pad if callable(pad) else partial("x".__mul__, pad)
         for size in sizes:
             first = await self.spool.read(_next_position)
             events = [
-                {"timestamp": 1, "sourceId": "till", "eventName": "sold", "n": first + i, "pad": "x" * pad}
+                {"timestamp": 1, "sourceId": "till", "eventName": "sold", "n": first + i, "pad": fill()}
                 for i in range(size)
             ]
             await self._submit("samsara", "", "", events, miscounted)

@@ -21,6 +21,7 @@ import base64
 import contextlib
 import json
 import socket
+import struct
 import sys
 import threading
 from dataclasses import asdict, dataclass, field
@@ -50,7 +51,9 @@ class Behaviour:
         delay: seconds before the answer.
         hold: no answer at all until the upstream is closed.
         cut: where the answer ends early: "answer" (none at all), "status-line", "headers",
-            "body"; the events are taken all the same where the status says so.
+            "body", or after so many bytes; the events are taken all the same where the status says so.
+        reset: the connection is reset, where `cut` says or at once.
+        drip: seconds between two bytes of the answer.
         trickle: the body comes byte by byte, and never ends.
         flood: the body comes as fast as it is read, and never ends.
         unread: the answer goes out before the request's body is read, and the connection is closed.
@@ -61,7 +64,9 @@ class Behaviour:
     body: bytes = b""
     delay: float = 0.0
     hold: bool = False
-    cut: str = ""
+    cut: str | int = ""
+    reset: bool = False
+    drip: float = 0.0
     trickle: bool = False
     flood: bool = False
     unread: bool = False
@@ -75,7 +80,9 @@ class Upstream:
             that are not Traintracks' must be signed.
         products: secrets by product key; with any, requests with another key are refused.
         tls: makes it https.
+        host: the address to bind; without it that of loopback, which is asked for as localhost.
         port: 0 for a free one.
+        listening: whether connections are taken from the start; refused until `listen` otherwise.
     """
 
     def __init__(
@@ -84,7 +91,9 @@ class Upstream:
         keys: dict[str, bytes | Ed25519PublicKey] | None = None,
         products: dict[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
+        host: str | None = None,
         port: int = 0,
+        listening: bool = True,
     ) -> None:
         self.book = Book(keys or {}, products or {})
         self.received: list[Received] = []
@@ -93,21 +102,29 @@ class Upstream:
         self.closing = threading.Event()
         self.lock = threading.Lock()
         self._script: list[Behaviour] = []
-        self._server = _Server(("127.0.0.1", port), self)
+        self._server = _Server((host or "127.0.0.1", port), self)
         self.port: int = self._server.server_address[1]
-        self.url = f"{'https' if tls else 'http'}://localhost:{self.port}/v1/events"
+        self.url = f"{'https' if tls else 'http'}://{host or 'localhost'}:{self.port}/v1/events"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._listening = listening
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if self._listening:
+            self.listen()
         return self
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        self._server.shutdown()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._server.shutdown()
+            self._thread.join()
         self._server.hang_up()
         self._server.server_close()
+
+    def listen(self) -> None:
+        """Take connections from now on."""
+        self._server.server_activate()
+        self._thread.start()
 
     def script(self, *behaviours: Behaviour) -> None:
         """Answer the next requests so, one each, and those after them by `default`."""
@@ -174,7 +191,9 @@ class _Server(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], upstream: Upstream) -> None:
         self.upstream = upstream
         self._open: set[socket.socket] = set()
-        super().__init__(address, _Handler)
+        self.resetting: set[socket.socket] = set()
+        super().__init__(address, _Handler, bind_and_activate=False)
+        self.server_bind()
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -187,7 +206,11 @@ class _Server(ThreadingHTTPServer):
 
     def shutdown_request(self, request: Any) -> None:
         self._open.discard(request)
-        super().shutdown_request(request)
+        if request in self.resetting:  # a shutdown would end it in good order first
+            self.resetting.discard(request)
+            request.close()
+        else:
+            super().shutdown_request(request)
 
     def hang_up(self) -> None:
         """Break all connections, so that their threads end."""
@@ -228,13 +251,19 @@ class _Handler(BaseHTTPRequestHandler):
         self._misbehave(status, answer, behaviour)
 
     def _misbehave(self, status: int, answer: bytes, behaviour: Behaviour) -> None:
-        if behaviour.hold or behaviour.cut == "answer":
+        if behaviour.hold:
             self.close_connection = True
-        elif behaviour.cut:
+        elif behaviour.cut != "" or behaviour.reset:
             self.close_connection = True
+            if behaviour.reset:
+                linger = struct.pack("ii", 1, 0)
+                self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                self.server.resetting.add(self.connection)
             whole = f'HTTP/1.1 {status} Cut\r\nContent-Length: 9\r\n\r\n["OK"'.encode()
-            end = {"status-line": 9, "headers": whole.index(b"\r\n") + 10, "body": len(whole)}
-            self.wfile.write(whole[: end[behaviour.cut]])
+            end = {"answer": 0, "status-line": 9, "headers": whole.index(b"\r\n") + 10, "body": len(whole)}
+            self.wfile.write(
+                whole[: behaviour.cut if isinstance(behaviour.cut, int) else end[behaviour.cut or "answer"]]
+            )
         elif behaviour.trickle or behaviour.flood:
             self.close_connection = True
             self.wfile.write(f"HTTP/1.1 {status} Endless\r\nContent-Length: 999999999999\r\n\r\n".encode())
@@ -242,15 +271,26 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * (65536 if behaviour.flood else 1))
         else:
             self.close_connection = self.close_connection or behaviour.unread
-            self._answer(status, {"Date": self.date_time_string(), **behaviour.headers}, answer)
+            self._answer(
+                status, {"Date": self.date_time_string(), **behaviour.headers}, answer, drip=behaviour.drip
+            )
 
-    def _answer(self, status: int, headers: dict[str, str], body: bytes) -> None:
+    def _answer(self, status: int, headers: dict[str, str], body: bytes, *, drip: float = 0.0) -> None:
         self.send_response_only(status)
         for name, value in headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
+        if drip:
+            self._drip(b"".join(self._headers_buffer) + b"\r\n" + body, drip)
+            return
         self.end_headers()
         self.wfile.write(body)
+
+    def _drip(self, answer: bytes, seconds: float) -> None:
+        self._headers_buffer = []
+        for byte in answer:
+            self.wfile.write(bytes([byte]))
+            self.server.upstream.closing.wait(seconds)
 
     def _body(self) -> bytes:
         if self.headers.get("Transfer-Encoding", "").lower() != "chunked":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -15,10 +16,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from collector.core.verdict import Delivered, Failure, Rejected
+from collector.config.model import Timeouts
+from collector.core.verdict import Delivered, Failure, Outcome, Rejected
+from collector.spool import steering
 
 if TYPE_CHECKING:
     from fakes.sender import Step
+
+
+TOTAL = Timeouts().total
 
 
 def naming(seeds: list[int]) -> Step:
@@ -32,6 +38,17 @@ def naming(seeds: list[int]) -> Step:
     return step
 
 
+def measured(seconds: float, sent_bytes: int) -> Outcome:
+    """A delivery that says how it went on the link."""
+    return Outcome(Delivered(), wrote_body=True, sent_bytes=sent_bytes, seconds=seconds)
+
+
+async def too_slow(batch, body):
+    """The whole time-out passes while the body is sent."""
+    await trio.sleep(TOTAL)
+    return no_answer(Failure.TIMEOUT, wrote_body=True)
+
+
 steps = st.one_of(
     st.builds(Delivered),
     st.sampled_from([400, 413]).map(answer),
@@ -40,6 +57,8 @@ steps = st.one_of(
     st.lists(st.integers(0, 50), min_size=1, max_size=4).map(naming),
     st.builds(no_answer, st.sampled_from(Failure), wrote_body=st.booleans()),
     st.integers(1, 40).map(lambda seconds: after(seconds, Delivered())),
+    st.builds(measured, st.floats(0, 30), st.integers(1, 50_000)),
+    st.just(too_slow),
 )
 
 
@@ -48,12 +67,12 @@ class Scene:
     """Requests are accepted, time passes, and then something happens.
 
     `die`: the process ends where it stands. `stop`: it has so many seconds to end. It is
-    started again after both.
+    started again after both, and what was paused is so still.
     """
 
     requests: list[int]
     seconds: float
-    then: Literal["go on", "hurry", "die", "stop"]
+    then: Literal["go on", "hurry", "flush", "pause", "resume", "die", "stop"]
     drain_timeout: float = 5.0
 
 
@@ -62,7 +81,7 @@ plays = st.lists(
         Scene,
         requests=st.lists(st.integers(1, 30), max_size=3),
         seconds=st.sampled_from([0.01, 1, 30, 3600]),
-        then=st.sampled_from(["go on", "hurry", "die", "stop"]),
+        then=st.sampled_from(["go on", "hurry", "flush", "pause", "resume", "die", "stop"]),
         drain_timeout=st.sampled_from([0, 5, 60]),
     ),
     min_size=1,
@@ -94,6 +113,21 @@ class Watch(ScriptedSender):
         return outcome
 
 
+async def steer(here, name: str, what: str) -> None:
+    breaker = here.forwarder.breaker(name)
+    match what:
+        case "hurry":
+            here.forwarder.hurry()
+        case "flush":
+            here.forwarder.flush(name)
+        case "pause":
+            await here.spool.write(partial(steering.set_paused, upstream=name, at=here.times.wall_ms()))
+            breaker.pause()
+        case "resume":
+            await here.spool.write(partial(steering.set_paused, upstream=name, at=None))
+            breaker.resume()
+
+
 async def live(directory: Path, upstream, sender: Watch, play: list[Scene], accept) -> None:
     remaining = iter(play)
     scene = next(remaining, None)
@@ -104,8 +138,7 @@ async def live(directory: Path, upstream, sender: Watch, play: list[Scene], acce
                     await accept(here, events)
                 await trio.sleep(scene.seconds)
                 ended, scene = scene, next(remaining, None)
-                if ended.then == "hurry":
-                    here.forwarder.hurry()
+                await steer(here, upstream.name, ended.then)
                 if ended.then == "stop":
                     here.forwarder.stop(drain_timeout=ended.drain_timeout)
                     await trio.sleep(ended.drain_timeout + 0.01)
@@ -113,6 +146,7 @@ async def live(directory: Path, upstream, sender: Watch, play: list[Scene], acce
                     break
     sender.script.clear()
     async with site(directory, {upstream: sender}) as here:
+        await steer(here, upstream.name, "resume")
         await trio.sleep(80_000)
         ledger = await here.ledger()
         dead = [letter[0] for letter in await here.dead_letters()]
@@ -128,9 +162,16 @@ async def live(directory: Path, upstream, sender: Watch, play: list[Scene], acce
 
 
 @settings(deadline=None)
-@given(play=plays, script=scripts, max_events=st.integers(1, 40))
-def test_each_event_is_delivered_or_dead_once_and_in_order(play, script, max_events):
-    run(samsara(max_events=max_events), script, play, lambda here, events: here.accept(events))
+@given(
+    play=plays,
+    script=scripts,
+    max_events=st.integers(1, 40),
+    max_batch_bytes=st.sampled_from([1024, 1 << 20]),
+    linger=st.sampled_from([0.0, 5.0]),
+)
+def test_each_event_is_delivered_or_dead_once_and_in_order(play, script, max_events, max_batch_bytes, linger):
+    upstream = samsara(max_events=max_events, max_batch_bytes=max_batch_bytes, linger=linger)
+    run(upstream, script, play, lambda here, events: here.accept(events))
 
 
 @settings(deadline=None, max_examples=30)

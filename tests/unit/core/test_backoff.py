@@ -34,6 +34,10 @@ def test_a_wait_is_never_negative_nor_above_the_highest(failures, initial, max_d
     assert 0 <= wait <= max_delay
 
 
-@pytest.mark.parametrize(("asked", "wait"), [(None, 2.0), (0.5, 2.0), (30.0, 30.0), (3600.0, 3600.0)])
-def test_the_longer_of_jitter_and_retry_after_counts(asked, wait):
+@pytest.mark.parametrize(
+    ("asked", "wait"), [(None, 2.0), (0.5, 2.5), (30.0, 37.5), (120.0, 150.0), (3600.0, 3630.0)]
+)
+def test_what_was_asked_for_is_kept_to_and_devices_spread_behind_it(asked, wait):
     assert next_delay(3, initial=1.0, max_delay=60.0, chance=0.5, retry_after=asked) == wait
+    if asked is not None:
+        assert next_delay(3, initial=1.0, max_delay=60.0, chance=0.0, retry_after=asked) == asked

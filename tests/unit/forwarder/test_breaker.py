@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from collector.forwarder.breaker import LANES_AT_ONCE, Breaker
+from collector.forwarder.breaker import LANES_AT_ONCE, LANES_AT_RETURN, Breaker
 
 
 class Crowd:
@@ -59,15 +59,64 @@ async def test_open_it_lets_one_lane_pass_as_a_probe_when_the_wait_is_over(autoj
     assert crowd.most_inside == 1
 
 
-async def test_it_closes_at_the_first_success_and_everyone_passes_at_once(autojump_clock, crowd):
+async def test_it_closes_at_the_first_success_and_more_lanes_pass_with_each_further_one(
+    autojump_clock, crowd
+):
     breaker = crowd.breaker
     breaker.open("timed out", wait=5, probe=False)
     assert breaker.is_open
-    crowd.come(LANES_AT_ONCE + 1, stay=1, then=lambda _probe: breaker.close())
-    await trio.sleep(10)
-    assert crowd.times == [5.0] + [6.0] * LANES_AT_ONCE
+    crowd.come(30, stay=1, then=lambda _probe: breaker.close())
+    await trio.sleep(5.5)
+    assert crowd.times == [5.0]
+    await trio.sleep(1)
+    assert crowd.times == [5.0] + [6.0] * LANES_AT_RETURN
     assert not breaker.is_open
     assert breaker.reason == ""
+    await trio.sleep(10)
+    assert [crowd.times.count(time) for time in (5, 6, 7, 8, 9, 10)] == [1, 2, 8, 8, 8, 3]
+
+
+async def test_after_a_short_return_the_ramp_begins_anew(autojump_clock, crowd):
+    breaker = crowd.breaker
+    breaker.open("timed out", wait=1, probe=False)
+    breaker.close()
+    breaker.close()
+    breaker.open("timed out", wait=1, probe=False)
+    breaker.close()
+    crowd.come(20, stay=1)
+    await trio.sleep(0.5)
+    assert len(crowd.passed) == LANES_AT_RETURN
+
+
+async def test_answers_that_do_not_come_hold_nobody_up_for_ever(autojump_clock, crowd):
+    """Lanes whose attempts say nothing of the upstream pass two at a time."""
+    crowd.breaker.open("timed out", wait=1, probe=False)
+    crowd.breaker.close()
+    crowd.come(20, stay=1)
+    await trio.sleep(20)
+    assert [crowd.times.count(time) for time in range(10)] == [2] * 10
+
+
+async def test_paused_it_lets_nobody_pass_and_what_is_under_way_ends(autojump_clock, crowd):
+    crowd.come(1, stay=3)
+    await trio.sleep(1)
+    crowd.breaker.pause()
+    crowd.come(3)
+    await trio.sleep(100)
+    assert (crowd.times, crowd.inside) == ([0], 0)
+    crowd.breaker.resume()
+    await trio.sleep(1)
+    assert crowd.times == [0, 101, 101, 101]
+
+
+async def test_resumed_it_is_probed_at_once(autojump_clock, crowd):
+    crowd.breaker.open("timed out", wait=3600, probe=False)
+    crowd.breaker.pause()
+    crowd.come(2, stay=1, then=lambda _probe: crowd.breaker.close())
+    await trio.sleep(10)
+    crowd.breaker.resume()
+    await trio.sleep(10)
+    assert crowd.passed == [(10, True), (11, False)]
 
 
 async def test_the_success_of_a_lane_that_was_under_way_closes_it_too(autojump_clock, crowd):

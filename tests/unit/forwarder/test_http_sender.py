@@ -16,10 +16,12 @@ from fakes.upstream import Behaviour
 from structlog.testing import capture_logs
 
 from collector import __version__
-from collector.config.model import Secret, Timeouts, Upstream
+from collector.config.model import Product, Timeouts, Upstream
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split
 from collector.errors import UpstreamError
-from collector.forwarder.sender import MAX_ANSWER_BYTES, PIECE_BYTES, HttpSender
+from collector.forwarder.link.connections import MAX_ANSWER_BYTES
+from collector.forwarder.pace import MAX_PIECE
+from collector.forwarder.sender import HttpSender
 
 
 async def outcome_of(fake, *behaviours, events=2, **options):
@@ -220,7 +222,7 @@ async def test_names_beyond_what_is_read_are_not_guessed(fake):
 
 
 async def test_a_large_body_goes_out_whole_in_pieces(fake):
-    body = json.dumps([{"n": 0, "text": "x" * 3 * PIECE_BYTES}, {"n": 1}]).encode()
+    body = json.dumps([{"n": 0, "text": "x" * 3 * MAX_PIECE}, {"n": 1}]).encode()
     async with sending(url=fake.url, compress=False) as sender:
         outcome = await sender.attempt(make_batch(), body)
     assert outcome.verdict == Delivered()
@@ -238,7 +240,7 @@ async def test_success_before_the_whole_batch_was_sent_is_not_believed(fake):
 
 async def test_requests_are_made_on_a_thread_unless_told_otherwise(fake):
     upstream = Upstream(name="samsara", kind="samsara", url=fake.url, signing="none")
-    sender = HttpSender(upstream, products={}, environ={}, wall=lambda: WALL, trust_env=False)
+    sender = HttpSender(upstream, products={}, environ={}, wall=lambda: WALL)
     try:
         assert (await sender.attempt(make_batch(), make_body())).verdict == Delivered()
     finally:
@@ -251,7 +253,7 @@ async def test_cookies_are_discarded(fake):
     async with sending(url=fake.url) as sender:
         await sender.attempt(make_batch(), make_body())
         await sender.attempt(make_batch(), make_body())
-        assert len(sender._client.cookies.jar) == 0
+        assert len(sender._link._line.client.cookies.jar) == 0
     assert [request.header("Cookie") for request in fake.received] == [None, None]
 
 
@@ -275,11 +277,11 @@ async def test_the_clock_of_a_captive_portal_is_not_told(fake):
     assert (await outcome_of(fake, Behaviour(headers=headers))).server_time_offset is None
 
 
-async def test_a_proxy_of_the_environment_is_used(fake, monkeypatch):
-    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{fake.port}")
-    monkeypatch.delenv("no_proxy", raising=False)
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    async with sending(url="http://ingest.example.com/v1/events", trust_env=True) as sender:
+@pytest.mark.parametrize("configured", [True, False])
+async def test_a_proxy_is_used_by_configuration_or_environment(fake, configured):
+    proxy = f"http://127.0.0.1:{fake.port}"
+    given = {"proxy": proxy} if configured else {"environ": {"HTTP_PROXY": proxy}}
+    async with sending(url="http://ingest.example.com/v1/events", **given) as sender:
         outcome = await sender.attempt(make_batch(), make_body())
     assert outcome.verdict == Delivered()
     assert fake.received[0].url == "http://ingest.example.com/v1/events"
@@ -298,7 +300,7 @@ async def test_a_proxy_of_the_environment_is_used(fake, monkeypatch):
         ),
     ],
 )
-async def test_what_a_proxy_says_to_connect_is_no_answer_of_the_upstream(monkeypatch, answer, verdict):
+async def test_what_a_proxy_says_to_connect_is_no_answer_of_the_upstream(answer, verdict):
     async def proxy(stream):
         await stream.receive_some()
         await stream.send_all(answer)
@@ -306,8 +308,8 @@ async def test_what_a_proxy_says_to_connect_is_no_answer_of_the_upstream(monkeyp
     async with trio.open_nursery() as nursery:
         (listener,) = await nursery.start(partial(trio.serve_tcp, proxy, 0, host="127.0.0.1"))
         port = listener.socket.getsockname()[1]
-        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{port}")
-        async with sending(url="https://ingest.example.com/v1/events", trust_env=True) as sender:
+        environ = {"https_proxy": f"127.0.0.1:{port}"}
+        async with sending(url="https://ingest.example.com/v1/events", environ=environ) as sender:
             outcome = await sender.attempt(make_batch(), make_body())
         nursery.cancel_scope.cancel()
     assert outcome.verdict == verdict
@@ -328,7 +330,7 @@ async def test_a_rotated_product_secret_signs_the_next_attempt(fake, tmp_path):
     file = tmp_path / "product.secret"
     file.touch(mode=0o600)
     file.write_text("old\n")
-    products = {PRODUCT: Secret("file", str(file))}
+    products = {PRODUCT: Product(key=PRODUCT, secret_file=str(file))}
     batch = make_batch(dialect="traintracks", product=PRODUCT)
     async with sending(url=fake.url, kind="traintracks", products=products) as sender:
         assert isinstance((await sender.attempt(batch, make_body())).verdict, Blocked)
@@ -374,9 +376,9 @@ async def test_an_error_that_nobody_foresaw_blocks_the_lane_and_is_logged(fake):
     assert [line["event"] for line in logs] == ["attempt_failed"]
 
 
-def test_a_proxy_that_cannot_be_used_is_refused_at_the_start(monkeypatch):
-    monkeypatch.setenv("http_proxy", "http://user:hunter2@proxy:port/")
+@pytest.mark.parametrize("proxy", ["http://user:hunter2@proxy:port/", "socks5://user:hunter2@proxy:1080"])
+def test_a_proxy_that_cannot_be_used_is_refused_at_the_start(proxy):
     upstream = Upstream(name="samsara", kind="samsara", url="http://localhost/", signing="none")
     with pytest.raises(UpstreamError, match="proxy") as caught:
-        HttpSender(upstream, products={}, environ={}, wall=lambda: 0.0)
+        HttpSender(upstream, products={}, environ={"http_proxy": proxy}, wall=lambda: 0.0)
     assert "hunter2" not in str(caught.value)

@@ -7,7 +7,8 @@ from fakes.sender import ScriptedSender, after, answer, no_answer
 from structlog.testing import capture_logs
 
 from collector.config.model import Backoff
-from collector.core.verdict import Blocked, Delivered, Failure, Retry
+from collector.core.verdict import Blocked, Delivered, Failure, Outcome, Retry
+from collector.forwarder.sizing import SLOW_ATTEMPTS
 
 RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 599]
 BLOCKED = [401, 403, 404, 405, 410, 418, 501, 505, 511, 301, 302, 307, 204, 100]
@@ -92,7 +93,8 @@ async def test_a_retry_after_is_kept_to_where_it_is_longer_than_the_backoff(tmp_
     async with site(tmp_path, {samsara(backoff=Backoff(initial=8)): sender}) as here:
         await here.accept(1)
         await trio.sleep(100)
-        assert sender.times == [0, 17, 17 + 8, 17 + 8 + 16]
+        # By half of the half that it may be late by; then full jitter, for which half of 16 and of 32.
+        assert sender.times == [0, 17 + 4.25, 21.25 + 8, 21.25 + 8 + 16]
         assert (await here.lane()).state == "healthy"
 
 
@@ -105,8 +107,8 @@ async def test_a_restart_changes_neither_the_wait_nor_the_batch(tmp_path, autoju
         await here.accept(3)
         await trio.sleep(50)
         assert sender.times == [0]
-        await trio.sleep(11)
-        assert sender.times == [0, 100]
+        await trio.sleep(36)
+        assert sender.times == [0, 125]
         first, second = sender.attempts
         assert (first.batch.id, first.body) == (second.batch.id, second.body)
         assert second.batch.attempts > first.batch.attempts
@@ -263,3 +265,57 @@ async def test_events_keep_their_order_however_attempts_end(tmp_path, autojump_c
         assert sender.taken["samsara/samsara"] == list(range(30))
         numbers = [n for attempt in sender.attempts for n in attempt.numbers]
         assert numbers == [position for attempt in sender.attempts for position in attempt.positions]
+
+
+def link(bandwidth: float, delay: float, *, total: float = 60.0):
+    """A step: a link that takes its time, and an attempt that is cut off after `total`."""
+
+    async def carry(batch, body):
+        seconds = delay + len(body) / bandwidth
+        if seconds > total:
+            await trio.sleep(total)
+            return no_answer(Failure.TIMEOUT, wrote_body=True)
+        await trio.sleep(seconds)
+        return Outcome(Delivered(), wrote_body=True, sent_bytes=len(body), seconds=seconds)
+
+    return carry
+
+
+async def test_batches_grow_with_what_the_link_rewards(tmp_path, autojump_clock):
+    """2 Mbit/s with 600 ms there and back, used to four fifths once the window has grown."""
+    sender = ScriptedSender(otherwise=link(250_000, 0.6))
+    upstream = samsara(max_events=20_000, max_batch_bytes=8 << 20)
+    async with site(tmp_path, {upstream: sender}) as here:
+        await here.accept(*[1000] * 30, pad=250)
+        await trio.sleep(60)
+        assert (await here.ledger()) == {"accepted": 30_000, "delivered": 30_000}
+        sizes = [len(attempt.body) for attempt in sender.attempts]
+        assert sizes[0] < 140_000
+        assert 1_400_000 < max(sizes) <= 1_600_000
+        began, ended = sender.times[4], sender.times[-1]
+        assert sum(sizes[4:-1]) / 250_000 > 0.8 * (ended - began)
+
+
+async def test_a_batch_too_large_for_its_link_ends_and_smaller_ones_arrive(tmp_path, autojump_clock):
+    """At 1 kB/s the first batch never arrives within the time-out."""
+    sender = ScriptedSender(otherwise=link(1_000, 1))
+    upstream = samsara(max_events=20_000, max_batch_bytes=8 << 20)
+    async with site(tmp_path, {upstream: sender}) as here:
+        await here.accept(1500, pad=20)
+        await trio.sleep(3000)
+        assert (await here.ledger()) == {"accepted": 1500, "delivered": 1500}
+        assert sender.taken["samsara/samsara"] == list(range(1500))
+        first = [attempt.batch.id for attempt in sender.attempts].count(sender.attempts[0].batch.id)
+        assert first == SLOW_ATTEMPTS
+        assert len({attempt.body for attempt in sender.attempts[:first]}) == 1
+
+
+async def test_a_single_event_is_never_too_large_for_its_link(tmp_path, autojump_clock):
+    sender = ScriptedSender(otherwise=link(1_000, 1))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(1, pad=100_000)
+        await trio.sleep(3000)
+        assert len({attempt.batch.id for attempt in sender.attempts}) == 1
+        sender.otherwise = Delivered()
+        await trio.sleep(200)
+        assert await here.ledger() == {"accepted": 1, "delivered": 1}

@@ -44,6 +44,19 @@ async def test_a_learned_size_grows_again_and_is_forgotten_at_the_configured_one
         assert max(len(attempt.body) for attempt in sender.attempts) > 1800
 
 
+async def test_a_learned_size_is_kept_across_a_restart(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(413))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(200)
+        await here.quiet()
+        learned = (await here.lane()).learned_limit
+    async with site(tmp_path, {samsara(): sender}) as here:
+        before = len(sender.attempts)
+        await here.accept(500)
+        await here.quiet()
+        assert learned * 0.8 < len(sender.attempts[before].body) <= learned
+
+
 async def test_an_event_too_large_alone_becomes_a_dead_letter(tmp_path, autojump_clock):
     sender = ScriptedSender(otherwise=too_large(3_000))
     async with site(tmp_path, {samsara(): sender}) as here:

@@ -45,3 +45,17 @@ def test_without_its_secret_nothing_starts(file):
     file.unlink()
     with pytest.raises(SecretError):
         ProductSecrets([Product(key=KEY, secret_file=str(file))], {})
+
+
+def test_the_next_secret_is_taken_as_soon_as_it_is_there(file):
+    following = file.with_name("next.secret")
+    secrets = ProductSecrets([Product(key=KEY, secret_file=str(file), next_secret_file=str(following))], {})
+    assert secrets[KEY] == (b"old",)
+    following.touch(mode=0o600)
+    following.write_bytes(b"next")
+    secrets.refresh()
+    assert secrets[KEY] == (b"old", b"next")
+    file.write_bytes(b"next")
+    following.unlink()
+    secrets.refresh()
+    assert secrets[KEY] == (b"next", b"old")

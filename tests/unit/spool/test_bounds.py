@@ -172,6 +172,10 @@ async def test_over_nine_tenths_a_dead_upstream_is_given_nothing_more_and_a_heal
         assert spool.counters.refused == {}
 
 
+def file_bytes(directory) -> int:
+    return sum(file.stat().st_size for file in directory.glob("spool.db*") if file.suffix != ".db-shm")
+
+
 @pytest.mark.parametrize("when_full", ["reject", "drop-oldest"])
 async def test_files_stay_within_the_quota(tmp_path, when_full):
     async with spool_in(tmp_path, max_bytes=QUOTA, when_full=when_full, threads=True) as spool:
@@ -187,8 +191,7 @@ async def test_files_stay_within_the_quota(tmp_path, when_full):
                     await ticket.committed()
                 except SpoolFull:
                     assert when_full == "drop-oldest"
-            used = sum(file.stat().st_size for file in tmp_path.glob("spool.db*") if file.suffix != ".db-shm")
-            assert used <= QUOTA
+            assert file_bytes(tmp_path) <= QUOTA
 
 
 async def test_drop_oldest_evicts_only_from_the_upstream_that_is_over_its_bound(tmp_path):

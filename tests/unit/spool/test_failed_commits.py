@@ -147,7 +147,11 @@ async def test_a_vacuum_that_fails_makes_the_log_suspect(tmp_path):
 
 def test_the_first_act_of_a_start_empties_the_log(tmp_path):
     first = Database(tmp_path / "spool.db")
-    first.commit(lambda connection: connection.execute("INSERT INTO upstream VALUES (1, 'a', 'k', 0, NULL)"))
+    first.commit(
+        lambda connection: connection.execute(
+            "INSERT INTO upstream (name, kind, added_at) VALUES ('a', 'k', 0)"
+        )
+    )
     dead = snapshot(tmp_path, tmp_path / "dead")
     log = dead / "spool.db-wal"
     assert log.stat().st_size > 0
@@ -160,7 +164,11 @@ def test_the_first_act_of_a_start_empties_the_log(tmp_path):
 
 def test_a_log_that_cannot_be_emptied_is_not_opened(tmp_path):
     first = Database(tmp_path / "spool.db")
-    first.commit(lambda connection: connection.execute("INSERT INTO upstream VALUES (1, 'a', 'k', 0, NULL)"))
+    first.commit(
+        lambda connection: connection.execute(
+            "INSERT INTO upstream (name, kind, added_at) VALUES ('a', 'k', 0)"
+        )
+    )
     dead = snapshot(tmp_path, tmp_path / "dead")
     reader = sqlite3.connect(dead / "spool.db", isolation_level=None)
     reader.execute("BEGIN")

@@ -55,13 +55,15 @@ class Recorder:
 
 
 @pytest.mark.parametrize(
-    ("limit", "value", "sizes"), [("GROUP_CHUNKS", 3, [1, 3, 3, 1]), ("GROUP_BYTES", 250, [1, 3, 3, 1])]
+    ("chunks", "group_bytes", "sizes"),
+    [(3, 10_000, [1, 3, 3, 1]), (100, 250, [1, 2, 2, 2, 1]), (100, 50, [1] * 8)],
 )
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-async def test_a_group_is_bounded(monkeypatch, limit, value, sizes):
-    monkeypatch.setattr(worker, limit, value)
+async def test_a_group_is_bounded(monkeypatch, chunks, group_bytes, sizes):
+    monkeypatch.setattr(worker, "GROUP_CHUNKS", chunks)
     recorder = Recorder()
-    writer = ThreadWriter(recorder, interval=0, token=trio.lowlevel.current_trio_token())
+    token = trio.lowlevel.current_trio_token()
+    writer = ThreadWriter(recorder, interval=0, token=token, group_bytes=group_bytes)
     tickets = [Ticket() for _ in range(8)]
     writer.put(Append(bulk(100), tickets[0]))
     await trio.to_thread.run_sync(recorder.busy.wait)

@@ -1,0 +1,142 @@
+"""The upstreams of the running daemon, over its admin socket."""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from collector.cli.http_post import Reply, Target, get, post
+from collector.config.model import UnixAddress
+from collector.errors import DaemonUnavailable, WaystationError
+
+if TYPE_CHECKING:
+    from collector.config.model import Config
+
+PATH = "/v1/upstreams"
+
+ASK_SECONDS = 60.0
+"""How long the daemon may take to answer, beyond what an upstream may take for a dry run."""
+
+POLL_SECONDS = 0.2
+"""Between two looks at what still waits."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """An upstream, as `GET /v1/upstreams` tells it."""
+
+    name: str
+    configured: bool
+    paused: bool
+    waiting: str
+    pending_events: int
+    stuck: dict[str, str]
+
+
+class Trial(msgspec.Struct, frozen=True):
+    """What one dry run came to."""
+
+    product: str
+    verdict: str
+    reason: str
+    meaning: str
+    seconds: float
+
+
+class _Tried(msgspec.Struct):
+    trials: list[Trial]
+
+
+class _Evicted(msgspec.Struct):
+    evicted: dict[str, int]
+
+
+class _Buried(msgspec.Struct):
+    buried: dict[str, int]
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class Desk:
+    """Where commands are handed in; each raises DaemonUnavailable where no daemon runs."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+
+    def states(self) -> list[State]:
+        """All upstreams, those of the configuration first."""
+        return msgspec.json.decode(self._ask(PATH, None, ASK_SECONDS), type=list[State])
+
+    def state(self, name: str) -> State:
+        """One of them.
+
+        Raises:
+            WaystationError: there is none of that name.
+        """
+        for state in self.states():
+            if state.name == name:
+                return state
+        raise WaystationError(f"there is no upstream {name}")
+
+    def command(self, name: str, what: str, *, timeout: float = ASK_SECONDS) -> bytes:
+        """Have something done to an upstream; returns the daemon's document.
+
+        Raises:
+            WaystationError: it was not done; the text is the daemon's reason.
+        """
+        if not name.replace("-", "").isalnum() or not name.isascii():
+            raise WaystationError(f"there is no upstream {name}")
+        return self._ask(f"{PATH}/{name}/{what}", b"", timeout)
+
+    def trials(self, name: str) -> list[Trial]:
+        """Have the dry runs of an upstream made."""
+        totals = [upstream.timeouts.total for upstream in self._config.upstream if upstream.name == name]
+        patience = ASK_SECONDS + sum(totals) * max(1, len(self._config.product))
+        return msgspec.json.decode(self.command(name, "test", timeout=patience), type=_Tried).trials
+
+    def forget(self, name: str) -> int:
+        """Have an orphan's events evicted; returns how many that were."""
+        return sum(msgspec.json.decode(self.command(name, "forget"), type=_Evicted).evicted.values())
+
+    def bury(self, name: str) -> dict[str, int]:
+        """Have what is answered 500 for ever dead-lettered; returns the positions by lane."""
+        return msgspec.json.decode(self.command(name, "bury"), type=_Buried).buried
+
+    def drained(self, name: str, seconds: float) -> State:
+        """Look on until nothing waits for an upstream, or for so long."""
+        deadline = time.monotonic() + seconds
+        while (state := self.state(name)).pending_events and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        return state
+
+    def _ask(self, path: str, body: bytes | None, timeout: float) -> bytes:
+        silence = "there is no admin socket"
+        for address in self._config.admin.addresses:
+            if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
+                continue
+            target = Target(name=address.path, unix_path=address.path, path=path)
+            try:
+                reply = (
+                    get(target, timeout=timeout) if body is None else post(target, body, {}, timeout=timeout)
+                )
+            except DaemonUnavailable as error:
+                silence = str(error)
+                continue
+            return _good(reply)
+        raise DaemonUnavailable(
+            f"no daemon runs, and only a running one can do this: {silence}; start it with `waystation run`"
+        )
+
+
+def _good(reply: Reply) -> bytes:
+    if reply.status == 200:  # noqa: PLR2004 (OK)
+        return reply.body
+    try:
+        reason = msgspec.json.decode(reply.body, type=_Error).message
+    except ValueError:
+        reason = ""
+    raise WaystationError(reason or f"the daemon answered {reply.status}")

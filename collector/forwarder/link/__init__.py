@@ -1,0 +1,1 @@
+"""The link to one upstream. This package alone imports httpx."""

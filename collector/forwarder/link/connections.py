@@ -1,0 +1,286 @@
+"""The link to one upstream: connections, and one request over them.
+
+Whatever the network does here becomes a `LinkFailure`.
+It keeps no cookies and follows no redirects, so an answer always speaks of the url that is configured.
+
+Connections belong to a line. A request that fails ends its line: what stands idle may be as dead as the
+connection that failed, and HTTP/2 would go on using one of which only a deadline shows that it is dead.
+The next request opens another line; those that are under way end on the old one.
+"""
+
+from __future__ import annotations
+
+import base64
+import logging
+from contextlib import asynccontextmanager
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+import httpx
+import trio
+
+from collector.core.reply import Reply
+from collector.core.verdict import Failure
+from collector.errors import UpstreamError
+from collector.forwarder.link.body import Body
+from collector.forwarder.link.failures import LinkFailure, failure_of, is_misunderstood
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+
+    from collector.config.model import Upstream
+    from collector.forwarder.link.body import Progress
+    from collector.forwarder.pace import Pace
+    from collector.forwarder.trust import Contexts
+
+MAX_ANSWER_BYTES = 64 * 1024
+"""More of an answer is not read. Verdicts on 1,000 events, "OK" each, take 5 KiB."""
+
+MAX_CONNECTIONS = 32
+"""Of one upstream; a lane uses one at a time."""
+
+KEEPALIVE_SECONDS = 5.0
+"""An idle connection is dropped no later than the first of the common servers would
+(Node.js: 5 s), since a request on one that is just being closed there fails."""
+
+SLOWEST = 8 * 1024
+"""Bytes a second. A body has the time that it takes at this rate beside `timeouts.total`: a batch on
+a slow link would otherwise be given up each time, and never arrive."""
+
+CLOSING_SECONDS = 1.0
+MIN_HIDDEN = 6
+"""Characters. What is shorter, in the query of a url, is no secret worth blanking an answer for."""
+
+# httpx logs each request's URL at INFO, httpcore all headers at DEBUG; both may hold secrets.
+for _name in ("httpx", "httpcore", "hpack"):
+    logging.getLogger(_name).setLevel(logging.WARNING)
+
+
+class Link:
+    """Where one upstream is, and how it is reached.
+
+    Args:
+        upstream: as configured.
+        proxy: URL of the proxy on the way, if there is one.
+        pace: how fast bodies may go.
+        wall: wall time, in seconds since 1970.
+
+    Raises:
+        UpstreamError: the url or the proxy cannot be used.
+    """
+
+    def __init__(
+        self, upstream: Upstream, *, proxy: str | None, pace: Pace, wall: Callable[[], float]
+    ) -> None:
+        self._upstream = upstream
+        self._pace = pace
+        self._wall = wall
+        try:
+            self._url = httpx.URL(upstream.url or "")
+            self._proxy = None if proxy is None else _proxy_url(proxy)
+        except (httpx.InvalidURL, ValueError):
+            # The texts of these errors repeat the URL, and with it what stands before its @.
+            reason = "its url, or that of the proxy on the way there, cannot be used"
+            raise UpstreamError(upstream=upstream.name, reason=reason) from None
+        self._hidden = tuple(_secrets_of(self._url, self._proxy))
+        self._line: _Line | None = None
+        self._http2 = upstream.http2
+
+    @property
+    def url(self) -> str:
+        """Encoded, as it is requested."""
+        return str(self._url)
+
+    @property
+    def host(self) -> str:
+        """The value of the Host header."""
+        return self._url.netloc.decode("ascii")
+
+    async def aclose(self) -> None:
+        """Close the idle connections."""
+        if self._line is not None:
+            await self._retire(self._line)
+
+    async def post(
+        self, headers: dict[str, str], content: bytes, *, contexts: Contexts, progress: Progress
+    ) -> Reply:
+        """Send a request and read its answer, up to `MAX_ANSWER_BYTES`.
+
+        A cancelled request raises, and says nothing: bytes may have left.
+
+        Args:
+            headers: all that are sent, but the Authorization that the url may hold.
+            content: the body.
+            contexts: for TLS; the same ones for as long as nothing has changed.
+            progress: kept up to date.
+
+        Raises:
+            LinkFailure: no whole answer came.
+        """
+        connecting = _Connecting()
+        request = httpx.Request(
+            "POST",
+            self._url,
+            headers=headers,
+            stream=Body(content, self._pace, progress),
+            extensions={"trace": connecting.heed},
+        )
+        limit = self._allowance(len(content))
+        try:
+            async with self._connected(contexts, progress) as line:
+                with trio.fail_after(limit):
+                    return await self._exchange(line.client, request)
+        except trio.TooSlowError:
+            detail = f"no whole answer within {round(limit, 1):g} s"
+            raise LinkFailure(Failure.TIMEOUT, detail) from None
+        except Exception as error:  # noqa: BLE001 -- whatever it is, no answer came
+            begun = progress.begun is not None
+            raise failure_of(error, begun=begun, blanked=self._blanked, wall=self._wall) from None
+        finally:
+            with trio.move_on_after(CLOSING_SECONDS, shield=True):
+                await connecting.abandon()
+
+    def _allowance(self, size: int) -> float:
+        """Seconds for a request whose body has so many bytes."""
+        rate = SLOWEST if self._pace.rate is None else min(SLOWEST, self._pace.rate // 2)
+        return self._upstream.timeouts.total + size / rate
+
+    @asynccontextmanager
+    async def _connected(self, contexts: Contexts, progress: Progress) -> AsyncGenerator[_Line]:
+        line = self._line
+        if line is None or line.contexts is not contexts:
+            stale, line = line, self._open(contexts)
+            self._line = line
+            if stale is not None:
+                await self._retire(stale)
+        line.users += 1
+        sound = False
+        try:
+            yield line
+            sound = True
+        except httpx.HTTPError as error:
+            if line.http2 and is_misunderstood(error, progress):
+                self._http2 = False  # for one line
+            raise
+        finally:
+            line.users -= 1
+            if not sound or line.retired:
+                with trio.move_on_after(CLOSING_SECONDS, shield=True):
+                    await self._retire(line)
+
+    async def _retire(self, line: _Line) -> None:
+        """Use a line no more; it is closed once nobody does."""
+        line.retired = True
+        if self._line is line:
+            self._line = None
+        if not line.users:
+            await line.client.aclose()
+
+    def _open(self, contexts: Contexts) -> _Line:
+        limits = self._upstream.timeouts
+        http2, self._http2 = self._http2, self._upstream.http2
+        client = httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(
+                verify=contexts.upstream,
+                http2=http2,
+                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
+                proxy=None if self._proxy is None else httpx.Proxy(self._proxy, ssl_context=contexts.proxy),
+            ),
+            timeout=httpx.Timeout(
+                connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
+            ),
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            follow_redirects=False,
+            trust_env=False,
+        )
+        return _Line(client, contexts, http2=http2)
+
+    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Reply:
+        response = await client.send(request, stream=True)
+        answer = bytearray()
+        try:
+            async for part in response.aiter_raw():
+                answer += part
+                if len(answer) > MAX_ANSWER_BYTES and not response.is_closed:
+                    # Leaving the loop here would leave httpx's generators to the garbage
+                    # collector; with the connection closed the next read ends them.
+                    await response.aclose()
+        except (httpx.HTTPError, httpx.StreamError):
+            if len(answer) <= MAX_ANSWER_BYTES:
+                raise
+        finally:
+            with trio.move_on_after(CLOSING_SECONDS, shield=True):
+                await response.aclose()
+        return Reply(
+            status=response.status_code,
+            content_type=response.headers.get("Content-Type", ""),
+            body=self._blanked(bytes(answer[:MAX_ANSWER_BYTES])),
+            retry_after=response.headers.get("Retry-After"),
+            date=response.headers.get("Date"),
+        )
+
+    def _blanked(self, text: bytes) -> bytes:
+        """A text without the url's secrets, which an upstream may well repeat."""
+        for secret in self._hidden:
+            text = text.replace(secret, b"***")
+        return text
+
+
+class _Line:
+    """Connections that live and die together.
+
+    Attributes:
+        users: requests that are under way on it.
+        retired: whether no further request will be.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, contexts: Contexts, *, http2: bool) -> None:
+        self.client = client
+        self.contexts = contexts
+        self.http2 = http2
+        self.users = 0
+        self.retired = False
+
+
+class _Connecting:
+    """Closes a connection whose TLS handshake was abandoned: httpcore leaves it to the garbage collector."""
+
+    def __init__(self) -> None:
+        self._raw: _Closes | None = None
+
+    async def heed(self, event: str, info: Mapping[str, object]) -> None:
+        """Be told of what httpcore does; its `trace` extension."""
+        if event.endswith(".connect_tcp.complete"):
+            stream = info.get("return_value")
+            self._raw = stream if isinstance(stream, _Closes) else None
+        elif event.endswith((".start_tls.complete", ".send_request_headers.started")):
+            self._raw = None
+
+    async def abandon(self) -> None:
+        """Close what was not handed on."""
+        if self._raw is not None:
+            await self._raw.aclose()
+
+
+@runtime_checkable
+class _Closes(Protocol):
+    async def aclose(self) -> None:
+        """Close."""
+
+
+def _proxy_url(proxy: str) -> httpx.URL:
+    url = httpx.URL(proxy)
+    if url.scheme not in {"http", "https"}:
+        raise ValueError("SOCKS, and whatever else there may be, is not spoken here")
+    return url
+
+
+def _secrets_of(*urls: httpx.URL | None) -> Iterator[bytes]:
+    """What of URLs may not be shown, as it may come back in an answer."""
+    for url in urls:
+        if url is None:
+            continue
+        if url.userinfo:
+            yield base64.b64encode(f"{url.username}:{url.password}".encode())
+            yield from (text.encode() for text in (url.userinfo.decode(), url.password) if text)
+        yield from (value.encode() for value in url.params.values() if len(value) >= MIN_HIDDEN)

@@ -1,0 +1,108 @@
+"""What can go wrong on a link, told without any secret."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import httpx
+import structlog
+
+from collector.core.reply import excerpt
+from collector.core.verdict import Failure
+from collector.forwarder.trust import tls_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from collector.forwarder.link.body import Progress
+
+
+class LinkFailure(Exception):
+    """No whole answer came.
+
+    Attributes:
+        failure: what happened.
+        detail: more about it, on one line, without any secret.
+    """
+
+    def __init__(self, failure: Failure, detail: str) -> None:
+        super().__init__(f"{failure.value}: {detail}")
+        self.failure = failure
+        self.detail = detail
+
+
+def failure_of(
+    error: Exception, *, begun: bool, blanked: Callable[[bytes], bytes], wall: Callable[[], float]
+) -> LinkFailure:
+    """What kind of failure an error of httpx is, and how to tell it.
+
+    Args:
+        error: of a request.
+        begun: whether any of its body may have left.
+        blanked: takes the secrets out of a text.
+        wall: wall time, in seconds since 1970.
+    """
+    told = _told(error, begun=begun, wall=wall)
+    return LinkFailure(told[0], excerpt(blanked(told[1].encode())))
+
+
+def _told(error: Exception, *, begun: bool, wall: Callable[[], float]) -> tuple[Failure, str]:
+    match error:
+        case httpx.PoolTimeout():
+            return Failure.BUSY, ""
+        case httpx.TimeoutException():
+            waited = {"ConnectTimeout": "connecting", "WriteTimeout": "sending"}
+            during = waited.get(type(error).__name__, "waiting for the answer")
+            return Failure.TIMEOUT, f"while {during}"
+        case httpx.ProxyError():
+            answer = excerpt(str(error).encode())
+            refused = answer[:1] in {"3", "4"} or answer.startswith(("511", "Invalid username"))
+            return Failure.PROXY_REFUSED if refused else Failure.PROXY, answer
+        case httpx.NetworkError() | httpx.RemoteProtocolError() | OSError():
+            return _broken(error, begun=begun, wall=wall)
+        case httpx.LocalProtocolError() if begun:
+            # HTTP/2: a stream that the upstream ended, while its batch was still being sent.
+            return Failure.BROKEN, "the upstream stopped reading"
+        case _:
+            if not isinstance(error, httpx.HTTPError):
+                structlog.get_logger().error("attempt_failed", exc_info=error)
+            # Such texts may repeat a header's value.
+            return Failure.LOCAL, type(error).__name__
+
+
+def _broken(error: Exception, *, begun: bool, wall: Callable[[], float]) -> tuple[Failure, str]:
+    told = ""
+    for cause in _causes(error):
+        # An end of file within TLS is a broken connection like any other.
+        if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError):
+            today = datetime.fromtimestamp(wall(), UTC).strftime("%Y-%m-%d")
+            return Failure.TLS, tls_failure(cause, today=today)
+        if isinstance(cause, OSError):
+            told = cause.strerror or told
+    return Failure.BROKEN if begun else Failure.CONNECT, told or str(error) or type(error).__name__
+
+
+def is_misunderstood(error: httpx.HTTPError, progress: Progress) -> bool:
+    """Whether HTTP/1.1 may fare better where HTTP/2 failed.
+
+    httpcore does not hear an answer that comes before the body was sent, as 413 does: it waits for leave to
+    send the rest.
+    """
+    if isinstance(error, httpx.ReadTimeout):
+        return not progress.ended
+    return isinstance(error, httpx.ProtocolError)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """An error and all that led to it, the first cause last but the members of groups."""
+    while True:
+        yield error
+        if isinstance(error, BaseExceptionGroup):
+            for member in error.exceptions:
+                yield from _causes(member)
+        cause = error.__cause__ or error.__context__
+        if cause is None:
+            return
+        error = cause

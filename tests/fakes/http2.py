@@ -1,0 +1,108 @@
+"""An upstream that offers HTTP/2 over TLS: what it is asked comes to a function."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import h2.config
+import h2.connection
+import h2.events
+import h2.exceptions
+import trio
+
+if TYPE_CHECKING:
+    import ssl
+    from collections.abc import AsyncGenerator, Callable
+
+
+@dataclass
+class Request:
+    headers: dict[str, str]
+    body: bytearray = field(default_factory=bytearray)
+
+
+@dataclass
+class Http2Upstream:
+    """Answers each request as `answer` says: a status and a body, None for no answer at all, or "reset".
+
+    Attributes:
+        early: over HTTP/2, answer as soon as the headers are there, and reset the stream.
+        requests: all that came, whole or not.
+        protocols: what was agreed on for each connection that was opened.
+    """
+
+    tls: ssl.SSLContext
+    answer: Callable[[Request], tuple[int, bytes] | str | None] = lambda _: (202, b"")
+    early: bool = False
+    requests: list[Request] = field(default_factory=list)
+    protocols: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+    @contextlib.asynccontextmanager
+    async def serving(self) -> AsyncGenerator[Http2Upstream]:
+        self.tls.set_alpn_protocols(["h2", "http/1.1"])
+        async with trio.open_nursery() as nursery:
+            serve = partial(trio.serve_tcp, self._connection, 0, host="127.0.0.1")
+            (listener,) = await nursery.start(serve)
+            self.url = f"https://localhost:{listener.socket.getsockname()[1]}/v1/events"
+            yield self
+            nursery.cancel_scope.cancel()
+
+    async def _connection(self, raw: trio.SocketStream) -> None:
+        with contextlib.suppress(
+            trio.BrokenResourceError, trio.ClosedResourceError, h2.exceptions.ProtocolError
+        ):
+            async with trio.SSLStream(raw, self.tls, server_side=True, https_compatible=True) as stream:
+                await stream.do_handshake()
+                self.protocols.append(stream.selected_alpn_protocol())
+                await (self._talk if self.protocols[-1] == "h2" else self._talk_http1)(stream)
+
+    async def _talk(self, stream: trio.SSLStream) -> None:
+        state = h2.connection.H2Connection(h2.config.H2Configuration(client_side=False))
+        state.initiate_connection()
+        open_requests: dict[int, Request] = {}
+        await stream.send_all(state.data_to_send())
+        while data := await stream.receive_some(65536):
+            for event in state.receive_data(data):
+                match event:
+                    case h2.events.RequestReceived():
+                        headers = {name.decode(): value.decode() for name, value in event.headers}
+                        request = open_requests[event.stream_id] = Request(headers)
+                        self.requests.append(request)
+                        if self.early:
+                            self._reply(state, event.stream_id, request)
+                            state.reset_stream(event.stream_id, 0)
+                    case h2.events.DataReceived() if not self.early:
+                        open_requests[event.stream_id].body += event.data
+                        state.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
+                    case h2.events.StreamEnded() if not self.early:
+                        self._reply(state, event.stream_id, open_requests.pop(event.stream_id))
+            await stream.send_all(state.data_to_send())
+
+    async def _talk_http1(self, stream: trio.SSLStream) -> None:
+        data = b""
+        while more := await stream.receive_some(65536):
+            data += more
+            head, end, body = data.partition(b"\r\n\r\n")
+            fields = [line.split(": ") for line in head.decode().split("\r\n")[1:]]
+            headers = {name.lower(): value for name, value in fields} if end else {}
+            if end and len(body) >= int(headers["content-length"]):
+                self.requests.append(Request(headers, bytearray(body)))
+                status, answer = self.answer(self.requests[-1])
+                await stream.send_all(
+                    f"HTTP/1.1 {status} So\r\nContent-Length: {len(answer)}\r\n\r\n".encode() + answer
+                )
+                data = b""
+
+    def _reply(self, state: h2.connection.H2Connection, stream_id: int, request: Request) -> None:
+        match self.answer(request):
+            case (status, body):
+                state.send_headers(stream_id, [(":status", str(status))])
+                state.send_data(stream_id, body, end_stream=True)
+            case "reset":
+                state.reset_stream(stream_id, 2)
+            case "goaway":
+                state.close_connection()
