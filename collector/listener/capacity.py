@@ -6,7 +6,7 @@ from collections import deque
 
 import trio
 
-from collector.core.limits import MAX_BODIES_IN_HAND_BYTES
+from collector.core.limits import MAX_BODIES_IN_HAND_BYTES, MIN_RATE, ROOM_GRACE
 from collector.listener.seats import Seats
 
 
@@ -66,3 +66,34 @@ class Capacity:
             size, granted = self._waiting.popleft()
             self.held_bytes += size
             granted.set()
+
+
+class Hold:
+    """The room that one connection has for a body.
+
+    Attributes:
+        size: bytes; 0 while it has none.
+    """
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.size = 0
+        self._capacity = capacity
+        self._since = 0.0
+        self._received = 0
+
+    async def take(self, size: int, received: int) -> None:
+        """Wait for room for a body of which so much was received."""
+        await self._capacity.hold(size)
+        self.size = size
+        self._since, self._received = trio.current_time(), received
+
+    def release(self) -> None:
+        """Give the room back, if there is any."""
+        if self.size:
+            self._capacity.release(self.size)
+            self.size = 0
+
+    def hinders(self, now: float, received: int) -> bool:
+        """Whether so little has come since that others need the room more."""
+        had = now - self._since
+        return self.size > 0 and had > ROOM_GRACE and received - self._received < had * MIN_RATE

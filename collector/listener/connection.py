@@ -1,16 +1,7 @@
 """One HTTP/1.1 connection: receive, read, answer in order, and know when to stop.
 
 No timer runs for a connection. It says in `deadline` by when its present phase must be over;
-the server looks at all of them now and then and calls `expire`. What that means depends on
-the phase:
-
-    phase      waits for                     overdue              the listener stops
-    IDLE       a request's first byte        close                close, unless one has just come
-    RECEIVING  the rest of a request         408, close           go on
-    ANSWERING  an endpoint                   503, close           go on
-    SENDING    the client to take answers    close                go on
-    LEAVING    the client to go              close                go on
-    PARKED     others of its peer to end     503, close           go on
+the server looks at all of them now and then and calls `expire`; `phases` says what that means.
 
 Every answer sent while the listener stops ends its connection, unless part of another
 request has come already.
@@ -23,16 +14,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from collector.core.http import Answer, error_answer
-from collector.core.limits import (
-    ANSWERS_BYTES,
-    MIN_RATE,
-    NEWCOMER_GRACE,
-    PARKED_GRACE,
-    RECEIVE_BYTES,
-    ROOM_GRACE,
-)
+from collector.core.http import Answer
+from collector.core.limits import ANSWERS_BYTES, MIN_RATE, NEWCOMER_GRACE, PARKED_GRACE, RECEIVE_BYTES
+from collector.listener.capacity import Hold
 from collector.listener.express import Express
+from collector.listener.parting import LAST_WORDS, linger
 from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
@@ -44,19 +30,12 @@ if TYPE_CHECKING:
     from collector.listener.readiness import Readiness
     from collector.listener.routes import Peer, Site
 
-_TOO_SLOW = error_answer(408, "The request took too long to arrive.")
-_PARKED = error_answer(
-    503, "You have too many connections open; close some, or try again.", headers=(("Retry-After", "5"),)
-)
-_STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
-_LAST_WORDS = {RECEIVING: _TOO_SLOW, ANSWERING: _STALLED, PARKED: _PARKED}
-
 
 class Connection:
     """Serves one stream until either side ends it.
 
     Attributes:
-        phase: what it waits for, see above.
+        phase: what it waits for, see `phases`.
         deadline: on trio's clock; by then the phase must be over.
         asked: it has brought a whole request.
     """
@@ -83,12 +62,10 @@ class Connection:
         self._late_data: bytes | bytearray = b""
         self._began = trio.current_time()
         self._ready: list[bytes] = []
-        self._held = 0
+        self._room = Hold(capacity)
         self._express: Express | None = None
         if readiness is not None and isinstance(stream, SocketStream):
             self._express = Express(self, stream, self._reader, site, readiness)
-        self._held_since = 0.0
-        self._held_from = 0
 
     def expire(self) -> None:
         """End the present phase."""
@@ -110,9 +87,7 @@ class Connection:
 
     def hinders(self, now: float) -> bool:
         """Whether it brings less of a body than those need it to who wait for room for theirs."""
-        had = now - self._held_since
-        came = self._reader.received - self._held_from
-        return self._held > 0 and self.phase == RECEIVING and had > ROOM_GRACE and came < had * MIN_RATE
+        return self.phase == RECEIVING and self._room.hinders(now, self._reader.received)
 
     def make_room(self) -> None:
         """Leave, for somebody else needs the seat."""
@@ -137,7 +112,7 @@ class Connection:
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            self._release()
+            self._room.release()
             self._reader.drop()
             if self._express is not None:
                 self._express.close()
@@ -286,8 +261,7 @@ class Connection:
         self.deadline += self._site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
-        if self._held:
-            self._release()
+        self._room.release()
 
     async def _await_rest(self, *, resumed: bool) -> None:
         """Prepare to receive the rest of a request of which the first part has come."""
@@ -295,12 +269,10 @@ class Connection:
         if not resumed:
             self._began = trio.current_time()
         self.deadline = self._began + (limits.head_timeout if reader.in_head else limits.request_timeout)
-        claim = 0 if self._held else reader.claim()
+        claim = 0 if self._room.size else reader.claim()
         if claim:
             self.phase = ANSWERING  # it is we who keep the client waiting
-            await self._capacity.hold(claim)
-            self._held = claim
-            self._held_since, self._held_from = trio.current_time(), reader.received
+            await self._room.take(claim, reader.received)
         self.phase = RECEIVING
         if reader.expects_continue:
             reader.expects_continue = False
@@ -308,7 +280,7 @@ class Connection:
 
     async def _farewell(self) -> None:
         """After an interruption: say why, if the client waits for an answer."""
-        last = _LAST_WORDS.get(self.phase)
+        last = LAST_WORDS.get(self.phase)
         if last is None:
             return
         counts = self._site.tally.answers
@@ -320,26 +292,11 @@ class Connection:
                 await self._linger()
 
     async def _linger(self) -> None:
-        """Let the client read its answer: a close with unread bytes would reset the connection."""
         self.phase = LEAVING
-        limits = self._site.limits
-        left = limits.linger_bytes
-        with trio.move_on_after(limits.linger_timeout):
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
-            while left > 0:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-                if not data:
-                    return
-                left -= len(data)
+        await linger(self._stream, self._site.limits)
 
     def _unread(self) -> bytes:
         return self._stream.receive_nowait(RECEIVE_BYTES) if isinstance(self._stream, SocketStream) else b""
-
-    def _release(self) -> None:
-        if self._held:
-            self._capacity.release(self._held)
-            self._held = 0
 
     def _special(self, answer: Answer, flags: int, extra: str) -> bytes:
         connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""

@@ -9,7 +9,10 @@ anew. Whatever is not remembered goes the long way.
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collector.listener.routes import Request
 
 MAX_HEADS = 256
 """Remembered at most, by each listener; all are forgotten when there are more."""
@@ -20,6 +23,9 @@ MAX_HEAD_BYTES = 2048
 _END = b"\r\n\r\n"
 _LENGTH = "content-length"
 _LENGTH_DIGITS = 9
+
+_SPECIAL = frozenset({"connection", "expect", "origin", "proxy-connection", "transfer-encoding", "upgrade"})
+"""Headers that decide more than one request's answer: heads with one of them are read each time."""
 
 _VARYING = re.compile(
     rb"\r\n([Cc]ontent-[Ll]ength|[Xx]-[Ss]amsara-[Pp]ublishedTimestamp|[Xx]-[Pp]roduct-[Aa]uth)"
@@ -71,16 +77,18 @@ class Heads:
             return None
         return Whole(head, headers, bytes(data[end + 4 :]))
 
-    def learn(self, data: bytes | bytearray, head: Head, body_bytes: int) -> None:
-        """Remember the head of `data`.
+    def learn(self, data: bytes | bytearray, request: Request) -> None:
+        """Remember the head of `data`, unless something special is about it.
 
         Args:
             data: one whole request, of which nothing but its own bytes decided how it was read.
-            head: what it was read as, with all of its headers.
-            body_bytes: the length of its body.
+            request: what it was read as.
         """
+        headers, body_bytes = request.headers, len(request.body)
+        if request.version != "1.1" or request.method == "HEAD" or not _SPECIAL.isdisjoint(headers):
+            return
         end = data.find(_END, 0, MAX_HEAD_BYTES)
-        if end < 0 or len(data) != end + 4 + body_bytes or head.headers.get(_LENGTH) != str(body_bytes):
+        if end < 0 or len(data) != end + 4 + body_bytes or headers.get(_LENGTH) != str(body_bytes):
             return
         parts = _VARYING.split(data[: end + 2])
         values = parts[2::3]
@@ -89,12 +97,14 @@ class Heads:
         # Each of them once, and in no other spelling beside.
         if _LENGTH not in names or len(set(names)) != len(names):
             return
-        headers = dict(head.headers)
-        if any(headers.pop(name) != value.decode("ascii") for name, value in zip(names, values, strict=True)):
+        constant = dict(headers)
+        if any(
+            constant.pop(name) != value.decode("ascii") for name, value in zip(names, values, strict=True)
+        ):
             return
         if len(self._heads) >= MAX_HEADS:
             self._heads.clear()
-        self._heads[tuple(parts)] = head._replace(headers=headers)
+        self._heads[tuple(parts)] = Head(request.method, request.path, request.query, constant)
 
 
 _NAMES: dict[bytes, str] = {}

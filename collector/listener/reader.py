@@ -17,8 +17,15 @@ import httptools
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import INLINE_BYTES, RECEIVE_BYTES, SMALL_BODY_BYTES
-from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
-from collector.listener.heads import Head
+from collector.listener.head import (
+    HEAD_TOO_LARGE,
+    UnreadableError,
+    check_framing,
+    check_size,
+    expects_continue,
+    read_headers,
+    split_target,
+)
 from collector.listener.routes import Request
 from collector.listener.routing import route
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
@@ -29,12 +36,7 @@ if TYPE_CHECKING:
 
 _MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
 _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
-_BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
-_HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
 INTERNAL = error_answer(500, "Internal error; the log says more.")
-
-_SPECIAL = frozenset({"connection", "expect", "origin", "proxy-connection", "transfer-encoding", "upgrade"})
-"""Headers that decide more than one request's answer: heads with one of them are read each time."""
 
 
 class Reader:
@@ -93,7 +95,7 @@ class Reader:
         if self.open:
             self._bound_partial(progress=self._size != size)
         elif fresh and len(self._begun) == len(self.turns) == 1 and not self.turns[0].flags:
-            self._learn(data, self._begun[0])
+            self._heads.learn(data, self._begun[0])
 
     def _recall(self, data: bytes | bytearray) -> bool:
         """Take a whole request whose head was read before, without llhttp, which is between two requests.
@@ -116,13 +118,6 @@ class Reader:
             self.finished = self.cut_short = True
         self.turns.append(Turn(outcome, CLOSE if self.finished else 0, ""))
         return True
-
-    def _learn(self, data: bytes | bytearray, request: Request) -> None:
-        """Remember the head of a request that went the long way, unless something special was about it."""
-        headers = request.headers
-        if request.version == "1.1" and not _SPECIAL.intersection(headers) and request.method != "HEAD":
-            head = Head(request.method, request.path, request.query, headers)
-            self._heads.learn(data, head, len(request.body))
 
     def _parse(self, data: bytes | bytearray) -> bytes | bytearray:
         """Let llhttp read; what it returns is to be read by a new parser."""
@@ -187,12 +182,8 @@ class Reader:
         site, fields, parser = self._site, self._fields, self._parser
         limits = site.limits
         self._fields = []
-        if len(fields) > limits.headers or (
-            self._stray > limits.head_bytes
-            and len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
-            > limits.head_bytes
-        ):
-            raise UnreadableError(_HEAD_TOO_LARGE)
+        if len(fields) > limits.headers or self._stray > limits.head_bytes:
+            check_size(self._target, fields, limits)
         headers = read_headers(fields)
         version = parser.get_http_version()
         check_framing(version, headers, needs_host=self._needs_host)
@@ -210,7 +201,7 @@ class Reader:
             self._flags |= BODYLESS
         if "upgrade" in headers and parser.should_upgrade():
             self._upgrade = framing_alone(headers, close=not parser.should_keep_alive())
-        self._expect(headers.get("expect"), version)
+        self.expects_continue = expects_continue(headers.get("expect"), version)
         length = int(headers.get("content-length", 0))
         refusal = self._refuse(head, length)
         if refusal is None:
@@ -285,14 +276,6 @@ class Reader:
             return self._fault(error)
         return refusal
 
-    def _expect(self, expectation: str | None, version: str) -> None:
-        self.expects_continue = False
-        if expectation is None or version == "1.0":
-            return
-        if expectation.lower() != "100-continue":
-            raise UnreadableError(_BAD_EXPECTATION)
-        self.expects_continue = True
-
     def _bound_partial(self, *, progress: bool) -> None:
         """Bound what is gathered without reaching a callback: one long header, trailer or chunk line."""
         if progress and not self.in_head:
@@ -301,7 +284,7 @@ class Reader:
         limits = self._site.limits
         # Up to one read before the request's first byte is in the count.
         if self._stray > limits.head_bytes + RECEIVE_BYTES or len(self._fields) > limits.headers:
-            self._give_up(_HEAD_TOO_LARGE)
+            self._give_up(HEAD_TOO_LARGE)
 
     def _ignore_upgrade(self) -> None:
         """Go on with a request that asked for another protocol as if it had not.
