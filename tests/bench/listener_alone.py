@@ -44,8 +44,9 @@ async def serve() -> None:
     """Serve one port of 127.0.0.1."""
     listener = Listener(bind="127.0.0.1:0")
     policy = Policy(takes=lambda *_: True, secrets={})
-    endpoint = Ingest(Nowhere(), policy, wall_ms=Clocks().wall_ms)
-    site = Site({PATH: {"POST": endpoint}}, Admission.of(listener), ConnectionLimits())
+    wall_ms = Clocks().wall_ms
+    endpoint = Ingest(Nowhere(), policy, wall_ms=wall_ms)
+    site = Site({PATH: {"POST": endpoint}}, Admission.of(listener), ConnectionLimits(), wall_ms=wall_ms)
     sockets = bind(listener.bind)
     async with trio.open_nursery() as nursery:
         await nursery.start(Server(sockets, site).run)
