@@ -37,6 +37,9 @@ BUDGET = json.loads(Path(__file__).with_name("budget.json").read_text())
 SLACK = 1.25
 """Versions of Python and of the libraries differ by less; what is worth a look is more."""
 
+EXACT = {"batches", "commits", "statements", "thread_hops"}
+"""Figures that are ours alone: these have no slack but for what is done once in a while."""
+
 REQUESTS = 100
 
 UNSTEADY = {"futex", "sched_yield", "restart_syscall", "clone3", "mmap", "munmap", "madvise", "brk"}
@@ -45,7 +48,8 @@ UNSTEADY = {"futex", "sched_yield", "restart_syscall", "clone3", "mmap", "munmap
 def within(part: str, figure: str, counted: float) -> None:
     budget = BUDGET[part][figure]
     print(f"{part} {figure}: {counted:.2f}")  # for whoever sets a new budget: pytest -s
-    assert counted <= budget * SLACK, f"{part} {figure}: {counted:.2f}, and the budget is {budget}"
+    slack = 1.02 if figure in EXACT else SLACK
+    assert counted <= budget * slack, f"{part} {figure}: {counted:.2f}, and the budget is {budget}"
 
 
 def requests(count: int, *, events: int = 1) -> list[bytes]:
