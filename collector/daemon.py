@@ -23,13 +23,12 @@ from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
 from collector.forwarder.surroundings import RotatesKeys
-from collector.fronts import Operator, Shared, Takers, admin_front, client_front
+from collector.fronts import Operator, Shared, Takers, admin_front, capacity, client_front
 from collector.host.clock import Clocks
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.listener.api_status import ApiStatus
-from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
 from collector.parts import admin_tokens, make_sender, spool_options
 from collector.reloading import Reloader, Running
@@ -144,10 +143,11 @@ async def _run_spool(
             spool=spool,
             forwarder=forwarder,
             status=ApiStatus(),
-            capacity=Capacity(),
+            capacity=capacity(config),
             takes=Takers(config, await spool.read(known_products)),
             products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
+            environ=environ,
         )
         running = Running(
             config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)
@@ -165,7 +165,7 @@ async def _run_spool(
             upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
             upkeep.start_soon(_watch_secrets, forwarder)
-            upkeep.start_soon(_refresh, shared.products, log)
+            upkeep.start_soon(_refresh, running)
             await _serve(running, reloader, Notifier(environ), stop)
             upkeep.cancel_scope.cancel()
 
@@ -193,6 +193,7 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             spool=spool,
             forwarder=forwarder,
             listeners=lambda: [front.counted() for front in fronts],
+            users=lambda: running.shared.users,
             labels=lambda: running.config.labels,
             ready=lambda: not why_not_ready(),
             log_lines=lambda: running.log.lines,
@@ -274,9 +275,11 @@ async def _watch_secrets(forwarder: Forwarder) -> None:
                 forwarder.hurry(name)
 
 
-async def _refresh(products: ProductSecrets, log: Log) -> None:
+async def _refresh(running: Running) -> None:
     """Look for rotated secrets now and then, and tell what the log has counted."""
     while True:
         await trio.sleep(REFRESH_SECONDS)
-        products.refresh()
-        log.flush()
+        running.shared.products.refresh()
+        for front in running.fronts:
+            front.refresh()
+        running.log.flush()

@@ -18,14 +18,19 @@ from collector.admin.status import (
     status_endpoint,
 )
 from collector.admin.upstreams import Desk
+from collector.config.accounts import user_id
+from collector.core.allowance import Allowances
 from collector.errors import BindError
-from collector.listener import api_status, ingest
+from collector.host import descriptors
+from collector.listener import api_status, contract, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
-from collector.listener.observed import Observed, ObservedEndpoint, ObservedIntake
+from collector.listener.policy import Counts, Dialect, Policy, UserCounts, fresh_counts
 from collector.listener.routes import Site
+from collector.listener.seats import Seats
 from collector.listener.serve import Server
+from collector.listener.token import BearerToken
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -42,11 +47,14 @@ ADMIN_CONNECTIONS = 32
 ADMIN_BODY_BYTES = 16 * 1024 * 1024
 """The admin listener has room of its own, so that a crowd of clients cannot lock the operator out."""
 
+QUOTA_PERIOD = 3600.0
+"""Seconds over which `quota_by_user` becomes whole again."""
+
 MAX_UNVERIFIED_PRODUCTS = 1000
 """While no product is configured any key is taken, but no more of them than this: each is a lane."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Front:
     """A server, what it serves and where.
 
@@ -54,14 +62,21 @@ class Front:
         name: its `bind`, as configured.
         counts: of what brought events.
         admin: whether it is for operators.
+        token: that apps have to show, if any.
     """
 
     name: str
     server: Server
     site: Site
     sockets: tuple[BoundSocket, ...]
-    counts: Observed = field(default_factory=Observed)
+    counts: dict[Dialect, Counts] = field(default_factory=fresh_counts)
     admin: bool = False
+    token: BearerToken | None = None
+
+    def refresh(self) -> None:
+        """Look for a rotated token."""
+        if self.token is not None:
+            self.token.refresh()
 
     def close(self) -> None:
         """Close its sockets, served or not; more than once is allowed."""
@@ -130,6 +145,9 @@ class Shared:
     Attributes:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
+        environ: of the process.
+        users: what each user handed over, on all of them.
+        worker: looks at bodies that take long, of all of them one at a time.
     """
 
     config: Config
@@ -140,6 +158,9 @@ class Shared:
     takes: Takers
     products: ProductSecrets
     now_ms: Callable[[], int]
+    environ: Mapping[str, str]
+    users: UserCounts = field(default_factory=UserCounts)
+    worker: ingest.OneAtATime = field(default_factory=ingest.OneAtATime)
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:
@@ -149,7 +170,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
         BindError: it cannot be bound.
     """
     sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
-    site = Site(routes={}, gate=Admission.of(listener), report=_report)
+    site = Site(routes={}, gate=Admission.of(listener), report=_report, wall_ms=shared.now_ms)
     server = Server(sockets, site, shared.capacity)
     front = Front(listener.bind, server, site, tuple(sockets))
     serve_clients(front, listener, shared)
@@ -158,16 +179,36 @@ def client_front(listener: Listener, shared: Shared) -> Front:
 
 def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     """Have a front serve what a listener's configuration says; requests in hand end as they began."""
-    policy = ingest.Policy(
-        takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
+    limits = shared.config.limits
+    policy = Policy(
+        takes=shared.takes,
+        secrets=shared.products,
+        auth=listener.auth_mode,
+        strict=listener.strict,
+        users={
+            product.key: frozenset(map(user_id, product.users))
+            for product in shared.config.product
+            if product.users
+        },
+        limits=limits.content,
     )
-    intake = ObservedIntake(shared.spool, front.counts)
-    endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms)
-    settable = not shared.config.admin.exclusive
-    front.site.gate = Admission.of(listener)
+    quota = listener.quota_by_user
+    endpoint = ingest.Ingest(
+        intake=shared.spool,
+        policy=policy,
+        wall_ms=shared.now_ms,
+        counts=front.counts,
+        users=shared.users,
+        allowances=None if quota is None else Allowances(quota, QUOTA_PERIOD),
+        worker=shared.worker,
+    )
+    front.token = None if listener.token is None else BearerToken(listener.token, shared.environ)
+    front.site.gate = Admission.of(listener, front.token)
+    front.site.limits = limits.connection
     front.site.routes = {
-        ingest.PATH: {"POST": ObservedEndpoint(endpoint, front.counts)},
-        api_status.PATH: shared.status.methods(settable=settable),
+        ingest.PATH: {"POST": endpoint},
+        api_status.PATH: shared.status.methods(settable=not shared.config.admin.exclusive),
+        contract.PATH: contract.methods(),
     }
 
 
@@ -201,6 +242,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         "/readyz": {"GET": ready_endpoint(operator.why_not_ready)},
         "/metrics": {"GET": metrics_endpoint(operator.metrics)},
         api_status.PATH: shared.status.methods(settable=True),
+        contract.PATH: contract.methods(),
         "/v1/status": {"GET": status_endpoint(operator.source)},
         reload.PATH: {"POST": reload.reload_endpoint(operator.reload)},
         "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
@@ -209,9 +251,21 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
     }
     gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
     sockets = bind(address, mode=0o600)
-    site = Site(routes=routes, gate=gate, report=_report)
-    server = Server(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
+    site = Site(routes=routes, gate=gate, report=_report, wall_ms=shared.now_ms)
+    seats = Seats(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS)
+    server = Server(sockets, site, Capacity(seats, ADMIN_BODY_BYTES))
     return Front(address, server, site, tuple(sockets), admin=True)
+
+
+def capacity(config: Config) -> Capacity:
+    """What the client listeners may hold together."""
+    limits = config.limits
+    connections = descriptors.allow(limits.max_connections)
+    if connections < limits.max_connections:
+        structlog.get_logger().warning(
+            "fewer_connections", allowed=connections, reason="the limit of open files is too low for more"
+        )
+    return Capacity(Seats(connections, limits.max_connections_per_peer), limits.max_bodies_bytes)
 
 
 def _report(what: str, error: BaseException) -> None:

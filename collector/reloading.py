@@ -225,6 +225,12 @@ def needs_restart(old: Config, new: Config) -> list[str]:
         "device": (old.device, new.device),
         "spool.durability": (old.spool.durability, new.spool.durability),
         "spool.commit_interval": (old.spool.commit_interval, new.spool.commit_interval),
+        "limits.max_connections": (old.limits.max_connections, new.limits.max_connections),
+        "limits.max_connections_per_peer": (
+            old.limits.max_connections_per_peer,
+            new.limits.max_connections_per_peer,
+        ),
+        "limits.max_bodies_bytes": (old.limits.max_bodies_bytes, new.limits.max_bodies_bytes),
     }
     return [key for key, (before, after) in keys.items() if before != after]
 

@@ -70,6 +70,9 @@ class Access:
             return None
         return _NO_TOKEN
 
+    def authorise(self, head: Request) -> None:
+        """Nothing more: the token was asked for before."""
+
     def cors(self, origin: str) -> str:  # noqa: ARG002 (a Gate's signature)
         """Nothing: no page but its own may read an answer."""
         return ""

@@ -74,6 +74,21 @@ INGEST_EVENTS = Family(
     "Events that were accepted: those in the requests that were answered with success.",
     ("listener", "dialect"),
 )
+USER_REQUESTS = Family(
+    "waystation_user_requests",
+    "counter",
+    "Requests that brought events, by the user id that the kernel names; `tcp` for all that came so.",
+    ("user",),
+)
+USER_EVENTS = Family(
+    "waystation_user_events", "counter", "Events that were accepted, by user as above.", ("user",)
+)
+USER_BYTES = Family(
+    "waystation_user_received_bytes",
+    "counter",
+    "Bytes of bodies that were read, by user as above.",
+    ("user",),
+)
 INGEST_BYTES = Family(
     "waystation_ingest_received_bytes",
     "counter",

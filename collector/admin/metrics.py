@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from collector.admin.readings import Reading
     from collector.forwarder.forwarder import Forwarder
-    from collector.listener.observed import Observed
+    from collector.listener.policy import Counts, Dialect, UserCounts
     from collector.listener.routes import Tally
     from collector.spool.spool import Spool
 
@@ -33,12 +33,12 @@ class Counted:
 
     Attributes:
         name: its `bind`, as configured.
-        counts: of what brought events.
+        counts: of what brought events, by dialect.
     """
 
     name: str
     tally: Tally
-    counts: Observed
+    counts: Mapping[Dialect, Counts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,7 @@ class Sources:
 
     Attributes:
         listeners: those of now.
+        users: who brought events.
         labels: put on every sample.
         ready: whether `/readyz` would say so.
         log_lines: so far, by level.
@@ -57,6 +58,7 @@ class Sources:
     spool: Spool
     forwarder: Forwarder
     listeners: Callable[[], Sequence[Counted]]
+    users: Callable[[], UserCounts]
     labels: Callable[[], Mapping[str, str]]
     ready: Callable[[], bool]
     log_lines: Callable[[], Mapping[str, int]]
@@ -87,6 +89,7 @@ async def scrape(sources: Sources) -> bytes:
         *readings.of_ends(spool.counters, view.lanes),
         *readings.of_forwarder(sources.forwarder),
         (READY, (), sources.ready()),
+        *readings.of_users(sources.users()),
         *((LOG_LINES, (level,), lines) for level, lines in sources.log_lines().items()),
         *sources.more(),
     ]

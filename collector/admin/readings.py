@@ -9,14 +9,15 @@ from collector.admin import families as f
 from collector.admin.status import healthy_lanes
 from collector.core.histogram import Histogram
 from collector.host.wear import written_bytes
+from collector.listener.policy import OTHERS
 from collector.spool.gauges import FATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from collector.admin.families import Family
     from collector.forwarder.forwarder import Forwarder
-    from collector.listener.observed import Observed
+    from collector.listener.policy import Counts, Dialect, UserCounts
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
@@ -29,17 +30,27 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
 
 
-def of_listener(name: str, tally: Tally, counts: Observed) -> Iterator[Reading]:
+def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:
     """One listener's."""
     yield f.CONNECTIONS, (name,), tally.open
     yield f.ACCEPTED_CONNECTIONS, (name,), tally.connections
     for status, requests in tally.answers.items():
         yield f.LISTENER_REQUESTS, (name, str(status)), requests
-    for (dialect, status), answered in counts.answers.items():
-        yield f.INGEST_REQUESTS, (name, dialect, str(status)), answered.requests
-        yield f.INGEST_BYTES, (name, dialect, str(status)), answered.bytes
-    for dialect, events in counts.events.items():
-        yield f.INGEST_EVENTS, (name, dialect), events
+    for dialect, brought in counts.items():
+        for status, answered in brought.answers.items():
+            yield f.INGEST_REQUESTS, (name, dialect, str(status)), answered.requests
+            yield f.INGEST_BYTES, (name, dialect, str(status)), answered.bytes
+        if brought.answers:
+            yield f.INGEST_EVENTS, (name, dialect), brought.events
+
+
+def of_users(users: UserCounts) -> Iterator[Reading]:
+    """What each user brought, on all listeners; the bound on how many is the counts' own."""
+    for uid, brought in users.items():
+        user = "tcp" if uid is None else f.OTHERS if uid == OTHERS else str(uid)
+        yield f.USER_REQUESTS, (user,), sum(answered.requests for answered in brought.answers.values())
+        yield f.USER_EVENTS, (user,), brought.events
+        yield f.USER_BYTES, (user,), sum(answered.bytes for answered in brought.answers.values())
 
 
 def of_spool(spool: Spool) -> Iterator[Reading]:

@@ -7,13 +7,14 @@ import re
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
+from collector.config.accounts import group_id, user_id
 from collector.config.addresses import TcpAddress, UnixAddress, parse_bind
 from collector.config.findings import shown
 from collector.config.secret import first_named
 from collector.errors import SecretError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from collector.config.addresses import Address
     from collector.config.findings import Findings
@@ -66,13 +67,13 @@ class SecretCheck:
             self._findings.add(path, found="bytes that are not UTF-8", expected="a secret that is text")
 
 
-def check_listeners(config: Config, findings: Findings) -> None:
+def check_listeners(config: Config, findings: Findings, secrets: SecretCheck) -> None:
     """Note what is wrong with the listeners, the admin listener's among them."""
     if not config.listener:
         findings.add(("listener",), found="an empty array", expected="at least one listener")
     taken: dict[Address, str] = {}
     for index, listener in enumerate(config.listener):
-        _check_listener(listener, ("listener", index), findings)
+        _check_listener(listener, ("listener", index), findings, secrets)
         _check_bind(
             listener.bind, ("listener", index, "bind"), taken, findings, allow_remote=listener.allow_remote
         )
@@ -100,13 +101,18 @@ def check_labels(config: Config, findings: Findings) -> None:
             findings.add(("labels", name), found=shown(name), expected="a name that is not in use already")
 
 
-def _check_listener(listener: Listener, path: KeyPath, findings: Findings) -> None:
+def _check_listener(listener: Listener, path: KeyPath, findings: Findings, secrets: SecretCheck) -> None:
     is_unix = listener.bind.startswith("unix:")
-    for key in ("mode", "group"):
+    for key in ("mode", "group", "allow_users", "allow_groups"):
         if not is_unix and findings.given((*path, key)) and findings.sound((*path, "bind")):
             findings.add((*path, key), found="a key for UNIX sockets", expected='a bind of "unix:/path"')
     if listener.group is not None and not _group_exists(listener.group):
         findings.add((*path, "group"), found=shown(listener.group), expected="a group of this system")
+    _check_accounts(listener.allow_users, (*path, "allow_users"), findings, user_id, "user")
+    _check_accounts(listener.allow_groups, (*path, "allow_groups"), findings, group_id, "group")
+    token_key = check_one_of(path, "token", findings)
+    if token_key is not None and listener.token is not None:
+        secrets.text(listener.token, (*path, token_key))
     for index, origin in enumerate(listener.allowed_origins):
         if not _is_origin(origin):
             findings.add(
@@ -119,6 +125,17 @@ def _check_listener(listener: Listener, path: KeyPath, findings: Findings) -> No
             findings.add(
                 (*path, "allowed_hosts", index), found=shown(host), expected="a host name without port"
             )
+
+
+def _check_accounts(
+    names: Sequence[str], path: KeyPath, findings: Findings, find: Callable[[str], int], kind: str
+) -> None:
+    for index, name in enumerate(names):
+        try:
+            find(name)
+        except KeyError:
+            expected = f"a {kind} of this system, by name or number"
+            findings.add((*path, index), found=shown(name), expected=expected)
 
 
 def _check_bind(
@@ -163,6 +180,7 @@ def check_products(config: Config, findings: Findings, secrets: SecretCheck) -> 
             )
         seen.setdefault(product.key, index)
         _check_product_secret(product, path, findings, secrets)
+        _check_accounts(product.users, (*path, "users"), findings, user_id, "user")
     kinds_known = all(
         findings.sound(("upstream", index, key))
         for index in range(len(config.upstream))

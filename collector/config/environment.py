@@ -29,6 +29,7 @@ CONTROLS = frozenset({"WAYSTATION_CONFIG", "WAYSTATION_SOCKET", "WAYSTATION_DEBU
 
 
 _INDEX = re.compile("[0-9]{1,6}")
+_NAMING_KEYS = ("secret_env", "key_env", "next_secret_env", "token_env")
 
 
 class Variables:
@@ -161,12 +162,12 @@ def _secret_names(tree: Mapping[str, object], environ: Mapping[str, str]) -> set
     admin = tree.get("admin")
     if isinstance(admin, dict):
         names.add(str(admin.get("token_env")))
-    for array in (tree.get("product"), tree.get("upstream")):
+    for array in (tree.get("product"), tree.get("upstream"), tree.get("listener")):
         for table in array if isinstance(array, list) else ():
             if isinstance(table, dict):
                 following = table.get("next")
                 for keys in (table, following if isinstance(following, dict) else {}):
-                    names.update(str(keys.get(key)) for key in ("secret_env", "key_env", "next_secret_env"))
+                    names.update(str(keys.get(key)) for key in _NAMING_KEYS)
     return names
 
 

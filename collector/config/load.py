@@ -66,7 +66,7 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
         raise TypeError("the converter makes what it is asked for")
     config = _with_directories(config)
     secrets = SecretCheck(findings, environ, read=read_secrets)
-    check_listeners(config, findings)
+    check_listeners(config, findings, secrets)
     check_admin(config, findings, secrets)
     check_labels(config, findings)
     check_products(config, findings, secrets)

@@ -29,6 +29,7 @@ from collector.config.fields import (
     Size,
     VariableName,
 )
+from collector.config.limits import Limits
 from collector.config.secret import Secret, first_named
 from collector.config.upstream import Backoff, NextKey, Timeouts, Upstream
 
@@ -38,6 +39,7 @@ __all__ = [
     "Backoff",
     "Config",
     "DeadLetters",
+    "Limits",
     "Listener",
     "Log",
     "NextKey",
@@ -64,6 +66,14 @@ class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         allow_remote: whether `bind` may be an address that other machines reach.
         mode: permission bits of the UNIX socket.
         group: owner group of the UNIX socket.
+        allow_users: who alone may use the UNIX socket, by name or number; with `allow_groups`
+            empty too, whoever its mode lets in.
+        allow_groups: groups whose members alone may use the UNIX socket, by name or number.
+        quota_by_user: how much each user may hand over an hour, in bytes of bodies; beyond
+            it 429. All that comes over TCP counts as one user's.
+        token_file: file that holds the bearer token that posts here must carry.
+        token_env: environment variable that holds it.
+        token_credential: name of it in `$CREDENTIALS_DIRECTORY`.
         strict: whether warnings about Traintracks events are errors.
     """
 
@@ -74,7 +84,18 @@ class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     allow_remote: bool = False
     mode: FileMode = 0o660
     group: str | None = None
+    allow_users: tuple[str, ...] = ()
+    allow_groups: tuple[str, ...] = ()
+    quota_by_user: Annotated[Size, Meta(ge=1)] | None = None
+    token_file: SecretPath | None = None
+    token_env: VariableName | None = None
+    token_credential: CredentialName | None = None
     strict: bool = False
+
+    @property
+    def token(self) -> Secret | None:
+        """Where the bearer token is, if there is one."""
+        return first_named(self.token_file, self.token_env, self.token_credential)
 
     @property
     def address(self) -> Address:
@@ -165,6 +186,8 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
             taken from apps too, and tried when an upstream answers 401.
         next_secret_env: environment variable that holds that secret.
         next_secret_credential: name of that secret in `$CREDENTIALS_DIRECTORY`.
+        users: who alone may send for it, by name or number, and over UNIX sockets alone, where
+            the kernel names them; empty for anyone.
     """
 
     key: ProductKey
@@ -174,6 +197,7 @@ class Product(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     next_secret_file: SecretPath | None = None
     next_secret_env: VariableName | None = None
     next_secret_credential: CredentialName | None = None
+    users: tuple[str, ...] = ()
 
     @property
     def secret(self) -> Secret:
@@ -220,6 +244,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         dead_letters: what is kept of events that an upstream refused.
         product: the Traintracks products that apps here may send for.
         upstream: where events go.
+        limits: what clients may make the daemon hold, read or wait for.
         log: what is told on standard error.
     """
 
@@ -233,6 +258,7 @@ class Config(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     dead_letters: DeadLetters = DeadLetters()
     product: tuple[Product, ...] = ()
     upstream: tuple[Upstream, ...] = ()
+    limits: Limits = Limits()
     log: Log = Log()
 
     def takers(self, dialect: str, product: str = "") -> tuple[Upstream, ...]:

@@ -76,7 +76,7 @@ def _keys(value: object, kind: mi.StructType) -> frozenset[str]:
         return KEYS[value.kind]
     keys = frozenset(field.encode_name for field in kind.fields)
     on_tcp = isinstance(value, Listener) and not value.bind.startswith("unix:")
-    return keys - {"mode", "group"} if on_tcp else keys
+    return keys - {"mode", "group", "allow_users", "allow_groups"} if on_tcp else keys
 
 
 def to_toml(tree: Mapping[str, object]) -> str:

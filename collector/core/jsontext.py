@@ -20,13 +20,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from collector.core.limits import MAX_DIGITS, MAX_NESTING
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-MAX_NESTING = 512
-"""Levels in one event, the event itself being the first. Decoders recurse and fail where
-their caller's stack leaves too little (CPython: 1000 frames in all), so what is taken here must
-leave room for a deeper caller later. PHP's json_decode stops at 512, Jackson at 1000, .NET at 64."""
 
 _PLAIN = rb'[^"\[\]{}]*+'
 _STRING = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
@@ -43,6 +40,8 @@ _OPENING = b"[{"
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY = (b"null", b"false")
+_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
+_DIGITS_STEP = MAX_DIGITS // 2
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -129,12 +128,25 @@ def may_respell_letters(text: bytes) -> bool:
     return any(digit in text for digit in (b"\\u004", b"\\u005", b"\\u006", b"\\u007"))
 
 
-def nested_too_deep(raw: bytes) -> bool:
-    """Whether one element has more than `MAX_NESTING` levels."""
-    if raw.count(b"{") + raw.count(b"[") <= MAX_NESTING:
+def nested_too_deep(raw: bytes, depth: int = MAX_NESTING) -> bool:
+    """Whether one element has more than `depth` levels."""
+    if raw.count(b"{") + raw.count(b"[") <= depth:
         return False
     steps = _STRINGS.sub(b"", raw).translate(_STEPS, _NOT_BRACKETS)
-    return max(accumulate(memoryview(steps).cast("b"))) > MAX_NESTING
+    return max(accumulate(memoryview(steps).cast("b"))) > depth
+
+
+def may_have_long_number(text: bytes) -> bool:
+    """Whether more than `MAX_DIGITS` digits may follow one another; fast, and never wrong to say no."""
+    # So long a run covers one of the blocks of half its length whole, wherever it begins.
+    return len(text) > MAX_DIGITS and any(
+        text[at : at + _DIGITS_STEP].isdigit() for at in range(0, len(text), _DIGITS_STEP)
+    )
+
+
+def has_long_number(raw: bytes) -> bool:
+    """Whether a number of the text has more than `MAX_DIGITS` digits in a row."""
+    return may_have_long_number(raw) and _LONG_NUMBER.search(_STRINGS.sub(b"", raw)) is not None
 
 
 def longer_than(body: bytes, count: int) -> bool:

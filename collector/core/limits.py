@@ -48,6 +48,47 @@ read to their end so that the connection can be kept: reading is cheaper than a 
 MAX_CONNECTIONS = 512
 """At most; the next client waits in the listen queue. Times two reads this is 64 MiB. nginx: 512."""
 
+MAX_CONNECTIONS_PER_PEER = 384
+"""Of one user on UNIX sockets, or of one address over TCP; further ones wait. The quarter that is
+left is for the others: web pages can make a browser open hundreds of connections to loopback."""
+
+NEWCOMER_GRACE = 0.25
+"""While no seat is free, a connection that has brought no whole request for so long, and brings
+less than `MIN_RATE`, makes room for the next. Local clients write a request in under a millisecond."""
+
+PARKED_GRACE = 5.0
+"""How long a connection may wait behind others of its own peer before it too makes room. Where those are
+slow, it has its turn within half a second."""
+
+MIN_RATE = 64 * KIB
+"""Bytes a second below which a request may lose its seat, or its room, to those that wait for it.
+Clients are on this machine; curl's limit for giving up on a peer is commonly set to 1 KiB/s."""
+
+ROOM_GRACE = 0.5
+"""While bodies wait for room, one that has had its room for so long must come at `MIN_RATE`. What an
+honest client had to send by then has waited in the socket, and comes at once."""
+
+MAX_NESTING = 512
+"""Levels in one event, the event itself being the first. Decoders recurse and fail where
+their caller's stack leaves too little (CPython: 1000 frames in all), so what is taken here must
+leave room for a deeper caller later. PHP's json_decode stops at 512, Jackson at 1000, .NET at 64."""
+
+MAX_EVENTS = 20_000
+"""Events in one request; more get 413, at which clients send less at a time. Public clients
+post at most 10,000. It bounds what a body like `[1,1,1,...` may make us hold."""
+
+MAX_DIGITS = 1000
+"""Digits in a row of one number. Jackson stops at 1000, Python's int at 4300; what is larger some
+reader upstream cannot read, so it is refused here, where the app that wrote it is told."""
+
+INLINE_BYTES = 16 * KIB
+"""A body of this size is looked at on the spot, even if each of its events must be looked at singly,
+which takes some 15 us an event; that of a larger one is a worker thread's."""
+
+QUICK_BYTES = MIB
+"""A body of this size is looked at on the spot if it can be done without looking at single events,
+which takes some 5 ms; larger ones are a worker thread's from the start."""
+
 LISTEN_BACKLOG = 1024
 """Clients the kernel lets wait; Linux cuts it to net.core.somaxconn (4096 since 5.4)."""
 
@@ -88,6 +129,23 @@ look at all connections costs less than a timer for each of 20,000 requests a se
 
 ACCEPT_RETRY = 0.1
 """The pause after an accept failed for want of descriptors or memory; as trio's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentLimits:
+    """The bounds of what one request's body may hold.
+
+    Attributes:
+        decoded_bytes: after Content-Encoding.
+        ratio: bytes for each compressed one, beyond `RATIO_FREE_BYTES`.
+        depth: levels in one event.
+        events: in one request.
+    """
+
+    decoded_bytes: int = MAX_DECODED_BYTES
+    ratio: int = MAX_RATIO
+    depth: int = MAX_NESTING
+    events: int = MAX_EVENTS
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ class LaneTask:
         match task:
             case Idle():
                 if self._flushing and not request.flush:
-                    return 0.0  # it was asked for meanwhile
+                    return 0.0  # asked for while this was being looked up
                 self._flushing = False
                 return task.linger
             case Bury():

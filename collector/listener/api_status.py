@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from collector.core.http import Answer, error_answer
-from collector.listener.reader import NOT_FOUND
 from collector.listener.routes import Responder
+from collector.listener.routing import NOT_FOUND
 
 if TYPE_CHECKING:
     from collector.listener.routes import Endpoint, Request

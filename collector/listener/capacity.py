@@ -6,7 +6,8 @@ from collections import deque
 
 import trio
 
-from collector.core.limits import MAX_BODIES_IN_HAND_BYTES, MAX_CONNECTIONS
+from collector.core.limits import MAX_BODIES_IN_HAND_BYTES, MIN_RATE, ROOM_GRACE
+from collector.listener.seats import Seats
 
 
 class Capacity:
@@ -16,41 +17,24 @@ class Capacity:
     to hold: so whoever holds some can finish, and two half-read bodies never wait for each other.
 
     Args:
-        connections: at most so many at a time.
+        seats: for connections; as by default, if none are given.
         body_bytes: at most so many in hand, save for a single body that is larger alone.
     """
 
     def __init__(
         self,
-        connections: int = MAX_CONNECTIONS,
+        seats: Seats | None = None,
         body_bytes: int = MAX_BODIES_IN_HAND_BYTES,
     ) -> None:
-        self.seats = connections
+        self.seats = seats or Seats()
         self.body_bytes = body_bytes
-        self.seated = 0
         self.held_bytes = 0
-        self._seat_freed = trio.Event()
         self._waiting: deque[tuple[int, trio.Event]] = deque()
 
     @property
-    def full(self) -> bool:
-        """Whether every seat is taken."""
-        return self.seated >= self.seats
-
-    async def seat_free(self) -> None:
-        """Wait until there is a seat; `sit` must follow before anything else is awaited."""
-        while self.full:
-            await self._seat_freed.wait()
-
-    def sit(self) -> None:
-        """Take a seat."""
-        self.seated += 1
-
-    def leave(self) -> None:
-        """Give a seat back."""
-        self.seated -= 1
-        self._seat_freed.set()
-        self._seat_freed = trio.Event()
+    def contended(self) -> bool:
+        """Whether a body waits for room."""
+        return bool(self._waiting)
 
     async def hold(self, size: int) -> None:
         """Wait for room for `size` bytes and take it."""
@@ -82,3 +66,34 @@ class Capacity:
             size, granted = self._waiting.popleft()
             self.held_bytes += size
             granted.set()
+
+
+class Hold:
+    """The room that one connection has for a body.
+
+    Attributes:
+        size: bytes; 0 while it has none.
+    """
+
+    def __init__(self, capacity: Capacity) -> None:
+        self.size = 0
+        self._capacity = capacity
+        self._since = 0.0
+        self._received = 0
+
+    async def take(self, size: int, received: int) -> None:
+        """Wait for room for a body of which so much was received."""
+        await self._capacity.hold(size)
+        self.size = size
+        self._since, self._received = trio.current_time(), received
+
+    def release(self) -> None:
+        """Give the room back, if there is any."""
+        if self.size:
+            self._capacity.release(self.size)
+            self.size = 0
+
+    def hinders(self, now: float, received: int) -> bool:
+        """Whether so little has come since that others need the room more."""
+        had = now - self._since
+        return self.size > 0 and had > ROOM_GRACE and received - self._received < had * MIN_RATE

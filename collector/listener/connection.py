@@ -1,15 +1,7 @@
 """One HTTP/1.1 connection: receive, read, answer in order, and know when to stop.
 
 No timer runs for a connection. It says in `deadline` by when its present phase must be over;
-the server looks at all of them now and then and calls `expire`. What that means depends on
-the phase:
-
-    phase      waits for                     overdue              the listener stops
-    IDLE       a request's first byte        close                close, unless one has just come
-    RECEIVING  the rest of a request         408, close           go on
-    ANSWERING  an endpoint                   503, close           go on
-    SENDING    the client to take answers    close                go on
-    LEAVING    the client to go              close                go on
+the server looks at all of them now and then and calls `expire`; `phases` says what that means.
 
 Every answer sent while the listener stops ends its connection, unless part of another
 request has come already.
@@ -22,50 +14,86 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from collector.core.http import Answer, error_answer
-from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
+from collector.core.http import Answer
+from collector.core.limits import ANSWERS_BYTES, MIN_RATE, NEWCOMER_GRACE, PARKED_GRACE, RECEIVE_BYTES
+from collector.listener.capacity import Hold
+from collector.listener.express import Express
+from collector.listener.parting import LAST_WORDS, linger
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
 from collector.listener.turns import BODYLESS, CLOSE, OLD
-from collector.listener.wire import CONTINUE, render, render_special
+from collector.listener.wire import CONTINUE
 
 if TYPE_CHECKING:
     from collector.listener.capacity import Capacity
+    from collector.listener.readiness import Readiness
     from collector.listener.routes import Peer, Site
-
-IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
-
-_TOO_SLOW = error_answer(408, "The request took too long to arrive.")
-_STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
 
 
 class Connection:
     """Serves one stream until either side ends it.
 
     Attributes:
-        phase: what it waits for, see above.
+        phase: what it waits for, see `phases`.
         deadline: on trio's clock; by then the phase must be over.
+        asked: it has brought a whole request.
     """
 
-    def __init__(self, stream: trio.abc.Stream, peer: Peer, site: Site, capacity: Capacity) -> None:
+    def __init__(
+        self,
+        stream: trio.abc.Stream,
+        peer: Peer,
+        site: Site,
+        capacity: Capacity,
+        readiness: Readiness | None = None,
+    ) -> None:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
+        self.asked = False
         self._stream = stream
         self._site = site
         self._capacity = capacity
         self._reader = Reader(site, peer)
         self._scope = trio.CancelScope()
+        self.owner = (peer.kind, peer.uid, peer.address)
         self._interrupted = False
+        self._leaving = False  # somebody else needs the seat
         self._late_data: bytes | bytearray = b""
-        self._began = 0.0
+        self._began = trio.current_time()
         self._ready: list[bytes] = []
-        self._held = 0
+        self._room = Hold(capacity)
+        self._express: Express | None = None
+        if readiness is not None and isinstance(stream, SocketStream):
+            self._express = Express(self, stream, self._reader, site, readiness)
 
     def expire(self) -> None:
         """End the present phase."""
         self.deadline = -math.inf  # until a next phase sets it
         self._interrupted = True
         self._scope.cancel()
+
+    def outstayed(self, now: float) -> bool:
+        """Whether it has waited for others of its peer for so long that other peers go first."""
+        return self.phase == PARKED and now - self._began > PARKED_GRACE
+
+    def idled(self, now: float) -> float:
+        """For how long it has brought no whole request, or less of one than others need it to; else 0."""
+        if self.phase == RECEIVING or (self.phase == IDLE and not self.asked):
+            idled = now - self._began
+            if idled > NEWCOMER_GRACE and self._reader.received < idled * MIN_RATE:
+                return idled
+        return 0.0
+
+    def hinders(self, now: float) -> bool:
+        """Whether it brings less of a body than those need it to who wait for room for theirs."""
+        return self.phase == RECEIVING and self._room.hinders(now, self._reader.received)
+
+    def make_room(self) -> None:
+        """Leave, for somebody else needs the seat."""
+        if not self._leaving:
+            self._leaving = True
+            self.expire()
 
     def stop(self) -> None:
         """The listener stops: end if nothing is in hand."""
@@ -74,19 +102,39 @@ class Connection:
 
     async def run(self) -> None:
         """Serve; a client that vanishes is no error. The stream is closed at the end."""
+        seats = self._capacity.seats
         try:
-            await self._serve()
+            if seats.serve(self.owner) or await self._wait_for_turn():
+                try:
+                    await self._serve()
+                finally:
+                    seats.served(self.owner)
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
             pass
         finally:
-            self._release()
+            self._room.release()
             self._reader.drop()
+            if self._express is not None:
+                self._express.close()
             await trio.aclose_forcefully(self._stream)
+
+    async def _wait_for_turn(self) -> bool:
+        """Wait, unread, until one of the same peer's connections ends; whether it did in time."""
+        self.phase = PARKED
+        self.deadline = trio.current_time() + self._site.limits.answer_timeout
+        with trio.CancelScope() as self._scope:
+            await self._capacity.seats.turn(self.owner)
+            self.phase = IDLE
+            self._began = trio.current_time()
+            self.deadline = self._began + self._site.limits.idle_timeout
+            return True
+        await self._farewell()
+        return False
 
     async def _serve(self) -> None:
         data: bytes | bytearray = b""
         while True:
-            if self._site.stopping and self.phase == IDLE and not data:
+            if self._site.stopping and self.phase == IDLE and not data and not self._fed:
                 data = self._unread()
                 if not data:
                     return
@@ -95,7 +143,8 @@ class Connection:
                 if await self._converse(data):
                     return
             data, self._late_data = self._late_data, b""
-            if not data and not (self.phase == IDLE and self._may_go_on()):
+            self._leaving = self._leaving and not (data or self._fed)
+            if not data and not self._fed and not (self.phase == IDLE and self._may_go_on()):
                 await self._farewell()
                 return
 
@@ -105,26 +154,25 @@ class Connection:
 
     async def _converse(self, data: bytes | bytearray) -> bool:
         """Serve until the connection is over: True. False: look again whether it is."""
-        receive, reader, limits = self._stream.receive_some, self._reader, self._site.limits
+        reader, limits = self._reader, self._site.limits
         while True:
-            if not data:
-                data = await receive(RECEIVE_BYTES)
-                if not data:
-                    return True
-                if self._interrupted:
-                    self._late_data = data
-                    return False
-            now = trio.current_time()
             resumed = reader.open
-            reader.feed(data)
+            if not data and not self._fed:
+                came = await self._next()
+                if came is None:
+                    continue
+                if isinstance(came, bool):
+                    return came
+                data = came
+            now = trio.current_time()
+            self._feed(data)
             data = b""
             if reader.turns:
                 resumed = False
+                self.asked = True
                 self.deadline = now + limits.answer_timeout
                 await self._answer()
                 if reader.finished:
-                    if reader.cut_short:
-                        await self._linger()
                     return True
             if reader.open:
                 await self._await_rest(resumed=resumed)
@@ -134,10 +182,46 @@ class Connection:
                 if self._site.stopping:  # since the answer was put into words
                     return False
 
+    def _feed(self, data: bytes | bytearray) -> None:
+        if data:
+            self._reader.feed(data)
+        elif self._express is not None:
+            self._express.fed = False
+
+    async def _next(self) -> bytes | bool | None:
+        """Bytes that came (none if the reader has had them), what `_converse` returns, or None: again."""
+        express = self._express
+        if express is None or self._reader.open:
+            data = await self._stream.receive_some(RECEIVE_BYTES)
+            if data and self._interrupted:
+                self._late_data = data
+            return bytes(data) if data and not self._interrupted else not data
+        await express.serve()
+        if express.unsent:
+            await self._send_rest(express)
+        if express.ended:
+            return True
+        if self._interrupted:
+            return False
+        return b"" if express.fed else None
+
+    @property
+    def _fed(self) -> bool:
+        """Whether the reader was given what came, and nothing was done about it yet."""
+        return self._express is not None and self._express.fed
+
+    async def _send_rest(self, express: Express) -> None:
+        self.deadline = trio.current_time()
+        self._ready.append(express.unsent)
+        express.unsent = b""
+        await self._send_ready()
+        self.phase = IDLE
+        self.deadline = trio.current_time() + self._site.limits.idle_timeout
+
     async def _answer(self) -> None:
         """Answer all that was begun, in order and in one send."""
         reader, ready, site = self._reader, self._ready, self._site
-        turns, counts = reader.turns, site.tally.answers
+        turns, counts, usual = reader.turns, site.tally.answers, site.wording.usual
         self.phase = ANSWERING
         left = len(turns)
         size = 0
@@ -155,7 +239,7 @@ class Connection:
             if answer.close or (site.stopping and not left and not reader.open):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
-            ready.append(_render_turn(answer, flags, extra) if flags or extra else render(answer))
+            ready.append(self._special(answer, flags, extra) if flags or extra else usual(answer))
             size += len(ready[-1])
             if size > ANSWERS_BYTES and left:
                 size = 0
@@ -168,6 +252,8 @@ class Connection:
                 break
         turns.clear()
         await self._send_ready()
+        if reader.finished and reader.cut_short:
+            await self._linger()
 
     async def _send_ready(self) -> None:
         ready = self._ready
@@ -175,8 +261,7 @@ class Connection:
         self.deadline += self._site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
-        if self._held:
-            self._release()
+        self._room.release()
 
     async def _await_rest(self, *, resumed: bool) -> None:
         """Prepare to receive the rest of a request of which the first part has come."""
@@ -184,11 +269,10 @@ class Connection:
         if not resumed:
             self._began = trio.current_time()
         self.deadline = self._began + (limits.head_timeout if reader.in_head else limits.request_timeout)
-        claim = 0 if self._held else reader.claim()
+        claim = 0 if self._room.size else reader.claim()
         if claim:
             self.phase = ANSWERING  # it is we who keep the client waiting
-            await self._capacity.hold(claim)
-            self._held = claim
+            await self._room.take(claim, reader.received)
         self.phase = RECEIVING
         if reader.expects_continue:
             reader.expects_continue = False
@@ -196,42 +280,26 @@ class Connection:
 
     async def _farewell(self) -> None:
         """After an interruption: say why, if the client waits for an answer."""
-        if self.phase == RECEIVING:
-            last = _TOO_SLOW
-        elif self.phase == ANSWERING:
-            last = _STALLED
-        else:
+        last = LAST_WORDS.get(self.phase)
+        if last is None:
             return
         counts = self._site.tally.answers
         counts[last.status] = counts.get(last.status, 0) + 1
-        words = b"".join((*self._ready, render_special(last, connection="close")))
+        words = b"".join((*self._ready, self._site.wording.special(last, connection="close")))
         with trio.move_on_after(self._site.limits.linger_timeout):
             await self._stream.send_all(words)
-            await self._linger()
+            if not self._leaving:
+                await self._linger()
 
     async def _linger(self) -> None:
-        """Let the client read its answer: a close with unread bytes would reset the connection."""
         self.phase = LEAVING
-        limits = self._site.limits
-        left = limits.linger_bytes
-        with trio.move_on_after(limits.linger_timeout):
-            if isinstance(self._stream, trio.abc.HalfCloseableStream):
-                await self._stream.send_eof()
-            while left > 0:
-                data = await self._stream.receive_some(RECEIVE_BYTES)
-                if not data:
-                    return
-                left -= len(data)
+        await linger(self._stream, self._site.limits)
 
     def _unread(self) -> bytes:
         return self._stream.receive_nowait(RECEIVE_BYTES) if isinstance(self._stream, SocketStream) else b""
 
-    def _release(self) -> None:
-        if self._held:
-            self._capacity.release(self._held)
-            self._held = 0
-
-
-def _render_turn(answer: Answer, flags: int, extra: str) -> bytes:
-    connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""
-    return render_special(answer, extra=extra, connection=connection, head_only=bool(flags & BODYLESS))
+    def _special(self, answer: Answer, flags: int, extra: str) -> bytes:
+        connection = "close" if flags & CLOSE else "keep-alive" if flags & OLD else ""
+        return self._site.wording.special(
+            answer, extra=extra, connection=connection, head_only=bool(flags & BODYLESS)
+        )

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 from collector.core.http import Answer, error_answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from collector.core.limits import ConnectionLimits
 
 _BAD_VERSION = error_answer(505, "Only HTTP/1.0 and HTTP/1.1 are spoken here.")
 _NO_HOST = error_answer(400, "An HTTP/1.1 request needs a Host header.")
 _TWO_HOSTS = error_answer(400, "A request has exactly one Host header.")
-_BAD_TARGET = error_answer(400, "The request target must be a path, or an http URL.")
+_BAD_TARGET = error_answer(400, "The request target must be a path that begins with /, and no URL.")
 _BAD_CODING = error_answer(501, "Of transfer codings only chunked is known here.")
 _OLD_CODING = error_answer(400, "HTTP/1.0 has no Transfer-Encoding.")
+
+HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
+_BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 
 _SINGLE = frozenset({"host", "content-length"})
 
@@ -57,6 +62,30 @@ def read_headers(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     return headers
 
 
+def check_size(target: bytes, fields: Sequence[tuple[bytes, bytes]], limits: ConnectionLimits) -> None:
+    """Refuse a head that is larger than it may be.
+
+    Raises:
+        UnreadableError: it is.
+    """
+    size = len(target) + sum(len(name) + len(value) + 4 for name, value in fields)
+    if len(fields) > limits.headers or size > limits.head_bytes:
+        raise UnreadableError(HEAD_TOO_LARGE)
+
+
+def expects_continue(expectation: str | None, version: str) -> bool:
+    """Whether the client awaits `100 Continue`, by its Expect header.
+
+    Raises:
+        UnreadableError: it expects something else.
+    """
+    if expectation is None or version == "1.0":
+        return False
+    if expectation.lower() != "100-continue":
+        raise UnreadableError(_BAD_EXPECTATION)
+    return True
+
+
 def check_framing(version: str, headers: dict[str, str], *, needs_host: bool) -> None:
     """Refuse what llhttp parses and we do not speak.
 
@@ -78,23 +107,17 @@ def check_framing(version: str, headers: dict[str, str], *, needs_host: bool) ->
             raise UnreadableError(_BAD_CODING)
 
 
-def split_target(target: bytes, headers: dict[str, str]) -> tuple[str, str]:
+def split_target(target: bytes) -> tuple[str, str]:
     """Path and query of a request target.
 
-    An absolute URL is taken as RFC 9112, section 3.2.2 asks: its host replaces the header's.
+    An absolute URL is what clients send to a proxy, which this is not; taking one would mean to
+    believe its host rather than the Host header that everything before us has looked at.
 
     Raises:
-        UnreadableError: it is neither a path, `*`, nor an http URL.
+        UnreadableError: it is neither a path nor `*`.
     """
     text = target.decode("latin-1")
-    if text[:7].lower() == "http://":
-        authority, slash, rest = text[7:].partition("/")
-        if "?" in authority:
-            authority, _, query = authority.partition("?")
-            slash, rest = "/", f"?{query}{slash}{rest}"
-        headers["host"] = authority.rpartition("@")[2]
-        text = f"/{rest}"
-    elif text[:1] != "/" and text != "*":
+    if (text[:1] != "/" and text != "*") or "#" in text:
         raise UnreadableError(_BAD_TARGET)
     path, _, query = text.partition("?")
     return path, query

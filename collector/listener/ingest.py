@@ -7,21 +7,31 @@ the order of cost: by the head alone 403 and 415 (413 by Content-Length is the r
 
 from __future__ import annotations
 
-import hmac
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+import math
+from typing import TYPE_CHECKING, Protocol
 
-from collector.core.dialects import Accepted, samsara, traintracks
+import trio
+
+from collector.core.dialects import traintracks
 from collector.core.http import Answer, error_answer
-from collector.core.signing import traintracks_auth
 from collector.errors import SpoolError, SpoolFull
-from collector.listener.decode import TOO_LARGE, gunzip, is_gzip, unknown_encoding
+from collector.listener import examine
+from collector.listener.decode import is_gzip, unknown_encoding
+from collector.listener.policy import Counts, Policy, UserCounts, fresh_counts
+from collector.listener.routes import Prompt
 from collector.spool.store import NewChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
+    from collector.core.allowance import Allowances
+    from collector.core.dialects import Accepted
+    from collector.listener.policy import Dialect
     from collector.listener.routes import Pending, Request
+
+    Worker = Callable[[Callable[[], examine.Finding]], Awaitable[examine.Finding]]
+
+__all__ = ["PATH", "Counts", "Ingest", "Intake", "OneAtATime", "Policy", "Ticket", "fresh_counts"]
 
 PATH = "/v1/events"
 
@@ -34,18 +44,15 @@ RETRY_AFTER_UNAVAILABLE = 5
 _MAX_KNOWN = 1024
 _MAX_KEY = 64
 
-_WRONG_AUTH = error_answer(
-    401, "X-Product-Auth is not md5hex(body + secret).", headers=(("WWW-Authenticate", "X-Product-Auth"),)
-)
-_NO_AUTH = error_answer(401, "X-Product-Auth is missing.", headers=(("WWW-Authenticate", "X-Product-Auth"),))
 _UNKNOWN_PRODUCT = error_answer(403, "This X-Product-Key is not among the configured products.")
 _BAD_PRODUCT = error_answer(403, "This X-Product-Key is not a product key.")
+_NOT_YOURS = error_answer(
+    403, "Only certain users of this device may send for this product, over a UNIX socket."
+)
 _NO_TAKER = {
     "samsara": error_answer(403, "No upstream takes Samsara events."),
     "traintracks": error_answer(403, "No upstream takes events of this Traintracks product."),
 }
-
-Dialect = Literal["samsara", "traintracks"]
 
 
 class Ticket(Protocol):
@@ -56,6 +63,14 @@ class Ticket(Protocol):
 
         Raises:
             SpoolError: it is not, and nothing of it was kept.
+        """
+        ...
+
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:
+        """Call `tell`, once, when it is on disk, or with the reason why it is not.
+
+        Returns:
+            Whether it will. If not, `committed` is the only way.
         """
         ...
 
@@ -72,48 +87,6 @@ class Intake(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """What one listener takes, as the configuration says.
-
-    Attributes:
-        takes: whether any upstream takes a dialect and product (empty for Samsara).
-        secrets: by product key, all that are valid now. Empty: no product is configured, and
-            any key is taken without a look at its signature.
-        auth: what a Traintracks request without a signature gets; `off` ignores signatures.
-        strict: warnings about Traintracks events are errors.
-    """
-
-    takes: Callable[[Dialect, str], bool]
-    secrets: Mapping[str, tuple[bytes, ...]]
-    auth: Literal["required", "if-present", "off"] = "required"
-    strict: bool = False
-
-
-@dataclass(slots=True)
-class Counts:
-    """What one dialect brought since the start.
-
-    Attributes:
-        requests: committed.
-        events: committed.
-        warnings: about events that were committed all the same.
-        refused: requests answered 4xx after their body was read.
-        failed: requests answered 503, since the spool was full or could not commit.
-    """
-
-    requests: int = 0
-    events: int = 0
-    warnings: int = 0
-    refused: int = 0
-    failed: int = 0
-
-
-def fresh_counts() -> dict[Dialect, Counts]:
-    """Counts at nought; several listeners may share one."""
-    return {"samsara": Counts(), "traintracks": Counts()}
-
-
 class Ingest:
     """The endpoint.
 
@@ -121,7 +94,10 @@ class Ingest:
         intake: where accepted requests go.
         policy: what is taken; the attribute may be replaced at any time.
         wall_ms: the time of acceptance, in ms since 1970.
-        counts: by dialect.
+        counts: what came in, by dialect.
+        users: what came in, by user.
+        allowances: the bytes that each user may hand over; None for no such bound.
+        worker: runs what takes long on another thread, and gives back what comes of it.
     """
 
     def __init__(
@@ -131,16 +107,22 @@ class Ingest:
         *,
         wall_ms: Callable[[], int],
         counts: dict[Dialect, Counts] | None = None,
+        users: UserCounts | None = None,
+        allowances: Allowances | None = None,
+        worker: Worker | None = None,
     ) -> None:
         self.policy = policy
         self.counts = counts if counts is not None else fresh_counts()
+        self.users = users if users is not None else UserCounts()
         self._intake = intake
         self._wall_ms = wall_ms
+        self._allowances = allowances
+        self._worker = worker or OneAtATime()
         self._refusals: dict[str | None, Answer | None] = {}
         self._refusals_by = policy
 
     def admit(self, head: Request) -> Answer | None:
-        """403 for events that go nowhere, 415 for an unknown Content-Encoding."""
+        """403 for events that go nowhere or are another's to send, 415 for an unknown Content-Encoding."""
         headers = head.headers
         key = headers.get("x-product-key")
         if self._refusals_by is not self.policy:
@@ -152,60 +134,69 @@ class Ingest:
             refusal = self._refuse(key)
             if len(self._refusals) < _MAX_KNOWN and len(key or "") <= _MAX_KEY:
                 self._refusals[key] = refusal
+        users = self.policy.users
+        if refusal is None and users and key is not None and key in users and head.peer.uid not in users[key]:
+            refusal = _NOT_YOURS
         if refusal is None and "content-encoding" in headers:
-            return unknown_encoding(headers["content-encoding"])
+            refusal = unknown_encoding(headers["content-encoding"])
+        if refusal is not None:
+            for counts in self._counts_of(head):
+                counts.answered(refusal.status, size=0)
         return refusal
 
     def begin(self, request: Request) -> Answer | Pending:
         """Check the body and hand it to the spool."""
-        headers = request.headers
+        finding = examine.quickly(request, self.policy)
+        if finding is None:
+            return _Examined(self, request)
+        return self.settle(request, finding)
+
+    async def look_closely(self, request: Request) -> Answer | Pending:
+        """As `begin`, for what takes long."""
+        policy = self.policy
+        return self.settle(request, await self._worker(lambda: examine.thoroughly(request, policy)))
+
+    def settle(self, request: Request, finding: examine.Finding) -> Answer | Pending:
+        """Act on what was found."""
+        if isinstance(finding, Answer):
+            return self._refused(request, finding)
+        headers, body, uid = request.headers, request.body, request.peer.uid
+        if not finding.events:
+            for counts in self._counts_of(request):
+                counts.answered(finding.answer.status, size=len(body))
+            return finding.answer
+        if self._allowances is not None:
+            wait = self._allowances.take(uid, len(body), trio.current_time())
+            if wait:
+                return self._refused(request, _over_quota(wait))
         key = headers.get("x-product-key")
-        counts = self.counts["samsara" if key is None else "traintracks"]
-        stored = body = request.body
-        encoding: Literal["", "gzip"] = ""
-        broken = None
-        if "content-encoding" in headers and is_gzip(headers["content-encoding"]):
-            decoded = gunzip(body)
-            if isinstance(decoded, Answer):
-                broken = decoded
-            else:
-                # A body of several members is kept decompressed, so that who reads it later need not care.
-                body, members = decoded
-                stored, encoding = (stored, "gzip") if members == 1 else (body, "")
-        refusal = self._refuse_body(key, request, body, broken)
-        if refusal is not None:
-            counts.refused += 1
-            return refusal
-        if key is None:
-            read = samsara.read(
-                body,
-                content_type=headers.get("content-type"),
-                published_timestamp=headers.get("x-samsara-publishedtimestamp"),
-            )
-        else:
-            read = traintracks.read(body, content_type=headers.get("content-type"), strict=self.policy.strict)
-        if not isinstance(read, Accepted):
-            counts.refused += 1
-            return read.answer
-        if not read.events:
-            return read.answer
         chunk = NewChunk(
             dialect="samsara" if key is None else "traintracks",
             product=key or "",
             remote_address="" if key is None else traintracks.remote_address(headers.get("remote-address")),
             received_at=self._wall_ms(),
-            published_at=read.published_at,
-            events=read.events,
-            encoding=encoding,
-            body=stored,
-            uid=request.peer.uid,
+            published_at=finding.published_at,
+            events=finding.events,
+            encoding="gzip" if "content-encoding" in headers and is_gzip(headers["content-encoding"]) else "",
+            body=body,
+            uid=uid,
         )
+        stored = _Stored(finding, self._counts_of(request), len(body))
         try:
-            ticket = self._intake.submit(chunk)
+            stored.ticket = self._intake.submit(chunk)
         except SpoolError as error:
-            counts.failed += 1
-            return _unavailable(error)
-        return _Stored(ticket, read, counts)
+            return stored.failed(error)
+        return stored
+
+    def _counts_of(self, request: Request) -> tuple[Counts, Counts]:
+        dialect: Dialect = "traintracks" if "x-product-key" in request.headers else "samsara"
+        return self.counts[dialect], self.users.of(request.peer.uid)
+
+    def _refused(self, request: Request, answer: Answer) -> Answer:
+        for counts in self._counts_of(request):
+            counts.refused += 1
+            counts.answered(answer.status, size=len(request.body))
+        return answer
 
     def _refuse(self, key: str | None) -> Answer | None:
         policy = self.policy
@@ -217,57 +208,79 @@ class Ingest:
             return _BAD_PRODUCT
         return None if policy.takes("traintracks", key) else _NO_TAKER["traintracks"]
 
-    def _refuse_body(
-        self, key: str | None, request: Request, body: bytes, broken: Answer | None
-    ) -> Answer | None:
-        """413, 401 and broken compression, in this order."""
-        if broken is TOO_LARGE or key is None:
-            return broken
-        policy = self.policy
-        auth = request.headers.get("x-product-auth")
-        if policy.secrets and policy.auth != "off":
-            if auth is None:
-                if policy.auth == "required":
-                    return _NO_AUTH
-            elif not _is_signed(auth, policy.secrets[key], request.body, body):
-                return _WRONG_AUTH
-        return broken
+
+class OneAtATime:
+    """Runs one function after the other on a worker thread, so that their memory never adds up."""
+
+    def __init__(self) -> None:
+        self._limiter = trio.CapacityLimiter(1)
+
+    async def __call__(self, function: Callable[[], examine.Finding]) -> examine.Finding:
+        """What the function returns; those who asked first are first."""
+        return await trio.to_thread.run_sync(function, limiter=self._limiter)
 
 
-class _Stored:
-    """A request that the spool has and has not committed."""
+class _Examined:
+    """A request that takes long to look at."""
 
-    __slots__ = ("_counts", "_read", "_ticket")
+    __slots__ = ("_ingest", "_request")
 
-    def __init__(self, ticket: Ticket, read: Accepted, counts: Counts) -> None:
-        self._ticket = ticket
-        self._read = read
-        self._counts = counts
+    def __init__(self, ingest: Ingest, request: Request) -> None:
+        self._ingest = ingest
+        self._request = request
 
     async def answer(self) -> Answer:
-        counts, read = self._counts, self._read
+        outcome = await self._ingest.look_closely(self._request)
+        return outcome if isinstance(outcome, Answer) else await outcome.answer()
+
+
+class _Stored(Prompt):
+    """A request that the spool has and has not committed."""
+
+    __slots__ = ("_counts", "_read", "_size", "_tell", "ticket")
+
+    ticket: Ticket
+
+    def __init__(self, read: Accepted, counts: tuple[Counts, Counts], size: int) -> None:
+        self._read = read
+        self._counts = counts
+        self._size = size
+        self._tell: Callable[[Answer], None]
+
+    async def answer(self) -> Answer:
         try:
-            await self._ticket.committed()
+            await self.ticket.committed()
         except SpoolError as error:
-            counts.failed += 1
-            return _unavailable(error)
-        counts.requests += 1
-        counts.events += read.events
-        counts.warnings += read.warnings
+            return self.failed(error)
+        return self._conclude()
+
+    def then(self, tell: Callable[[Answer], None]) -> bool:
+        self._tell = tell
+        return self.ticket.then(self._settled)
+
+    def _settled(self, error: Exception | None) -> None:
+        self._tell(self._conclude() if error is None else self.failed(error))
+
+    def _conclude(self) -> Answer:
+        read, size = self._read, self._size
+        for counts in self._counts:
+            counts.answered(read.answer.status, size=size, events=read.events)
+            counts.requests += 1
+            counts.events += read.events
+            counts.warnings += read.warnings
         return read.answer
 
+    def failed(self, error: Exception) -> Answer:
+        """The answer to a request that the spool did not take."""
+        for counts in self._counts:
+            counts.failed += 1
+            counts.answered(503, size=self._size, events=self._read.events)
+        wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
+        return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))
 
-def _is_signed(auth: str, secrets: tuple[bytes, ...], received: bytes, decoded: bytes) -> bool:
-    """Whether `auth` fits the bytes as they came, or, where they came compressed, the JSON in them."""
-    claimed = auth.lower().encode("latin-1")
-    bodies = (received,) if received is decoded else (received, decoded)
-    return any(
-        hmac.compare_digest(traintracks_auth(body, secret).encode("ascii"), claimed)
-        for body in bodies
-        for secret in secrets
+
+def _over_quota(wait: float) -> Answer:
+    seconds = str(math.ceil(wait))
+    return error_answer(
+        429, f"This user's quota is used up; try again in {seconds} s.", headers=(("Retry-After", seconds),)
     )
-
-
-def _unavailable(error: SpoolError) -> Answer:
-    wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
-    return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))

@@ -16,22 +16,26 @@ from typing import TYPE_CHECKING
 import httptools
 
 from collector.core.http import Answer, error_answer
-from collector.core.limits import RECEIVE_BYTES, SMALL_BODY_BYTES
-from collector.listener.head import UnreadableError, check_framing, read_headers, split_target
+from collector.core.limits import INLINE_BYTES, RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.listener.head import (
+    HEAD_TOO_LARGE,
+    UnreadableError,
+    check_framing,
+    check_size,
+    expects_continue,
+    read_headers,
+    split_target,
+)
 from collector.listener.routes import Request
+from collector.listener.routing import route
 from collector.listener.turns import BODYLESS, CLOSE, OLD, Deferred, Turn
 from collector.listener.upgrade import framing_alone, second_parser
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from collector.listener.routes import Endpoint, Peer, Pending, Site
 
 _MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
-NOT_FOUND = error_answer(404, "Not found")
 _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
-_BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
-_HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
 INTERNAL = error_answer(500, "Internal error; the log says more.")
 
 
@@ -71,18 +75,49 @@ class Reader:
         self._flags = 0
         self._extra = ""
         self._deferring = False
+        self._heads = site.heads
+        self._begun: list[Request] = []  # of this read
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
         """Read on; at most `RECEIVE_BYTES` at a time. Nothing may be fed once `finished`."""
+        fresh = not (self.open or self.turns)
+        if fresh and self._recall(data):
+            return
         size = self._size
         self._step = len(data)
         if self.open:
             self._stray += self._step
-        while data:
-            data = self._parse(data)
+        rest = data
+        self._begun.clear()
+        while rest:
+            rest = self._parse(rest)
         if self.open:
             self._bound_partial(progress=self._size != size)
+        elif fresh and len(self._begun) == len(self.turns) == 1 and not self.turns[0].flags:
+            self._heads.learn(data, self._begun[0])
+
+    def _recall(self, data: bytes | bytearray) -> bool:
+        """Take a whole request whose head was read before, without llhttp, which is between two requests.
+
+        What one read holds is small: a refusal leaves nothing of it unread.
+        """
+        whole = self._heads.recall(data)
+        if whole is None or len(data) - len(whole.body) > self._site.limits.head_bytes:
+            return False
+        head, headers, body = whole
+        if self._needs_host and "host" not in headers:
+            return False
+        request = Request(head.method, head.path, head.query, "1.1", headers, self._peer)
+        outcome: Answer | Pending | None = self._refuse(request, len(body))
+        if outcome is None and self._endpoint is not None:
+            request.body = body
+            outcome = self._begin(self._endpoint, request)
+        outcome = outcome or INTERNAL
+        if isinstance(outcome, Answer) and outcome.close:
+            self.finished = self.cut_short = True
+        self.turns.append(Turn(outcome, CLOSE if self.finished else 0, ""))
+        return True
 
     def _parse(self, data: bytes | bytearray) -> bytes | bytearray:
         """Let llhttp read; what it returns is to be read by a new parser."""
@@ -100,6 +135,11 @@ class Reader:
             return b""
         self._ignore_upgrade()
         return b"" if self.finished else rest
+
+    @property
+    def received(self) -> int:
+        """Bytes of the present request's body so far."""
+        return 0 if self.in_head else self._size
 
     def drop(self) -> None:
         """Let go of the parser, so that the garbage collector need not find the cycle."""
@@ -142,14 +182,12 @@ class Reader:
         site, fields, parser = self._site, self._fields, self._parser
         limits = site.limits
         self._fields = []
-        if len(fields) > limits.headers or (
-            self._stray > limits.head_bytes and self._head_bytes(fields) > limits.head_bytes
-        ):
-            raise UnreadableError(_HEAD_TOO_LARGE)
+        if len(fields) > limits.headers or self._stray > limits.head_bytes:
+            check_size(self._target, fields, limits)
         headers = read_headers(fields)
         version = parser.get_http_version()
         check_framing(version, headers, needs_host=self._needs_host)
-        path, query = split_target(self._target, headers)
+        path, query = split_target(self._target)
         method = parser.get_method().decode()
         head = self._request = Request(method, path, query, version, headers, self._peer)
         if not parser.should_keep_alive():
@@ -163,11 +201,9 @@ class Reader:
             self._flags |= BODYLESS
         if "upgrade" in headers and parser.should_upgrade():
             self._upgrade = framing_alone(headers, close=not parser.should_keep_alive())
-        self._expect(headers.get("expect"), version)
-        refusal = self._route(head)
+        self.expects_continue = expects_continue(headers.get("expect"), version)
         length = int(headers.get("content-length", 0))
-        if refusal is None and length > limits.body_bytes:
-            refusal = _TOO_LARGE
+        refusal = self._refuse(head, length)
         if refusal is None:
             self._room = limits.body_bytes
             return
@@ -195,12 +231,9 @@ class Reader:
             if self._defers(request):
                 outcome = Deferred(endpoint, request)
             else:
-                try:
-                    outcome = endpoint.begin(request)
-                except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
-                    outcome = self._fault(error)
-        flags = self._flags
-        outcome = outcome or INTERNAL
+                self._begun.append(request)
+                outcome = self._begin(endpoint, request)
+        flags, outcome = self._flags, outcome or INTERNAL
         self._body = []
         self._request = None
         if isinstance(outcome, Answer) and outcome.close:
@@ -212,48 +245,36 @@ class Reader:
 
     # What the callbacks need.
 
+    def _begin(self, endpoint: Endpoint, request: Request) -> Answer | Pending:
+        try:
+            return endpoint.begin(request)
+        except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
+            return self._fault(error)
+
     def _defers(self, request: Request) -> bool:
         """Whether a pipelined request waits for the answers before it, and so do all behind it.
 
         A read's plain bodies are small together; compressed ones may each be a long day's work, and
-        other connections must get their turns in between.
+        other connections must get their turns in between. What is looked at on another thread is not
+        overtaken by what came behind it.
         """
-        self._deferring = bool(self.turns) and (self._deferring or "content-encoding" in request.headers)
+        compressed = "content-encoding" in request.headers
+        if not self.turns:
+            self._deferring = compressed or len(request.body) > INLINE_BYTES
+            return False
+        self._deferring = self._deferring or compressed
         return self._deferring
 
-    def _route(self, head: Request) -> Answer | None:
-        """Find the endpoint and ask it and the gate; the order of refusals is the dialects'."""
+    def _refuse(self, head: Request, length: int) -> Answer | None:
+        """Find the endpoint, and refuse by the head alone; the order of refusals is the dialects'."""
         site = self._site
-        methods = site.methods(head.path)
-        if methods is None:
-            return NOT_FOUND
-        endpoint = methods.get(head.method)
-        if endpoint is None and head.method == "HEAD":
-            endpoint = methods.get("GET")
-        if endpoint is None and head.method != "OPTIONS":
-            allow = _allow(methods)
-            return error_answer(405, f"Method not allowed; use {allow}", headers=(("Allow", allow),))
-        self._endpoint = endpoint
         try:
-            refusal = site.gate.refuse(head)
-            if refusal is not None:
-                return refusal
-            if endpoint is None:
-                return site.gate.preflight(head, _allow(methods))
-            return endpoint.admit(head)
-        except Exception as error:  # noqa: BLE001 - as for `begin`
+            self._endpoint, refusal = route(site, head)
+            if refusal is None:
+                refusal = _TOO_LARGE if length > site.limits.body_bytes else site.gate.authorise(head)
+        except Exception as error:  # noqa: BLE001 - as for `_begin`
             return self._fault(error)
-
-    def _expect(self, expectation: str | None, version: str) -> None:
-        self.expects_continue = False
-        if expectation is None or version == "1.0":
-            return
-        if expectation.lower() != "100-continue":
-            raise UnreadableError(_BAD_EXPECTATION)
-        self.expects_continue = True
-
-    def _head_bytes(self, fields: list[tuple[bytes, bytes]]) -> int:
-        return len(self._target) + sum(len(name) + len(value) + 4 for name, value in fields)
+        return refusal
 
     def _bound_partial(self, *, progress: bool) -> None:
         """Bound what is gathered without reaching a callback: one long header, trailer or chunk line."""
@@ -263,7 +284,7 @@ class Reader:
         limits = self._site.limits
         # Up to one read before the request's first byte is in the count.
         if self._stray > limits.head_bytes + RECEIVE_BYTES or len(self._fields) > limits.headers:
-            self._give_up(_HEAD_TOO_LARGE)
+            self._give_up(HEAD_TOO_LARGE)
 
     def _ignore_upgrade(self) -> None:
         """Go on with a request that asked for another protocol as if it had not.
@@ -278,19 +299,10 @@ class Reader:
         self.finished = self.cut_short = True
         self.open = self.expects_continue = False
         self._body = []
-        if self._request is None:  # the fault is in the head: nothing is known of what was asked
-            self.turns.append(Turn(answer, CLOSE, ""))
-        else:
-            self.turns.append(Turn(answer, self._flags | CLOSE, self._extra))
+        # Where the fault is in the head, nothing is known of what was asked.
+        flags, extra = (0, "") if self._request is None else (self._flags, self._extra)
+        self.turns.append(Turn(answer, flags | CLOSE, extra))
 
     def _fault(self, error: Exception) -> Answer:
         self._site.report("an endpoint failed", error)
         return INTERNAL
-
-
-def _allow(methods: Mapping[str, Endpoint]) -> str:
-    names = dict.fromkeys(methods)
-    if "GET" in names:
-        names["HEAD"] = None
-    names["OPTIONS"] = None
-    return ", ".join(names)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collector.core.limits import ConnectionLimits
+from collector.listener.heads import Heads
+from collector.listener.wire import Wording
 
 if TYPE_CHECKING:
     from collector.core.http import Answer
@@ -26,12 +28,16 @@ class Peer:
         uid: the user id that the kernel names for a UNIX socket; None over TCP.
         gid: likewise, the group id.
         pid: likewise, the process id; None too where the system does not tell.
+        groups: likewise, its further groups; empty too where the system does not tell.
+        address: over TCP, the IP address that it came from.
     """
 
     kind: Literal["tcp", "unix"]
     uid: int | None = None
     gid: int | None = None
     pid: int | None = None
+    groups: tuple[int, ...] = ()
+    address: str = ""
 
 
 @dataclass(slots=True)
@@ -65,6 +71,22 @@ class Pending(Protocol):
         ...
 
 
+class Prompt:
+    """A `Pending` that can also say when it is there, so that no task need wait for it."""
+
+    async def answer(self) -> Answer:
+        """Wait and answer, see `Pending`."""
+        raise NotImplementedError
+
+    def then(self, tell: Callable[[Answer], None]) -> bool:
+        """Call `tell` with the answer, once, on the event loop's thread: now, or when it is there.
+
+        Returns:
+            Whether it will. If not, `answer` is the only way.
+        """
+        raise NotImplementedError
+
+
 class Endpoint(Protocol):
     """One method of one path."""
 
@@ -89,6 +111,10 @@ class Gate(Protocol):
 
     def refuse(self, head: Request) -> Answer | None:
         """Refuse by Host, Origin or peer, or return None."""
+        ...
+
+    def authorise(self, head: Request) -> Answer | None:
+        """Refuse for want of a token, or return None; asked last of what the head alone decides."""
         ...
 
     def cors(self, origin: str) -> str:
@@ -129,6 +155,9 @@ class Site:
         limits: within which bounds.
         report: told what failed that no client is to blame for, e.g. an endpoint that raised.
         tally: what was served so far.
+        heads: of requests that were read before.
+        wall_ms: the time that answers carry, ms since 1970; None for none.
+        wording: puts the answers into bytes.
         stopping: set by the server alone; answers then end their connection.
     """
 
@@ -137,6 +166,9 @@ class Site:
     limits: ConnectionLimits = field(default_factory=ConnectionLimits)
     report: Callable[[str, BaseException], None] = _discard
     tally: Tally = field(default_factory=Tally)
+    heads: Heads = field(default_factory=Heads)
+    wall_ms: Callable[[], int] | None = None
+    wording: Wording = field(default_factory=Wording)
     stopping: bool = False
 
     def methods(self, path: str) -> Mapping[str, Endpoint] | None:

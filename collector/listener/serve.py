@@ -25,7 +25,9 @@ from collector.core.limits import (
     SWEEP_INTERVAL,
 )
 from collector.listener.capacity import Capacity
-from collector.listener.connection import IDLE, Connection
+from collector.listener.connection import Connection
+from collector.listener.phases import IDLE
+from collector.listener.readiness import AVAILABLE, Readiness
 from collector.listener.stream import SocketStream, peer_of
 
 if TYPE_CHECKING:
@@ -54,7 +56,9 @@ class Server:
         self.site = site
         self._sockets = tuple(sockets)
         self._capacity = capacity or Capacity()
+        self._seats = self._capacity.seats
         self._conversations: trio.Nursery
+        self._readiness: Readiness | None = None
         self._connections: set[Connection] = set()
         self._occupied = trio.Event()
         self._emptied = trio.Event()
@@ -75,6 +79,9 @@ class Server:
             async with trio.open_nursery() as conversations:
                 self._conversations = conversations
                 conversations.start_soon(self._sweep)
+                if AVAILABLE and self._sockets:
+                    self._readiness = Readiness()
+                    conversations.start_soon(self._readiness.run)
                 async with trio.open_nursery() as intake:
                     for bound in self._sockets:
                         intake.start_soon(self._accept, bound.sock)
@@ -90,11 +97,12 @@ class Server:
 
     def take(self, stream: trio.abc.Stream, peer: Peer) -> None:
         """Serve a connection, as one of those that `run` has accepted; `run` must be running."""
-        self._capacity.sit()
+        self._tell_time()
         tally = self.site.tally
         tally.connections += 1
         tally.open += 1
-        connection = Connection(stream, peer, self.site, self._capacity)
+        connection = Connection(stream, peer, self.site, self._capacity, self._readiness)
+        self._seats.sit(connection)
         self._connections.add(connection)
         self._occupied.set()
         self._conversations.start_soon(self._run, connection)
@@ -106,15 +114,15 @@ class Server:
             self.site.report("a connection failed", error)
         finally:
             self._connections.discard(connection)
-            self._capacity.leave()
+            self._seats.leave(connection)
             self.site.tally.open -= 1
             if not self._connections:
                 self._emptied.set()
 
     async def _accept(self, sock: socket.socket) -> None:
         while True:
-            await self._capacity.seat_free()
             await trio.lowlevel.wait_readable(sock)
+            await self._seats.free()
             error = self._take_waiting(sock)
             if error is not None:
                 if not self._starved:
@@ -133,9 +141,9 @@ class Server:
         Raises:
             OSError: the socket does not listen.
         """
-        while not self._capacity.full:
+        while not self._seats.full:
             try:
-                client, _address = sock.accept()
+                client, address = sock.accept()
             except BlockingIOError:
                 return None
             except OSError as error:
@@ -147,7 +155,7 @@ class Server:
             try:
                 if client.family != socket.AF_UNIX:
                     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                peer = peer_of(client)
+                peer = peer_of(client, address)
             except OSError:
                 client.close()
                 continue
@@ -170,14 +178,20 @@ class Server:
             if not self._connections:
                 self._occupied = trio.Event()
                 await self._occupied.wait()
-            await trio.sleep(SWEEP_INTERVAL)
+            await trio.sleep(SWEEP_INTERVAL / 4 if self._capacity.contended else SWEEP_INTERVAL)
+            self._tell_time()
             now = trio.current_time()
-            crowded = self._starved or self._capacity.full
+            crowded = self._starved or self._seats.full
+            contended = self._capacity.contended
             spared = limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
             for connection in tuple(self._connections):
                 due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
-                if due <= now:
+                if due <= now or (contended and connection.hinders(now)):
                     connection.expire()
+
+    def _tell_time(self) -> None:
+        if self.site.wall_ms is not None:
+            self.site.wording.tell_time(self.site.wall_ms())
 
     async def _finish(self) -> None:
         for connection in tuple(self._connections):

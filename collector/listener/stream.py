@@ -41,6 +41,33 @@ class SocketStream(trio.abc.HalfCloseableStream):
             except BlockingIOError:
                 continue
 
+    def fileno(self) -> int:
+        """The socket's, as long as it is open."""
+        return self._sock.fileno()
+
+    def receive_now(self, max_bytes: int) -> bytes:
+        """What has come already; empty at the end.
+
+        Raises:
+            BlockingIOError: nothing has.
+            OSError: the connection broke.
+        """
+        return self._sock.recv(max_bytes)
+
+    def send_now(self, data: bytes) -> int:
+        """Send what the kernel takes at once.
+
+        Returns:
+            How much that was.
+
+        Raises:
+            OSError: the connection broke.
+        """
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+
     def receive_nowait(self, max_bytes: int) -> bytes:
         """What has come already; empty when nothing has."""
         try:
@@ -82,23 +109,37 @@ class SocketStream(trio.abc.HalfCloseableStream):
         await trio.lowlevel.checkpoint()
 
 
-TCP_PEER = Peer("tcp")
+def peer_of(sock: socket.socket, address: object) -> Peer:
+    """Who is at the other end of an accepted socket, as far as the kernel tells.
 
-
-def peer_of(sock: socket.socket) -> Peer:
-    """Who is at the other end of an accepted socket, as far as the kernel tells."""
+    Args:
+        sock: as accepted.
+        address: as `accept` gave it.
+    """
     if sock.family != socket.AF_UNIX:
-        return TCP_PEER
+        return Peer("tcp", address=str(address[0]) if isinstance(address, tuple) else "")
     if sys.platform == "darwin":
         return _darwin_peer(sock)
     if hasattr(socket, "SO_PEERCRED"):
         raw = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
         pid, uid, gid = _UCRED.unpack(raw)
-        return Peer("unix", uid=uid, gid=gid, pid=pid or None)
+        return Peer("unix", uid=uid, gid=gid, pid=pid or None, groups=_groups(sock))
     return Peer("unix")
 
 
+def _groups(sock: socket.socket) -> tuple[int, ...]:
+    """The peer's further groups, as they were when it connected; none where the kernel does not tell."""
+    try:
+        raw = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS * _GID.size)
+    except OSError:
+        return ()
+    return tuple(gid for (gid,) in _GID.iter_unpack(raw[: len(raw) // _GID.size * _GID.size]))
+
+
 _UCRED = struct.Struct("=iII")  # struct ucred of unix(7): pid, uid, gid
+_GID = struct.Struct("=I")
+_SO_PEERGROUPS = 59  # Linux since 4.13; Python has no name for it
+_MAX_GROUPS = 256
 
 _SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
 _XUCRED = struct.Struct("=IIhxx16I")  # struct xucred of sys/ucred.h: version, uid, number of groups, groups
@@ -107,8 +148,8 @@ _XUCRED = struct.Struct("=IIhxx16I")  # struct xucred of sys/ucred.h: version, u
 def _darwin_peer(sock: socket.socket) -> Peer:
     try:
         raw = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size)
-        _version, uid, _count, gid, *_more = _XUCRED.unpack(raw)
+        _version, uid, count, gid, *more = _XUCRED.unpack(raw)
         pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
     except (OSError, struct.error):
         return Peer("unix")
-    return Peer("unix", uid=uid, gid=gid, pid=pid or None)
+    return Peer("unix", uid=uid, gid=gid, pid=pid or None, groups=tuple(more[: max(0, count - 1)]))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import SpoolDamaged, SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
+from collector.spool.database import PAGE_BYTES
 from collector.spool.eviction import Eviction
 from collector.spool.items import attempt, run_alone, undo, unexpected
 from collector.spool.worker import Append, Chore, Item, Work, refused
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from collector.spool.options import SpoolOptions
     from collector.spool.space import Space
     from collector.spool.store import Store
+
+UNCOUNTED_BYTES = 1024 * 1024
+"""By so much the spool may have grown before its size is counted anew, while no bound is near."""
 
 
 @dataclass(slots=True)
@@ -102,20 +106,23 @@ class Committer:
         self._space = space
         self._eviction = Eviction(database, limits, observer) if make_room else None
         self._used = 0
+        self._uncounted = UNCOUNTED_BYTES  # that may have been added since `_used` was counted
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
-        incoming = _body_bytes(group)
         began = time.perf_counter()
+        appends = [item for item in group if isinstance(item, Append)]
+        incoming = sum([len(item.chunk.body) for item in appends])
+        plain = len(appends) == len(group)
         if self._space.short:
             return self._finish(group, self._commit_apart(group), incoming)
         try:
             if incoming:
-                self._space.provide(incoming)
+                self._space.provide(incoming, plain=plain)
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._database.commit(lambda connection: self._work(connection, group, incoming))
+            result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
         except SpoolNoSpace:
             self._take_back(group)
             self._space.shut()
@@ -125,16 +132,23 @@ class Committer:
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
             return self._failed(group, SpoolUnavailable(unexpected(error)), incoming)
         result.seconds = time.perf_counter() - began, self._database.sync_seconds
-        return self._finish(group, result, incoming)
+        return self._finish(group, result, incoming, plain=plain)
 
-    def _finish(self, group: Sequence[Item], result: Committed, incoming: int) -> Callable[[], None]:
+    def _finish(
+        self, group: Sequence[Item], result: Committed, incoming: int, *, plain: bool = False
+    ) -> Callable[[], None]:
         """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
             if isinstance(item, Chore):
                 attempt(item)
-            elif isinstance(item.error, SpoolFull):
+            elif item.error is not None and isinstance(item.error, SpoolFull):
                 result.refused[item.error.lane] = result.refused.get(item.error.lane, 0) + 1
-        result.used = self._used = self._database.used_bytes(otherwise=self._used)
+        # Each body comes into the database, and is in the log too for a time.
+        self._uncounted += 2 * incoming + PAGE_BYTES
+        if not plain or self._is_near():
+            self._used = self._used_bytes()
+            self._uncounted = 0
+        result.used = self._used + self._uncounted
         result.healthy = self._database.trusted
         result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
@@ -208,18 +222,31 @@ class Committer:
 
         return settle_and_count
 
-    def _work(self, connection: sqlite3.Connection, group: Sequence[Item], incoming: int) -> Committed:
+    def _is_near(self) -> bool:
+        """Whether what was not counted yet may matter; to count takes three questions."""
+        return self._uncounted > UNCOUNTED_BYTES or self._limits.worth_counting(
+            self._used + 2 * self._uncounted
+        )
+
+    def _work(
+        self, connection: sqlite3.Connection, group: Sequence[Item], appends: list[Append], incoming: int
+    ) -> Committed:
         result = Committed()
-        self._store.note_clocks(connection)
-        appends = [item for item in group if isinstance(item, Append)]
-        used = self._used_bytes()
+        moment = self._store.note_clocks(connection)
+        near = self._is_near()
+        used = self._used_bytes() if near else self._used
         if self._eviction is not None:
             result.over = self._eviction.make_room(connection, used=used, incoming=incoming)
             used = self._used_bytes()
             appends = self._fitting(connection, appends)
         result.requests = len(appends)
         if appends:
-            self._append(connection, appends, self._gate(connection, used, incoming), result)
+            gate = self._gate(connection, used, incoming)
+            appended = self._store.append(connection, [item.chunk for item in appends], gate, moment)
+            result.grown = appended.grown
+            result.evicted.update(appended.evicted)
+            for place, error in appended.refused.items():
+                appends[place].error = error
         for item in group:
             if isinstance(item, Work):
                 run_alone(connection, item)
@@ -229,26 +256,13 @@ class Committer:
         if self._eviction is not None:
             result.over |= self._eviction.keep_bounds(connection)
             _add(result.evicted, self._eviction.take_count())
-        elif self._limits.worth_counting(used := self._used_bytes()):
+        elif near and self._limits.worth_counting(used := self._used_bytes()):
             backlogs = retention.backlogs(connection)
             result.crowding = admission.Gate(self._limits, backlogs, used=used).crowding()
         return result
 
     def _used_bytes(self) -> int:
         return self._database.used_bytes(otherwise=self._used)
-
-    def _append(
-        self,
-        connection: sqlite3.Connection,
-        appends: Sequence[Append],
-        gate: admission.Gate | None,
-        result: Committed,
-    ) -> None:
-        appended = self._store.append(connection, [item.chunk for item in appends], gate)
-        result.grown = appended.grown
-        _add(result.evicted, appended.evicted)
-        for place, error in appended.refused.items():
-            appends[place].error = error
 
     def _gate(self, connection: sqlite3.Connection, used: int, incoming: int) -> admission.Gate | None:
         """Who is admitted as of now; None while nobody can be refused.
@@ -293,7 +307,3 @@ class Committer:
 def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
     for lane, events in more.items():
         counts[lane] = counts.get(lane, 0) + events
-
-
-def _body_bytes(group: Sequence[Item]) -> int:
-    return sum(len(item.chunk.body) for item in group if isinstance(item, Append))

@@ -38,6 +38,7 @@ class Entrance:
         put: Callable[[Append], None],
     ) -> None:
         self._limits = options.limits
+        self._room = options.limits.room
         self._rejects = options.when_full == "reject"
         self._find_takers = takers
         self._counters = counters
@@ -54,6 +55,9 @@ class Entrance:
         if not self._takers_of(stream):
             raise NotTaken(dialect=chunk.dialect, product=chunk.product)
         size = len(chunk.body)
+        # The usual case, on each of 20,000 requests a second: nobody waits, and there is room in plenty.
+        if self._waiting.empty and not self._crowding.lanes and self._ample(size):
+            return self._put(chunk)
         if self._queued_bytes + self._waiting.bytes + size > MAX_QUEUED_BYTES:
             raise SpoolFull(used=self._queued_bytes + self._waiting.bytes, quota=MAX_QUEUED_BYTES)
         try:
@@ -69,6 +73,12 @@ class Entrance:
             self._waiting.call(self._admit)
             return place
         return self._put(chunk)
+
+    def _ample(self, size: int) -> bool:
+        """Whether no bound is near with `size` bytes more; if not, `_check` looks closer."""
+        queued = self._queued_bytes + size
+        # All that is queued comes into the database, and at most all of it is in the log too.
+        return queued <= MAX_QUEUED_BYTES and self._used + 2 * queued <= self._room
 
     def committed(self, *, used: int, crowding: admission.Crowding, dequeued: int) -> None:
         """A group is on disk, of which `dequeued` bytes of bodies had waited."""

@@ -47,6 +47,10 @@ LARGEST_SETTLING_BYTES = 8 * MIB
 took 5.4 MiB where each event was a chunk of its own, 0.4 in chunks of 20 events. A dead letter of more
 than this waits for room."""
 
+PLAIN_COMMIT_BYTES = 256 * 1024
+"""What a commit that only appends adds to the log at most beside twice its bodies: the rest of some
+pages, and the pages of what is counted."""
+
 BALLAST_BYTES = WAL_CEILING_BYTES + LARGEST_SETTLING_BYTES
 
 BALLAST_STEP_BYTES = 4 * MIB
@@ -89,6 +93,7 @@ class Space:
         self._size = size
         self._held = ballast.size
         self._backfilled = False
+        self._margin = 0  # by how much the log may grow before it is looked at again
         self._pause = 0
         self._failures = 0
 
@@ -109,19 +114,26 @@ class Space:
         else:
             self._build()
 
-    def provide(self, incoming: int) -> None:
+    def provide(self, incoming: int, *, plain: bool = False) -> None:
         """See to it that the ballast would do after a commit.
 
         Args:
             incoming: bytes of bodies in it.
+            plain: whether the commit appends them and does nothing else. Then the log is looked at only
+                when the commits since the last look may have made it too long.
 
         Raises:
             SpoolNoSpace: there is no room for as much.
         """
+        self._margin -= 2 * incoming + PLAIN_COMMIT_BYTES
+        if plain and self._margin > 0 and self._held >= self._size:
+            return
         due = self._due(incoming)
         if self._held < due:
             self._ballast.fill(-(-due // BALLAST_STEP_BYTES) * BALLAST_STEP_BYTES)
             self._held = self._ballast.size
+        log = self._database.log_bytes() if plain else self._held
+        self._margin = self._held - log - 2 * incoming - PLAIN_COMMIT_BYTES - LARGEST_SETTLING_BYTES
 
     def _due(self, incoming: int = 0) -> int:
         if not self._size:

@@ -68,6 +68,10 @@ class WaitingTicket(Ticket):
             raise self.refusal
         await self._place.committed()
 
+    def then(self, tell: Callable[[Exception | None], None]) -> bool:  # noqa: ARG002 (the others' signature)
+        """It is not known when it is refused but to who waits."""
+        return False
+
     @property
     def given_up(self) -> bool:
         """Whether it is refused, or was."""
@@ -95,6 +99,11 @@ class WaitingRoom:
         self.patience = patience
         self._waiting: deque[WaitingTicket] = deque()
         self._busy = False
+
+    @property
+    def empty(self) -> bool:
+        """Whether nobody waits, nor has given up lately."""
+        return not self._waiting
 
     @property
     def bytes(self) -> int:

@@ -7,14 +7,13 @@ Nothing that a dialect accepts fails later to be cut apart or rendered.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collector.core.http import Answer
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(NamedTuple):
     """All events of the body are good.
 
     Attributes:

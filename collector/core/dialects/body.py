@@ -15,36 +15,41 @@ import msgspec
 from collector.core import jsontext
 from collector.core.dialects import Refused
 from collector.core.http import Answer, error_answer
+from collector.core.limits import MAX_DIGITS, ContentLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-MAX_EVENTS = 20_000
-"""Events in one request; more get 413, at which clients send less at a time. Public clients
-post at most 10,000. It bounds what a body like `[1,1,1,...` may make us hold."""
+DEFAULT_LIMITS = ContentLimits()
 
 EXCERPT_CHARS = 40
 """How much of a client's own text is quoted back to it."""
 
-TOO_DEEP = f"nested deeper than {jsontext.MAX_NESTING} levels"
+TOO_LONG_NUMBER = f"a number of more than {MAX_DIGITS} digits"
 
 NOT_JSON_TYPE = Refused(error_answer(400, "Invalid format, content-type must be application/json"))
-TOO_MANY = Refused(error_answer(413, f"Too many events, at most {MAX_EVENTS} in a request"))
+NOT_UTF8_TYPE = Refused(error_answer(400, "Invalid format, the charset of the content-type must be utf-8"))
 
 _JSON_TYPE = re.compile(r"application/(?:json|[!#$%&'*+.^_`|~0-9a-z-]+\+json)[ \t]*(?:;.*)?", re.IGNORECASE)
+_CHARSET = re.compile(r";[ \t]*charset[ \t]*=[ \t]*(\"?)([^\";, \t]*)\1", re.IGNORECASE)
+_UTF8_NAMES = frozenset({"utf-8", "utf8", "us-ascii", "ascii", ""})
+_BOMS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 
 _Event = TypeVar("_Event")
 
 
-def is_json_type(content_type: str | None) -> bool:
-    """Whether a Content-Type names JSON: `application/json` or `application/*+json`.
+def type_fault(content_type: str | None) -> Refused | None:
+    """The answer to a Content-Type that is not JSON (`application/json`, `application/*+json`) in UTF-8.
 
     Nothing else may pass: what a foreign page can post without asking first is never JSON by
     its type.
     """
     if content_type in {"application/json", "application/json;charset=utf-8"}:
-        return True
-    return content_type is not None and _JSON_TYPE.fullmatch(content_type.strip(" \t")) is not None
+        return None
+    if content_type is None or _JSON_TYPE.fullmatch(content_type.strip(" \t")) is None:
+        return NOT_JSON_TYPE
+    names = {found[2].lower() for found in _CHARSET.finditer(content_type)}
+    return None if names <= _UTF8_NAMES else NOT_UTF8_TYPE
 
 
 def utf8_fault(body: bytes) -> Refused | None:
@@ -52,6 +57,8 @@ def utf8_fault(body: bytes) -> Refused | None:
     try:
         body.decode()
     except UnicodeDecodeError as error:
+        if body.startswith(_BOMS):
+            return _BOM
         return bad_json(f"invalid JSON: not UTF-8 (byte {error.start})")
     return None
 
@@ -60,11 +67,13 @@ def count_at_once(
     body: bytes,
     decoder: msgspec.json.Decoder[list[_Event]],
     unique: Sequence[bytes],
+    limits: ContentLimits,
 ) -> int | None:
     """The quick way: the number of events, or None when they must be looked at singly.
 
     Args:
         body: UTF-8.
+        limits: what it must keep to.
         decoder: takes an array of good events and nothing else, and takes no event without
             the keys below.
         unique: the keys, quoted, that no event may have twice; made of ASCII letters.
@@ -77,30 +86,43 @@ def count_at_once(
     # them than it has events, then no event has one twice.
     if jsontext.may_respell_letters(body) or any(body.count(key) != count for key in unique):
         return None
-    if count > MAX_EVENTS:
+    if count > limits.events or jsontext.may_have_long_number(body):
         return None
-    return None if _may_nest_too_deep(body, count) else count
+    return None if _may_nest_too_deep(body, count, limits.depth) else count
 
 
-def _may_nest_too_deep(body: bytes, count: int) -> bool:
+def _may_nest_too_deep(body: bytes, count: int, depth: int) -> bool:
     """Whether an event of a good array nests too deep, told as cheaply as the body allows."""
-    if len(body) <= jsontext.MAX_NESTING:
+    if len(body) <= depth:
         return False
     # At most, all opening brackets but the other events' own stand one inside the other.
     arrays = 1 if body.find(b"[", body.find(b"[") + 1) < 0 else body.count(b"[")
-    if body.count(b"{") + arrays - count <= jsontext.MAX_NESTING:
+    if body.count(b"{") + arrays - count <= depth:
         return False
-    return any(map(jsontext.nested_too_deep, jsontext.split_array(body)))
+    return any(jsontext.nested_too_deep(raw, depth) for raw in jsontext.split_array(body))
 
 
-def split(body: bytes) -> list[bytes] | Refused:
+def split(body: bytes, limits: ContentLimits) -> list[bytes] | Refused:
     """The slow way's start: each event's own bytes."""
-    if jsontext.longer_than(body, MAX_EVENTS):
-        return TOO_MANY
+    if not body.strip():
+        return _EMPTY
+    if body.startswith(_BOMS):
+        return _BOM
+    if b"\0" in body[:4]:
+        return _WIDE
+    if jsontext.longer_than(body, limits.events):
+        return Refused(error_answer(413, f"Too many events, at most {limits.events} in a request"))
     try:
         return jsontext.split_array(body)
     except jsontext.JsonError as error:
         return bad_json(str(error))
+
+
+def bounds_fault(raw: bytes, limits: ContentLimits) -> str | None:
+    """What is beyond bounds in one event, if anything is."""
+    if jsontext.nested_too_deep(raw, limits.depth):
+        return f"nested deeper than {limits.depth} levels"
+    return TOO_LONG_NUMBER if jsontext.has_long_number(raw) else None
 
 
 def repeated(raw: bytes, unique: Sequence[bytes]) -> list[str]:
@@ -117,6 +139,11 @@ def repeated(raw: bytes, unique: Sequence[bytes]) -> list[str]:
 def bad_json(message: str) -> Refused:
     """The answer to a body that is not an array of JSON at all."""
     return Refused(error_answer(400, message[:1].upper() + message[1:]))
+
+
+_EMPTY = bad_json("invalid JSON: the body is empty, expected an array of events")
+_BOM = bad_json("invalid JSON: the body begins with a byte order mark, expected plain UTF-8")
+_WIDE = bad_json("invalid JSON: the body seems to be UTF-16 or UTF-32, expected UTF-8")
 
 
 def verdicts_answer(verdicts: list[str]) -> Answer:

@@ -20,6 +20,8 @@ from collector.core.http import Answer, error_answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from collector.core.limits import ContentLimits
+
 _TAKEN = Answer(202)
 _TAKEN_UNDATED = Answer(
     202,
@@ -58,22 +60,49 @@ _UNIQUE = (b'"timestamp"', b'"sourceId"', b'"eventName"')
 _CHECKS = {"timestamp": ("integer?", int), "sourceId": ("string?", str), "eventName": ("string?", str)}
 
 
-def read(body: bytes, *, content_type: str | None, published_timestamp: str | None) -> Read:
+def read(
+    body: bytes,
+    *,
+    content_type: str | None,
+    published_timestamp: str | None,
+    limits: ContentLimits = shared.DEFAULT_LIMITS,
+) -> Read:
     """Decide on one request.
 
     Args:
         body: as sent, after Content-Encoding.
         content_type: the header of that name.
         published_timestamp: the header X-Samsara-publishedTimestamp.
+        limits: what the body must keep to.
     """
-    if not shared.is_json_type(content_type):
-        return shared.NOT_JSON_TYPE
+    known = glance(body, content_type=content_type, published_timestamp=published_timestamp, limits=limits)
+    if known is not None:
+        return known
+    raws = shared.split(body, limits)
+    if isinstance(raws, Refused):
+        return raws
+    verdicts = [_verdict(raw, limits) for raw in raws]
+    if verdicts.count("OK") == len(raws):
+        return _accepted(len(raws), None if published_timestamp is None else _integer(published_timestamp))
+    return Refused(shared.verdicts_answer(verdicts))
+
+
+def glance(
+    body: bytes, *, content_type: str | None, published_timestamp: str | None, limits: ContentLimits
+) -> Read | None:
+    """As `read`, but only as far as that costs no work an event; None where it must."""
+    if (fault := shared.type_fault(content_type)) is not None:
+        return fault
     published_at = None if published_timestamp is None else _integer(published_timestamp)
     if published_timestamp is not None and published_at is None:
         return _BAD_TIMESTAMP
-    events = _count(body)
-    if isinstance(events, Refused):
-        return events
+    if (fault := shared.utf8_fault(body)) is not None:
+        return fault
+    events = shared.count_at_once(body, _EVENTS, _UNIQUE, limits)
+    return None if events is None else _accepted(events, published_at)
+
+
+def _accepted(events: int, published_at: int | None) -> Accepted:
     return Accepted(events, published_at, _TAKEN_UNDATED if published_at is None else _TAKEN)
 
 
@@ -151,26 +180,10 @@ def _integer(text: str) -> int | None:
     return value
 
 
-def _count(body: bytes) -> int | Refused:
-    """How many events the body has, if each of them is good."""
-    if (fault := shared.utf8_fault(body)) is not None:
-        return fault
-    events = shared.count_at_once(body, _EVENTS, _UNIQUE)
-    if events is not None:
-        return events
-    raws = shared.split(body)
-    if isinstance(raws, Refused):
-        return raws
-    verdicts = list(map(_verdict, raws))
-    if verdicts.count("OK") == len(raws):
-        return len(raws)
-    return Refused(shared.verdicts_answer(verdicts))
-
-
-def _verdict(raw: bytes) -> str:
+def _verdict(raw: bytes, limits: ContentLimits) -> str:
     """`OK`, or what is wrong with one event."""
-    if jsontext.nested_too_deep(raw):
-        return shared.TOO_DEEP
+    if (beyond := shared.bounds_fault(raw, limits)) is not None:
+        return beyond
     if not raw.startswith(b"{"):
         return f"(not (map? {_quoted(raw)}))"
     faults = {key: f":{key} duplicate-key" for key in shared.repeated(raw, _UNIQUE)}

@@ -23,6 +23,8 @@ from collector.core.http import Answer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from collector.core.limits import ContentLimits
+
 UNKNOWN_ADDRESS = "1.2.3.4"
 """What the API's document wants in Remote-Address where the client's is not known."""
 
@@ -40,25 +42,37 @@ _FIRST_MS = -62_135_596_800_000
 _LAST_MS = 253_402_300_799_999
 
 
-def read(body: bytes, *, content_type: str | None, strict: bool) -> Read:
+def read(
+    body: bytes,
+    *,
+    content_type: str | None,
+    strict: bool,
+    limits: ContentLimits = shared.DEFAULT_LIMITS,
+) -> Read:
     """Decide on one request.
 
     Args:
         body: as sent, after Content-Encoding.
         content_type: the header of that name.
         strict: warnings are errors too.
+        limits: what the body must keep to.
     """
-    if not shared.is_json_type(content_type):
-        return shared.NOT_JSON_TYPE
-    if (fault := shared.utf8_fault(body)) is not None:
-        return fault
-    events = shared.count_at_once(body, traintracks_event.EVENTS, traintracks_event.UNIQUE)
-    if events is not None:
-        return Accepted(events, None, _TAKEN)
-    raws = shared.split(body)
+    known = glance(body, content_type=content_type, limits=limits)
+    if known is not None:
+        return known
+    raws = shared.split(body, limits)
     if isinstance(raws, Refused):
         return raws
-    return _judge(raws, strict=strict)
+    return _judge(raws, strict=strict, limits=limits)
+
+
+def glance(body: bytes, *, content_type: str | None, limits: ContentLimits) -> Read | None:
+    """As `read`, but only as far as that costs no work an event; None where it must."""
+    fault = shared.type_fault(content_type) or shared.utf8_fault(body)
+    if fault is not None:
+        return fault
+    events = shared.count_at_once(body, traintracks_event.EVENTS, traintracks_event.UNIQUE, limits)
+    return None if events is None else Accepted(events, None, _TAKEN)
 
 
 def render_event(raw: bytes, *, server_timestamp: str | None) -> bytes:
@@ -110,13 +124,13 @@ def _stamped(raw: bytes, stamp: bytes) -> bytes:
     return b'%b,"serverTimestamp":%b}' % (raw[:-1], stamp)  # an accepted event is never empty
 
 
-def _judge(raws: Sequence[bytes], *, strict: bool) -> Read:
+def _judge(raws: Sequence[bytes], *, strict: bool, limits: ContentLimits) -> Read:
     """The slow way: each event is looked at, and each finding is an error or a warning."""
     verdicts: list[str] = []
     named: dict[str, _Named] = {}
     warnings = 0
     for index, raw in enumerate(raws):
-        found = traintracks_event.findings(raw)
+        found = traintracks_event.findings(raw, limits)
         errors = [text for text, error in found.items() if error or strict]
         verdicts.append("; ".join(errors) if errors else "OK")
         warnings += len(found) - len(errors)

@@ -18,6 +18,8 @@ from collector.core.dialects import body as shared
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.core.limits import ContentLimits
+
 MAX_UNKNOWN = 20
 """Unknown fields of one event that are named and counted; the rest goes unmentioned."""
 
@@ -71,14 +73,14 @@ _DATA: msgspec.json.Decoder[_Object | list[_Object]] = msgspec.json.Decoder(_Obj
 _LOCATION = msgspec.json.Decoder(_Location)
 
 
-def findings(raw: bytes) -> dict[str, bool]:
+def findings(raw: bytes, limits: ContentLimits = shared.DEFAULT_LIMITS) -> dict[str, bool]:
     """What is wrong with one event: each finding, and whether it is an error.
 
     `raw` is valid JSON. Findings name the field and not its value, so that those of many
     events can be counted together.
     """
-    if jsontext.nested_too_deep(raw):
-        return {shared.TOO_DEEP: True}
+    if (beyond := shared.bounds_fault(raw, limits)) is not None:
+        return {beyond: True}
     if not raw.startswith(b"{"):
         return {"not an object": True}
     found = {f"{key} appears twice": True for key in shared.repeated(raw, UNIQUE)}

@@ -14,7 +14,8 @@ from collector.admin.metrics import Counted, Sources, scrape
 from collector.core.batch import Chunk, Options, Piece, Run
 from collector.core.verdict import Delivered, Outcome, Retry
 from collector.forwarder.tally import Tally as Attempts
-from collector.listener.observed import Answered, Observed
+from collector.listener.policy import OTHERS as MORE_USERS
+from collector.listener.policy import UserCounts, fresh_counts
 from collector.listener.routes import Tally
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "operations"
@@ -39,6 +40,7 @@ def sources(spool, **changes):
         "spool": spool,
         "forwarder": FakeForwarder(),
         "listeners": list,
+        "users": UserCounts,
         "labels": dict,
         "ready": lambda: True,
         "log_lines": dict,
@@ -117,9 +119,11 @@ async def test_commits_are_timed(tmp_path):
 
 
 async def test_requests_are_told_by_listener_dialect_and_answer(tmp_path):
-    counts = Observed(
-        {("samsara", 202): Answered(2, 150), ("traintracks", 401): Answered(1, 7)}, {"samsara": 6}
-    )
+    counts = fresh_counts()
+    counts["samsara"].answered(202, size=100)
+    counts["samsara"].answered(202, size=50)
+    counts["samsara"].events = 6
+    counts["traintracks"].answered(401, size=7)
     counted = Counted("localhost:9000", Tally(connections=4, open=1, answers={202: 2, 401: 1}), counts)
     async with spool_in(tmp_path) as spool:
         found = await samples(sources(spool, listeners=lambda: [counted]))
@@ -129,6 +133,20 @@ async def test_requests_are_told_by_listener_dialect_and_answer(tmp_path):
     assert found[f'waystation_ingest_received_bytes_total{{dialect="samsara",{here},status="202"}}'] == 150
     assert found[f'waystation_ingest_requests_total{{dialect="traintracks",{here},status="401"}}'] == 1
     assert found[f"waystation_listener_connections{{{here}}}"] == 1
+
+
+async def test_requests_are_told_by_user(tmp_path):
+    users = UserCounts()
+    for uid, size in ((None, 1), (1000, 20), (1000, 30), (MORE_USERS, 4)):
+        users.of(uid).answered(202, size=size)
+    users.of(1000).events = 5
+    async with spool_in(tmp_path) as spool:
+        found = await samples(sources(spool, users=lambda: users))
+    assert found['waystation_user_requests_total{user="1000"}'] == 2
+    assert found['waystation_user_events_total{user="1000"}'] == 5
+    assert found['waystation_user_received_bytes_total{user="1000"}'] == 50
+    assert found['waystation_user_requests_total{user="tcp"}'] == 1
+    assert found[f'waystation_user_requests_total{{user="{OTHERS}"}}'] == 1
 
 
 async def test_attempts_are_told_by_verdict_and_events_by_their_delay(tmp_path):

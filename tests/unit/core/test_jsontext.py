@@ -5,6 +5,7 @@ import json
 import pytest
 
 from collector.core import jsontext
+from collector.core.limits import MAX_NESTING
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_levels_are_counted_and_brackets_in_strings_are_not(raw, too_deep):
 
 
 def test_the_deepest_event_can_be_cut_apart_by_a_deep_caller():
-    event = b'{"a":' + b"[" * (jsontext.MAX_NESTING - 1) + b"]" * (jsontext.MAX_NESTING - 1) + b"}"
+    event = b'{"a":' + b"[" * (MAX_NESTING - 1) + b"]" * (MAX_NESTING - 1) + b"}"
 
     def split_at(frames):
         return split_at(frames - 1) if frames else jsontext.split_array(b"[%b]" % event)

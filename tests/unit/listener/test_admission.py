@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from collector.config.model import Listener
+from collector.config.model import Listener, Secret
 from collector.listener.admission import Admission, host_name
 from collector.listener.routes import Peer, Request
+from collector.listener.token import BearerToken
 
 
 def head(**headers):
@@ -49,7 +50,6 @@ def test_local_hosts_are_let_in_at_any_port(host):
         "evil.example",
         "evil.example:9000",
         "localhost.evil.example",
-        "localhost@evil.example",
         "",
         "[::2]",
         "127.0.0.2",
@@ -57,6 +57,15 @@ def test_local_hosts_are_let_in_at_any_port(host):
 )
 def test_other_hosts_are_refused(host):
     assert Admission().refuse(head(host=host)).status == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost@evil.example", "localhost, evil.example", "localhost/x", "local host", "a:b:9", "[::1"],
+)
+def test_what_is_no_host_at_all_is_refused_and_the_connection_closed(host):
+    refusal = Admission().refuse(head(host=host))
+    assert (refusal.status, refusal.close) == (400, True)
 
 
 def test_more_hosts_may_be_allowed():
@@ -147,3 +156,73 @@ def test_a_page_that_asks_for_the_local_network_is_granted_it():
 def test_options_without_a_page_says_what_is_allowed():
     answer = Admission().preflight(head(host="localhost"), "POST, OPTIONS")
     assert (answer.status, answer.headers) == (204, (("Allow", "POST, OPTIONS"),))
+
+
+# Users and tokens.
+
+
+@pytest.mark.parametrize(
+    ("peer", "may"),
+    [
+        (Peer("unix", uid=7, gid=70), True),
+        (Peer("unix", uid=8, gid=50), True),
+        (Peer("unix", uid=8, gid=70, groups=(70, 50)), True),
+        (Peer("unix", uid=8, gid=70, groups=(70,)), False),
+        (Peer("unix", uid=0, gid=0), False),
+        (Peer("unix"), False),
+    ],
+)
+def test_users_and_groups_on_the_list_alone_may_use_the_socket(peer, may):
+    gate = Admission(check_host=False, users=[7], groups=[50])
+    refusal = gate.refuse(Request("POST", "/v1/events", "", "1.1", {}, peer))
+    assert (refusal is None) is may
+    assert may or refusal.status == 403
+
+
+def test_without_a_list_the_mode_of_the_socket_decides():
+    gate = Admission(check_host=False)
+    assert gate.refuse(Request("POST", "/", "", "1.1", {}, Peer("unix", uid=1234))) is None
+
+
+@pytest.fixture
+def token(tmp_path):
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text("open-sesame\n")
+    return file
+
+
+def bearer(gate, authorization, method="POST"):
+    headers = {} if authorization is None else {"authorization": authorization}
+    refusal = gate.authorise(Request(method, "/v1/events", "", "1.1", headers, Peer("tcp")))
+    return refusal.status if refusal else None
+
+
+def test_what_changes_something_must_carry_the_token(token):
+    gate = Admission(token=BearerToken(Secret("file", str(token)), {}))
+    assert bearer(gate, "Bearer open-sesame") is None
+    assert bearer(gate, "bearer  open-sesame ") is None
+    wrong = [None, "", "Bearer", "Bearer open", "Bearer open-sesame2", "Basic open-sesame", "open-sesame"]
+    wrong.append("Bearer \xff")
+    assert [bearer(gate, header) for header in wrong] == [401] * len(wrong)
+    assert bearer(gate, None, "GET") is None
+    assert bearer(gate, None, "OPTIONS") is None
+    assert bearer(Admission(), None) is None
+
+
+def test_a_rotated_token_is_taken_beside_the_one_before_it(token):
+    bearer_token = BearerToken(Secret("file", str(token)), {})
+    gate = Admission(token=bearer_token)
+    token.write_text("second")
+    bearer_token.refresh()
+    assert [bearer(gate, f"Bearer {text}") for text in ("open-sesame", "second")] == [None, None]
+    token.write_text("third")
+    bearer_token.refresh()
+    assert [bearer(gate, f"Bearer {text}") for text in ("open-sesame", "second", "third")] == [
+        401,
+        None,
+        None,
+    ]
+    token.unlink()
+    bearer_token.refresh()
+    assert bearer(gate, "Bearer third") is None

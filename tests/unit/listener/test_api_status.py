@@ -9,7 +9,7 @@ from collector.core.http import Answer
 from collector.listener.api_status import PATH, ApiStatus
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
-from collector.listener.wire import render
+from collector.listener.wire import Wording
 
 
 def ask(status, data, *, settable=True):
@@ -82,5 +82,5 @@ def test_where_the_admin_listener_is_exclusive_it_cannot_be_set_here_and_can_be_
 
 
 def test_it_is_never_cached():
-    (reply,) = replies(render(get(ApiStatus())))
+    (reply,) = replies(Wording().usual(get(ApiStatus())))
     assert reply.headers["cache-control"] == "no-store"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
@@ -66,24 +65,3 @@ async def test_room_granted_to_one_who_has_just_given_up_is_given_back(autojump_
         nursery.cancel_scope.cancel()
         capacity.release(100)  # the task has been cancelled, and has not run since
     assert capacity.held_bytes == 0
-
-
-@pytest.mark.parametrize("waiters", [1, 5])
-async def test_seats_are_waited_for(waiters, autojump_clock):
-    capacity = Capacity(connections=1)
-    taken = []
-
-    async def guest(name):
-        await capacity.seat_free()
-        capacity.sit()
-        taken.append(name)
-        assert capacity.full
-        await trio.sleep(1)
-        capacity.leave()
-
-    async with trio.open_nursery() as nursery:
-        for name in range(waiters):
-            nursery.start_soon(guest, name)
-    assert sorted(taken) == list(range(waiters))
-    assert capacity.seated == 0
-    assert trio.current_time() == waiters

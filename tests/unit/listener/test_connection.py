@@ -13,6 +13,7 @@ from collector.core.http import Answer
 from collector.core.limits import ANSWERS_BYTES, ConnectionLimits
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
+from collector.listener.seats import Seats
 from collector.listener.serve import Server
 
 PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
@@ -288,7 +289,7 @@ async def test_room_is_given_back_when_the_client_vanishes(autojump_clock):
         assert capacity.held_bytes == 80_000
         await client.aclose()
         await wait_all_tasks_blocked()
-        assert (capacity.held_bytes, capacity.seated) == (0, 0)
+        assert (capacity.held_bytes, capacity.seats.taken) == (0, 0)
 
 
 # Stopping.
@@ -398,7 +399,7 @@ async def test_a_cancelled_server_drops_everything_at_once(autojump_clock):
 
 
 async def test_while_no_seat_is_free_idle_connections_close_sooner(autojump_clock):
-    async with connected(capacity=Capacity(connections=1)) as (client, _):
+    async with connected(capacity=Capacity(Seats(total=1))) as (client, _):
         await client.send_all(PLAIN)
         await client.receive_some()
         assert await until_end(client) == b""

@@ -8,15 +8,19 @@ import json
 
 import pytest
 import trio
+from fakes.load import seeded
 from fakes.site import HOST
+from trio.testing import wait_all_tasks_blocked
 
+from collector.core.allowance import Allowances
 from collector.core.dialects import traintracks
 from collector.core.http import Answer
-from collector.core.limits import MAX_BODY_BYTES
+from collector.core.limits import MAX_BODY_BYTES, QUICK_BYTES
 from collector.errors import SpoolFull, SpoolUnavailable
-from collector.listener import decode
+from collector.listener import policy
 from collector.listener.admission import Admission
-from collector.listener.ingest import PATH, Counts, Ingest, Policy
+from collector.listener.ingest import PATH, Ingest
+from collector.listener.policy import Answered, Counts, Policy
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
 
@@ -74,12 +78,15 @@ ALL = taking("samsara", "traintracks")
 class Desk:
     """An ingest endpoint behind a reader, as a listener has it."""
 
-    def __init__(self, *, takes=ALL, secrets=None, auth="required", strict=False, refuse=None) -> None:
+    def __init__(
+        self, *, takes=ALL, secrets=None, auth="required", strict=False, refuse=None, users=None, **more
+    ) -> None:
         self.intake = FakeIntake(refuse)
         self.ingest = Ingest(
             self.intake,
-            Policy(takes, {KEY: (SECRET,)} if secrets is None else secrets, auth, strict),
+            Policy(takes, {KEY: (SECRET,)} if secrets is None else secrets, auth, strict, users or {}),
             wall_ms=lambda: NOW,
+            **more,
         )
         self.site = Site({PATH: {"POST": self.ingest}}, Admission(origins=["http://allowed"]))
 
@@ -135,11 +142,11 @@ async def test_a_compressed_body_is_stored_compressed(name):
     assert (desk.intake.chunks[0].encoding, desk.intake.chunks[0].body) == ("gzip", packed)
 
 
-async def test_a_body_of_several_gzip_members_is_stored_plain():
+async def test_a_body_of_several_gzip_members_is_stored_compressed():
     desk = Desk()
     packed = gzip.compress(BODY[:10]) + gzip.compress(BODY[10:])
     assert (await desk.take(packed, Content_Encoding="gzip")).status == 202
-    assert (desk.intake.chunks[0].encoding, desk.intake.chunks[0].body) == ("", BODY)
+    assert (desk.intake.chunks[0].encoding, desk.intake.chunks[0].body) == ("gzip", packed)
 
 
 async def test_identity_is_plain():
@@ -167,7 +174,7 @@ async def test_a_refused_commit_is_503_and_never_success():
     assert answer.status == 503
     assert dict(answer.headers) == {"Retry-After": "5"}
     assert b"the disk said no" in answer.body
-    assert desk.ingest.counts["samsara"] == Counts(failed=1)
+    assert desk.ingest.counts["samsara"] == Counts(failed=1, answers={503: Answered(1, 1, len(BODY))})
 
 
 def test_a_full_spool_is_503_at_once():
@@ -296,8 +303,116 @@ async def test_everything_is_counted():
     assert warnings
     await desk.take(odd, X_Product_Key=KEY, X_Product_Auth=signature(odd))
     desk.play(X_Product_Auth="wrong")
-    assert desk.ingest.counts["samsara"] == Counts(requests=2, events=2, refused=1)
-    assert desk.ingest.counts["traintracks"] == Counts(requests=1, events=2, warnings=warnings, refused=1)
+    desk.post(X_Product_Key="unknown")
+    size = len(BODY)
+    assert desk.ingest.counts["samsara"] == Counts(
+        requests=2, events=2, refused=1, answers={202: Answered(2, 2, 2 * size), 400: Answered(1, 0, 2)}
+    )
+    answers = {200: Answered(1, 2, len(odd)), 401: Answered(1, 0, len(PLAYS)), 403: Answered(1, 0, 0)}
+    assert desk.ingest.counts["traintracks"] == Counts(
+        requests=1, events=2, warnings=warnings, refused=1, answers=answers
+    )
+
+
+async def test_what_each_user_sends_is_counted_and_users_beyond_a_bound_together(monkeypatch):
+    monkeypatch.setattr(policy, "MAX_USERS", 3)
+    desk = Desk()
+    for uid in (None, 7, 7, 8, 9, 10):
+        await desk.take(peer=Peer("unix", uid=uid))
+    counted = {uid: counts.events for uid, counts in desk.ingest.users.items()}
+    assert counted == {None: 1, 7: 2, 8: 1, policy.OTHERS: 2}
+
+
+def test_a_product_is_its_users_alone_and_never_that_of_tcp_clients():
+    desk = Desk(users={KEY: frozenset({7})})
+    signed = {"X_Product_Auth": signature(PLAYS)}
+    assert not isinstance(desk.play(peer=Peer("unix", uid=7), **signed), Answer)
+    for peer in (Peer("unix", uid=8), Peer("unix"), Peer("tcp")):
+        assert desk.play(peer=peer, **signed).status == 403
+    assert not isinstance(desk.post(peer=Peer("unix", uid=8)), Answer)
+
+
+async def test_a_quota_is_each_users_own(autojump_clock):
+    desk = Desk(allowances=Allowances(2.5 * len(BODY), 3600))
+    for uid in (7, 8):
+        for _ in range(2):
+            assert not isinstance(desk.post(peer=Peer("unix", uid=uid)), Answer)
+        refusal = desk.post(peer=Peer("unix", uid=uid))
+        assert (refusal.status, refusal.headers) == (429, (("Retry-After", "720"),))
+        assert b"quota" in refusal.body
+
+
+MANY = json.dumps([EVENT | {"timestamp": "x"}] * 2000).encode()
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status"),
+    [
+        pytest.param(MANY, {}, 400, id="events to be looked at singly"),
+        pytest.param(gzip.compress(MANY), {"Content_Encoding": "gzip"}, 400, id="the same compressed"),
+        pytest.param(b" " * (QUICK_BYTES + 1) + BODY, {}, 202, id="large"),
+        pytest.param(
+            gzip.compress(b" " * 500_000 + bytes(seeded("spaces").choices(b" \t", k=2_000_000)) + BODY),
+            {"Content_Encoding": "gzip"},
+            202,
+            id="large and compressed",
+        ),
+        pytest.param(
+            gzip.compress(b" " * (QUICK_BYTES + 1)), {"Content_Encoding": "gzip"}, 413, id="a bomb, at once"
+        ),
+    ],
+)
+async def test_what_takes_long_is_looked_at_on_another_thread(body, headers, status):
+    threads = []
+
+    async def worker(function):
+        threads.append(1)
+        return function()
+
+    desk = Desk(worker=worker)
+    outcome = desk.post(body, **headers)
+    if status == 413:
+        assert (outcome.status, threads) == (413, [])
+        return
+    assert not isinstance(outcome, Answer)
+    assert not desk.intake.chunks
+    async with trio.open_nursery() as nursery:
+
+        async def answer():
+            assert (await outcome.answer()).status == status
+
+        nursery.start_soon(answer)
+        await wait_all_tasks_blocked()
+        assert threads == [1]
+        for ticket in desk.intake.tickets:
+            ticket.done.set()
+
+
+async def test_small_requests_behind_one_that_takes_long_do_not_overtake_it():
+    async def worker(function):
+        await trio.lowlevel.checkpoint()
+        return function()
+
+    desk = Desk(worker=worker)
+    head = b"POST /v1/events HTTP/1.1\r\n" + HOST + b"Content-Type: application/json\r\n"
+    reader = Reader(desk.site, Peer("tcp"))
+    odd = json.dumps([EVENT | {"\u0065xtra": n} for n in range(1000)]).replace("sourceId", "\\u0073ourceId")
+    for body in (odd.encode(), BODY):
+        reader.feed(head + b"Content-Length: %d\r\n\r\n%b" % (len(body), body))
+    first, second = [turn.outcome for turn in reader.turns]
+    assert not desk.intake.chunks
+    async with trio.open_nursery() as nursery:
+
+        async def answer_in_order():
+            assert (await first.answer()).status == 202
+            assert (await second.answer()).status == 202
+
+        nursery.start_soon(answer_in_order)
+        for count in (1, 2):
+            await wait_all_tasks_blocked()
+            assert len(desk.intake.tickets) == count
+            desk.intake.tickets[-1].done.set()
+    assert [chunk.events for chunk in desk.intake.chunks] == [1000, 1]
 
 
 BROKEN_GZIP = gzip.compress(PLAYS)[:-1]
@@ -330,9 +445,8 @@ def test_refusals_come_in_the_order_of_the_dialects(status, body, headers):
     assert Desk().post(body, **headers).status == status
 
 
-def test_a_bomb_is_413_before_its_signature_is_looked_at(monkeypatch):
-    monkeypatch.setattr(decode.gunzip, "__kwdefaults__", {"max_bytes": 100})
-    assert Desk().play(gzip.compress(b" " * 101), Content_Encoding="gzip").status == 413
+def test_a_bomb_is_413_before_its_signature_is_looked_at():
+    assert Desk().play(gzip.compress(b" " * 2_000_000), Content_Encoding="gzip").status == 413
 
 
 def test_a_body_that_is_not_what_its_encoding_says_is_400():

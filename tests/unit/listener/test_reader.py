@@ -74,11 +74,6 @@ GOOD = {
         b"bye",
         CLOSE,
     ),
-    "absolute target": (
-        b"POST http://localhost:9000/echo HTTP/1.1\r\nHost: evil.example\r\nContent-Length: 3\r\n\r\nabs",
-        b"abs",
-        0,
-    ),
     "h2c upgrade with a body": (
         b"POST /echo HTTP/1.1\r\n" + HOST + b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
         b"HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\nContent-Length: 4\r\n\r\njava",
@@ -402,13 +397,6 @@ def test_a_request_carries_what_was_sent():
     assert request.headers == {"x-two": "1, 2", "x-name": "caf\u00c3\u00a9"}
     assert request.version == "1.1"
     assert request.peer is peer
-
-
-def test_the_host_of_an_absolute_target_is_the_one_that_counts():
-    data = b"GET http://evil.example/echo HTTP/1.1\r\n" + HOST + b"\r\n"
-    assert statuses(read(data)) == [403]
-    data = b"GET http://evil.example?x=/ HTTP/1.1\r\n" + HOST + b"\r\n"
-    assert statuses(read(data)) == [404]
 
 
 def test_only_large_bodies_claim_room():

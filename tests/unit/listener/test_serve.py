@@ -7,6 +7,7 @@ import errno
 import http.client
 import os
 import socket
+import sys
 
 import pytest
 import trio
@@ -17,6 +18,7 @@ from collector.core.http import Answer
 from collector.core.limits import MAX_BODY_BYTES
 from collector.listener.bind import BoundSocket, adopt, bind
 from collector.listener.capacity import Capacity
+from collector.listener.seats import Seats
 from collector.listener.serve import Server
 
 PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
@@ -112,17 +114,17 @@ async def test_a_client_that_sends_all_of_a_body_that_is_too_large_still_reads_4
 
 
 async def test_who_finds_no_seat_waits_for_one(unix):
-    capacity = Capacity(connections=2)
+    capacity = Capacity(Seats(total=2))
     first, second, third = [await connect(unix) for _ in range(3)]
     async with serving(unix, capacity=capacity), first, second, third:
         await ask(first)
         await ask(second)
         await third.send_all(PLAIN)
         await wait_all_tasks_blocked()
-        assert capacity.seated == 2
+        assert capacity.seats.taken == 2
         await first.aclose()
         assert replies(await third.receive_some())[0].status == 200
-    assert capacity.seated == 0
+    assert capacity.seats.taken == 0
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
@@ -262,3 +264,19 @@ async def test_a_slow_reader_gets_all_of_a_large_answer(unix):
         await wait_all_tasks_blocked()
         (reply,) = replies(await until_end(client))
         assert len(reply.body) == 5_000_000
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells more groups than one at any time")
+async def test_a_unix_peers_further_groups_are_the_kernels_word_too(unix):
+    echo = Echo()
+    async with serving(unix, site=make_site(echo=echo)), await connect(unix) as client:
+        await ask(client)
+    (peer,) = (request.peer for request in echo.requests)
+    assert set(peer.groups) == set(os.getgroups())
+
+
+async def test_a_tcp_peer_is_its_address(tcp):
+    echo = Echo()
+    async with serving(tcp, site=make_site(echo=echo)), await connect(tcp) as client:
+        await ask(client)
+    assert echo.requests[0].peer.address in {"127.0.0.1", "::1"}

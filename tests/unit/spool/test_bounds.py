@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import zlib
 from functools import partial
@@ -45,7 +44,7 @@ def bulk(size: int, *, events: int = 1) -> NewChunk:
     ).encode()
     packer = zlib.compressobj(0, wbits=31)
     packed = packer.compress(body) + packer.flush()
-    return dataclasses.replace(chunk(events), body=packed, encoding="gzip")
+    return chunk(events)._replace(body=packed, encoding="gzip")
 
 
 async def deliver(spool, name=WELL) -> list[int]:

@@ -68,7 +68,7 @@ async def test_no_ticket_of_a_group_is_settled_before_its_commit(tmp_path, threa
         tickets.append(
             put(
                 spool,
-                lambda connection: seen.append((tickets[-1]._done.is_set(), connection.in_transaction)),
+                lambda connection: seen.append((tickets[-1].settled, connection.in_transaction)),
             )
         )
         gate.open.set()
@@ -184,8 +184,7 @@ async def test_growth_is_told_by_stream(tmp_path, threads):
 
 async def test_a_defect_in_a_commit_refuses_the_group_and_does_not_end_the_writer(tmp_path, threads):
     async with spool_in(tmp_path, threads=threads) as spool:
-        nameless = chunk(1)
-        object.__setattr__(nameless, "received_at", None)
+        nameless = chunk(1)._replace(received_at=None)
         with pytest.raises(SpoolUnavailable, match="unexpected TypeError"):
             await accept(spool, nameless)
         await accept(spool, chunk(2))

@@ -18,7 +18,7 @@ async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, mon
         before = spool.counters.commits
         first = spool.submit(chunk(1))
         await spool.read(lambda _: None)
-        assert not first._done.is_set()
+        assert not first.settled
         await accept(spool, chunk(1))
         await first.committed()
         assert spool.counters.commits - before == 1

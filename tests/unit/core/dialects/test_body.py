@@ -1,18 +1,20 @@
 from __future__ import annotations
 
+import json
+
 import msgspec
 import pytest
 
-from collector.core import jsontext
 from collector.core.dialects import Refused, body, samsara, traintracks
+from collector.core.limits import MAX_NESTING, ContentLimits
 
 EVENT = b'{"timestamp":1,"sourceId":"s","eventName":"e"}'
 
 
-def read_by_both(text, content_type="application/json"):
+def read_by_both(text, content_type="application/json", limits=body.DEFAULT_LIMITS):
     return [
-        samsara.read(text, content_type=content_type, published_timestamp="1"),
-        traintracks.read(text, content_type=content_type, strict=False),
+        samsara.read(text, content_type=content_type, published_timestamp="1", limits=limits),
+        traintracks.read(text, content_type=content_type, strict=False, limits=limits),
     ]
 
 
@@ -30,7 +32,7 @@ def read_by_both(text, content_type="application/json"):
     ],
 )
 def test_json_content_types_are_taken(content_type):
-    assert body.is_json_type(content_type)
+    assert body.type_fault(content_type) is None
 
 
 @pytest.mark.parametrize(
@@ -107,7 +109,7 @@ def test_a_message_says_where_the_text_goes_wrong():
 
 
 def test_an_event_as_deep_as_allowed_is_taken_and_one_level_more_is_refused():
-    levels = jsontext.MAX_NESTING - 1
+    levels = MAX_NESTING - 1
 
     def with_depth(depth):
         return EVENT[:-1] + b',"x":' + b"[" * depth + b"]" * depth + b"}"
@@ -133,18 +135,65 @@ def test_many_shallow_events_are_not_deep():
     assert read.events == 1000
 
 
+TEN = ContentLimits(events=10)
+
+
 @pytest.mark.parametrize("element", [EVENT, b"1", b"{}", b"[1,[2,3]]", b'"a,b"'])
-def test_more_events_than_a_request_may_hold_get_413(monkeypatch, element):
-    monkeypatch.setattr(body, "MAX_EVENTS", 10)
+def test_more_events_than_a_request_may_hold_get_413(element):
     text = b"[" + b",".join([element] * 11) + b"]"
 
-    for read in read_by_both(text):
+    for read in read_by_both(text, limits=TEN):
         assert read.answer.status == 413
 
 
-def test_as_many_events_as_a_request_may_hold_are_taken(monkeypatch):
-    monkeypatch.setattr(body, "MAX_EVENTS", 10)
-
-    [read, _] = read_by_both(b"[" + b",".join([EVENT] * 10) + b"]")
+def test_as_many_events_as_a_request_may_hold_are_taken():
+    [read, _] = read_by_both(b"[" + b",".join([EVENT] * 10) + b"]", limits=TEN)
 
     assert read.events == 10
+
+
+def test_depth_is_bounded_as_configured():
+    event = EVENT[:-1] + b',"x":[[1]]}'
+    for depth, taken in ((2, False), (3, True)):
+        [read, _] = read_by_both(b"[%b]" % event, limits=ContentLimits(depth=depth))
+        assert isinstance(read, Refused) is not taken
+
+
+@pytest.mark.parametrize("charset", ["utf-16", "iso-8859-1", '"UTF-16"', "utf-8;charset=latin1"])
+def test_another_charset_is_refused_by_name(charset):
+    for read in read_by_both(b"[]", f"application/json; charset={charset}"):
+        assert read.answer.status == 400
+        assert b"charset of the content-type must be utf-8" in read.answer.body
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"", "the body is empty"),
+        (b" \n ", "the body is empty"),
+        (b"\xef\xbb\xbf[]", "byte order mark"),
+        ("[]".encode("utf-16"), "byte order mark"),
+        ("[]".encode("utf-16-le"), "UTF-16"),
+        ("[]".encode("utf-32-be"), "UTF-16"),
+    ],
+)
+def test_what_is_not_plain_utf8_is_told_what_it_is(text, told):
+    for read in read_by_both(text):
+        assert read.answer.status == 400
+        assert told in json.loads(read.answer.body)["message"]
+
+
+@pytest.mark.parametrize("before", [0, 1, 499, 500, 501, 1000])
+def test_a_number_of_more_than_a_thousand_digits_is_refused_wherever_it_stands(before):
+    pad = b" " * before
+    for digits, taken in ((1000, True), (1001, False)):
+        number = b'[%b%b,"x":%b}]' % (pad, EVENT[:-1], b"9" * digits)
+        [read, _] = read_by_both(number)
+        assert isinstance(read, Refused) is not taken
+        if not taken:
+            assert read.answer.body == b'["a number of more than 1000 digits"]'
+
+
+def test_a_text_of_digits_may_be_long():
+    [read, _] = read_by_both(b'[%b,"x":"%b"}]' % (EVENT[:-1], b"9" * 5000))
+    assert read.events == 1

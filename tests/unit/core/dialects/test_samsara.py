@@ -162,7 +162,7 @@ def test_a_verdict_quotes_text_beyond_ascii_as_it_is():
         '{"timestamp":1,"sourceId":"😀","eventName":"é","ключ":"值"}'.encode(),
         rb'{"tim\u0065stamp":1,"sourceId":"s","\u0065ventName":"e"}',
         b'{"timestamp":1,"sourceId":"s","eventName":"e","big":12345678901234567890123,"huge":1e999,"x":-0.0}',
-        b'{"timestamp":1,"sourceId":"s","eventName":"e","long":%b}' % (b"9" * 5000),
+        b'{"timestamp":1,"sourceId":"s","eventName":"e","long":%b}' % (b"9" * 1000),
         b'{"timestamp":1,"sourceId":"s","eventName":"e","a":{"timestamp":"x","sourceId":5,"eventName":[]}}',
         b'{"timestamp":1,"sourceId":"timestamp","eventName":"sourceId"}',
         b'{"timestamp":1,"sourceId":"\\"timestamp\\"","eventName":"e"}',
@@ -184,7 +184,7 @@ def test_a_batch_of_ten_thousand_events_is_taken():
 def test_a_timestamp_too_long_for_any_reader_is_named():
     [verdict] = verdicts(b'[{"timestamp":%b,"sourceId":"s","eventName":"e"}]' % (b"1" * 5000))
 
-    assert verdict == "{:timestamp (not (integer? " + "1" * 40 + "…))}"
+    assert verdict == "a number of more than 1000 digits"
 
 
 # Rendering. The first two tables are also what upstreams have been sent: a sealed batch must render

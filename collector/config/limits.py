@@ -1,0 +1,74 @@
+"""The `[limits]` table; the reasons for its defaults stand in `collector.core.limits`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from collector.config.fields import DAY, GIB, HOUR, MIB, Duration, Size
+from collector.core import limits
+
+
+class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What clients may make the daemon hold, read or wait for, on all listeners together.
+
+    Attributes:
+        max_connections: on all listeners together; further clients wait in the listen queue.
+        max_connections_per_peer: of one user on UNIX sockets or one address over TCP that are
+            served at a time; its further ones wait, and get 503 after `answer_timeout`.
+        max_head_bytes: request line and headers of a request; more gets 431.
+        max_headers: headers of a request; more get 431.
+        max_body_bytes: a body as it is sent; more gets 413.
+        max_decoded_bytes: a body once decompressed; more gets 413.
+        max_ratio: to how many times its size a body of more than 1 MiB may decompress; more gets 413.
+        max_depth: levels of nesting in one event; more get 400.
+        max_events: events in one request; more get 413.
+        max_bodies_bytes: bodies over 64 KiB that are received or wait for their commit, together;
+            further ones wait, and get 503 after `answer_timeout`.
+        head_timeout: from a request's first byte to the end of its headers; then 408.
+        request_timeout: from a request's first byte to its last; then 408.
+        answer_timeout: from a whole request to its answer; then 503.
+        send_timeout: for a client to take an answer; then its connection is closed.
+        idle_timeout: for which a connection without a request is kept.
+    """
+
+    max_connections: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_CONNECTIONS
+    max_connections_per_peer: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_CONNECTIONS_PER_PEER
+    max_head_bytes: Annotated[Size, Meta(ge=1024, le=MIB)] = limits.MAX_HEAD_BYTES
+    max_headers: Annotated[int, Meta(ge=10, le=1000)] = limits.MAX_HEADERS
+    max_body_bytes: Annotated[Size, Meta(ge=1024, le=64 * MIB)] = limits.MAX_BODY_BYTES
+    max_decoded_bytes: Annotated[Size, Meta(ge=1024, le=limits.MAX_DECODED_BYTES)] = limits.MAX_DECODED_BYTES
+    max_ratio: Annotated[int, Meta(ge=1, le=1100)] = limits.MAX_RATIO
+    max_depth: Annotated[int, Meta(ge=2, le=limits.MAX_NESTING)] = limits.MAX_NESTING
+    max_events: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_EVENTS
+    max_bodies_bytes: Annotated[Size, Meta(ge=MIB, le=16 * GIB)] = limits.MAX_BODIES_IN_HAND_BYTES
+    head_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.HEAD_TIMEOUT
+    request_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.REQUEST_TIMEOUT
+    answer_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.ANSWER_TIMEOUT
+    send_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.SEND_TIMEOUT
+    idle_timeout: Annotated[Duration, Meta(ge=1, le=DAY)] = limits.IDLE_TIMEOUT
+
+    @property
+    def connection(self) -> limits.ConnectionLimits:
+        """Those of one connection."""
+        return limits.ConnectionLimits(
+            head_bytes=self.max_head_bytes,
+            headers=self.max_headers,
+            body_bytes=self.max_body_bytes,
+            head_timeout=self.head_timeout,
+            request_timeout=self.request_timeout,
+            answer_timeout=self.answer_timeout,
+            send_timeout=self.send_timeout,
+            idle_timeout=self.idle_timeout,
+        )
+
+    @property
+    def content(self) -> limits.ContentLimits:
+        """Those of one request's body."""
+        return limits.ContentLimits(
+            decoded_bytes=self.max_decoded_bytes,
+            ratio=self.max_ratio,
+            depth=self.max_depth,
+            events=self.max_events,
+        )

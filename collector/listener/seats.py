@@ -1,0 +1,149 @@
+"""Seats: how many connections there are, of whom, and who makes room when there are too many.
+
+A connection takes a seat when it is accepted. Of one peer (a user on UNIX sockets, an address over
+TCP) only so many are served at a time; its further ones wait in their seats, unread, in the order
+in which they came. Where somebody waits, those who bring nothing make room: of the peer that has most
+seats, first those that have been slow the longest, and then those that have waited long behind others of
+their own.
+Where there are none, the newcomer waits in the listen queue.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING, Protocol
+
+import trio
+
+from collector.core.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER, NEWCOMER_GRACE
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable
+
+_AT_ONCE = 32
+"""The part of all seats that is cleared at a time: to look for it costs as much as for one."""
+
+
+class Sitter(Protocol):
+    """Who has a seat."""
+
+    @property
+    def owner(self) -> Hashable:
+        """The peer that it belongs to."""
+
+    def outstayed(self, now: float) -> bool:
+        """Whether it has waited, unread, behind others of its own peer for long."""
+
+    def idled(self, now: float) -> float:
+        """For how many seconds it has brought nothing; 0 while it is worth its seat."""
+
+    def make_room(self) -> None:
+        """Leave, soon."""
+
+
+class Seats:
+    """The seats of all listeners that share them.
+
+    Args:
+        total: at most so many connections.
+        per_peer: of one peer, so many are served at a time.
+    """
+
+    def __init__(self, total: int = MAX_CONNECTIONS, per_peer: int = MAX_CONNECTIONS_PER_PEER) -> None:
+        self.total = total
+        self.per_peer = per_peer
+        self.taken = 0
+        self.cleared = 0
+        self._sitters: dict[Hashable, dict[Sitter, None]] = {}
+        self._served: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, deque[trio.Event]] = {}
+        self._left = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        """Whether every seat is taken."""
+        return self.taken >= self.total
+
+    async def free(self) -> None:
+        """Wait for a free seat, and see to it that there is one; `sit` must follow before anything else."""
+        while self.full:
+            self._clear()
+            with trio.move_on_after(NEWCOMER_GRACE):
+                await self._left.wait()
+
+    def sit(self, sitter: Sitter) -> None:
+        """Take a seat."""
+        self.taken += 1
+        self._sitters.setdefault(sitter.owner, {})[sitter] = None
+
+    def leave(self, sitter: Sitter) -> None:
+        """Give the seat back."""
+        self.taken -= 1
+        sitters = self._sitters[sitter.owner]
+        del sitters[sitter]
+        if not sitters:
+            del self._sitters[sitter.owner]
+        self._left.set()
+        self._left = trio.Event()
+
+    def serve(self, owner: Hashable) -> bool:
+        """Begin to serve one more of a peer's, if it may be; `served` must follow."""
+        if self._served.get(owner, 0) >= self.per_peer or owner in self._waiting:
+            return False
+        self._served[owner] = self._served.get(owner, 0) + 1
+        return True
+
+    async def turn(self, owner: Hashable) -> None:
+        """Wait until one more of a peer's may be served, and begin; `served` must follow."""
+        queue = self._waiting.setdefault(owner, deque())
+        turn = trio.Event()
+        queue.append(turn)
+        try:
+            while not turn.is_set():
+                if queue[0] is turn:
+                    self._clear_of(self._sitters.get(owner, {}), len(queue))
+                with trio.move_on_after(NEWCOMER_GRACE):
+                    await turn.wait()
+        except trio.Cancelled:
+            if turn.is_set():
+                self.served(owner)
+            else:
+                queue.remove(turn)
+                if not queue:
+                    del self._waiting[owner]
+            raise
+
+    def served(self, owner: Hashable) -> None:
+        """One of a peer's is done; the next of its own takes its place."""
+        queue = self._waiting.get(owner)
+        if queue:
+            queue.popleft().set()
+            if not queue:
+                del self._waiting[owner]
+            return
+        self._served[owner] -= 1
+        if not self._served[owner]:
+            del self._served[owner]
+
+    def _clear(self) -> None:
+        """Ask some to make room: of the peer with most seats that has any who bring nothing."""
+        for sitters in sorted(self._sitters.values(), key=len, reverse=True):
+            if self._clear_of(sitters, max(1, self.total // _AT_ONCE), parked=True):
+                return
+
+    def _clear_of(self, sitters: Iterable[Sitter], count: int, *, parked: bool = False) -> bool:
+        now = trio.current_time()
+        idlers = [(sitter.idled(now), sitter) for sitter in sitters]
+        found = sorted(
+            ((idled, sitter) for idled, sitter in idlers if idled > 0), key=_how_long, reverse=True
+        )
+        if parked and len(found) < count:
+            found += [(0.0, sitter) for _, sitter in idlers if sitter.outstayed(now)]
+        for _, sitter in found[:count]:
+            sitter.make_room()
+        self.cleared += len(found[:count])
+        return bool(found)
+
+
+def _how_long(idler: tuple[float, Sitter]) -> float:
+    return idler[0]

