@@ -24,16 +24,19 @@ from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
 from collector.fronts import Front, Shared, Takers, admin_front, client_front
+from collector.host.activation import Inherited
 from collector.host.clock import Clocks
+from collector.host.logfile import keep_short
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
 from collector.host.signals import watch
+from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
 from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
-from collector.spool.spool import Spool, SpoolOptions, open_spool
+from collector.spool.spool import CLOSE_SECONDS, Spool, SpoolOptions, open_spool
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
@@ -43,18 +46,26 @@ if TYPE_CHECKING:
     from collector.config.model import Config, Upstream
     from collector.spool.identity import Epoch
 
+NOTICE_SECONDS = 10.0
+"""What a stop may take beyond its two deadlines."""
+
 MAINTENANCE_SECONDS = 10.0
 """Between two rounds of expiry and of giving space back to the file system."""
 
 
-def run(config: Config, environ: Mapping[str, str]) -> None:
+def run(config: Config, environ: Mapping[str, str], inherited: Inherited | None = None) -> None:
     """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
+
+    Args:
+        config: as it was loaded.
+        environ: of the process.
+        inherited: listening sockets that the service manager made.
 
     Raises:
         WaystationError: it could not start, or go on.
     """
     try:
-        trio.run(_run, config, environ, strict_exception_groups=True)
+        trio.run(_run, config, environ, inherited or Inherited(), strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -92,28 +103,35 @@ def _nothing() -> None:
     """Hurry nobody."""
 
 
-async def _run(config: Config, environ: Mapping[str, str]) -> None:
+async def _run(config: Config, environ: Mapping[str, str], inherited: Inherited) -> None:
     stop = _Stop()
+    notify = Notifier(environ)
     async with trio.open_nursery() as background:
-        await background.start(_watch, stop)
-        await _run_spool(config, environ, stop)
+        await background.start(_watch, stop, notify)
+        background.start_soon(keep_short, environ)
+        await _run_spool(config, environ, stop, notify, inherited)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
 
 
-async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
+async def _watch(stop: _Stop, notify: Notifier, *, task_status: trio.TaskStatus[None]) -> None:
     def hurry() -> None:
         structlog.get_logger().info("hurried")
-        stop.hurry()
+        with notify.reload():
+            stop.hurry()
 
     await watch(stop=stop.ask, hurry=hurry, task_status=task_status)
 
 
-async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) -> None:
+async def _run_spool(
+    config: Config, environ: Mapping[str, str], stop: _Stop, notify: Notifier, inherited: Inherited
+) -> None:
     started = trio.current_time()
     clocks = Clocks()
     async with AsyncExitStack() as stack:
-        spool = await stack.enter_async_context(_open_spool(config, clocks))
+        # A migration, or what is left of a damaged spool, takes as long as it takes.
+        with notify.starting("opening the spool"):
+            spool = await stack.enter_async_context(_open_spool(config, clocks))
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
             stack.push_async_callback(sender.aclose)
@@ -142,6 +160,7 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
             takes=Takers(config, await spool.read(known_products)),
             products=products,
             now_ms=clocks.wall_ms,
+            inherited=inherited,
         )
         for listener in config.listener:
             fronts.append(client_front(listener, shared))
@@ -149,6 +168,12 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         for address in config.admin.bind:
             fronts.append(admin_front(address, source, shared))
             stack.callback(fronts[-1].close)
+        if unclaimed := inherited.close():
+            structlog.get_logger().warning(
+                "sockets_unclaimed",
+                sockets=", ".join(unclaimed),
+                reason="no listener has that address, and who connects there waits in vain: disable the unit",
+            )
 
         def hurry() -> None:
             products.refresh()
@@ -158,7 +183,8 @@ async def _run_spool(config: Config, environ: Mapping[str, str], stop: _Stop) ->
         stack.callback(setattr, stop, "hurry", _nothing)
         async with trio.open_nursery() as upkeep:
             upkeep.start_soon(_maintain, spool, products)
-            await _serve(config, Notifier(environ), forwarder, fronts, stop)
+            upkeep.start_soon(supervise, notify, spool)
+            await _serve(config, notify, forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
 
 
@@ -175,7 +201,7 @@ async def _serve(
             _announce(config, fronts)
             notify.ready()
             await stop.asked.wait()
-            notify.stopping()
+            notify.stopping(within=config.drain_timeout + CLOSE_SECONDS + NOTICE_SECONDS)
             structlog.get_logger().info("stopping", drain_timeout=config.drain_timeout)
             forwarder.stop(drain_timeout=config.drain_timeout)
             for front in fronts:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.host.activation import Inherited
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
 
@@ -86,6 +87,7 @@ class Shared:
     Attributes:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
+        inherited: listening sockets that the service manager made.
     """
 
     config: Config
@@ -95,6 +97,7 @@ class Shared:
     takes: Takers
     products: Mapping[str, tuple[bytes, ...]]
     now_ms: Callable[[], int]
+    inherited: Inherited
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:
@@ -112,7 +115,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
         ingest.PATH: {"POST": endpoint},
         api_status.PATH: shared.status.methods(settable=settable),
     }
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
+    sockets = bind(listener.bind, mode=listener.mode, group=listener.group, inherited=shared.inherited)
     site = Site(routes=routes, gate=Admission.of(listener), report=_report)
     return _front(sockets, site, shared.capacity)
 
@@ -132,7 +135,7 @@ def admin_front(address: str, source: StatusSource, shared: Shared) -> Front:
     if local:
         routes["/v1/status"] = {"GET": status_endpoint(source)}
         routes |= letters.routes(shared.spool)
-    sockets = bind(address, mode=0o600)
+    sockets = bind(address, mode=0o600, inherited=shared.inherited)
     site = Site(routes=routes, gate=Admission(check_host=not local), report=_report)
     return _front(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
 

@@ -27,9 +27,10 @@ def run(config_path: Path | None) -> None:
     # Imported here: other commands must not pay for the daemon's imports.
     from collector import daemon  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415
-    from collector.host import logs  # noqa: PLC0415
+    from collector.host import activation, logs  # noqa: PLC0415
 
+    inherited = activation.inherited(os.environ)
     environ = dict(os.environ)
     config = load(config_path, environ)
     logs.set_up(config.log.level, config.log.format, environ)
-    daemon.run(config, environ)
+    daemon.run(config, environ, inherited)
