@@ -31,6 +31,9 @@ COMMANDS = {
     "dead-letters": Entry(
         "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
     ),
+    "service": Entry(
+        "collector.cli.service:service", "Install the daemon as a service, start, stop and watch it."
+    ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 
