@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import trio
 
+from collector.config.units import rounded_size
 from collector.errors import SpoolUnavailable
 from collector.spool.overview import overview
 
@@ -92,7 +93,8 @@ def summary(lanes: Sequence[LaneView], *, healthy: bool) -> str:
     """
     waiting = sum(lane.pending_events for lane in lanes)
     size = sum(lane.pending_bytes for lane in lanes)
-    parts = [f"{waiting:,} events ({size / 1024**2:,.1f} MiB) wait" if waiting else "nothing waits"]
+    events = "1 event" if waiting == 1 else f"{waiting:,} events"
+    parts = [f"{events} ({rounded_size(size)}) waiting" if waiting else "nothing waits"]
     if not healthy:
         parts.insert(0, "the last commit failed")
     held = [lane for lane in lanes if lane.state in {"retrying", "blocked"} and lane.pending_events]

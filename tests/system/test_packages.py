@@ -1,0 +1,197 @@
+"""The packages on a machine that has neither Python nor a network, under its own systemd."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.daemon import unbalanced, until
+from fakes.machine import Impossible, Machine, tree
+from fakes.packages import SOCKET, build, load, settled, status
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.system
+
+EVENT = '{"timestamp": 1433004485870, "sourceId": "till", "eventName": "sold"}'
+DOWN = """
+[[upstream]]
+name = "down"
+kind = "samsara"
+url = "http://127.0.0.1:9"
+signing = "none"
+"""
+
+
+@pytest.fixture(scope="module")
+def packages() -> Iterator[Path]:
+    """A directory with the packages of two releases, all beside each other."""
+    with tempfile.TemporaryDirectory(prefix="ws-") as directory:
+        together = Path(directory) / "all"
+        together.mkdir()
+        try:
+            tree()
+            for release in (1, 2):
+                built = build(Path(directory), release=release)
+                for path in [*built.glob("*.deb"), *built.glob("*.rpm")]:
+                    shutil.move(path, together / path.name)
+        except Impossible as error:
+            pytest.skip(str(error))
+        yield together
+
+
+@pytest.fixture
+def machine(packages: Path, tmp_path: Path) -> Iterator[Machine]:
+    try:
+        with Machine(tmp_path, tree(), binds=[f"--bind-ro={packages}:/packages"]) as running:
+            yield running
+            print(running.run("journalctl", "--no-pager", "--lines=60", check=False))  # noqa: T201 - where a test failed
+    except Impossible as error:
+        pytest.skip(str(error))
+
+
+def deb(release: int) -> str:
+    return f"/packages/waystation_0.1.0-{release}_amd64.deb"
+
+
+def rpm(release: int) -> str:
+    return f"/packages/waystation-0.1.0-{release}.x86_64.rpm"
+
+
+@pytest.fixture
+def installed(machine: Machine) -> Machine:
+    """With the first release."""
+    machine.run("apt-get", "install", "--quiet", "--yes", deb(1))
+    return machine
+
+
+def send(machine: Machine, *, user: str = "") -> str:
+    return machine.run("waystation", "send", user=user, stdin=EVENT)
+
+
+def configure(machine: Machine, more: str) -> None:
+    with machine.inside("/etc/waystation/config.toml").open("a", encoding="utf-8") as file:
+        file.write(more)
+    machine.run("systemctl", "restart", "waystation")
+
+
+def main_pid(machine: Machine) -> int:
+    return int(machine.shows("waystation", "MainPID"))
+
+
+def test_once_installed_it_runs_and_says_what_to_do_next(installed):
+    for unit in ("waystation.service", "waystation.socket", "waystation-http.socket"):
+        assert installed.run("systemctl", "is-active", unit).strip() == "active"
+        assert installed.run("systemctl", "is-enabled", unit).strip() == "enabled"
+    installed.run("useradd", "--create-home", "--groups", "waystation", "app")
+    assert send(installed, user="app") == "1 event accepted\n"
+    told = installed.run("waystation", "status")
+    assert "next: add an upstream to /etc/waystation/config.toml" in told
+    assert "sudo waystation status" in installed.run("waystation", "status", user="app", check=False)
+    until(lambda: settled(installed) == ["sold"], "it is in the file")
+    probe = "import sqlite3; print(sqlite3.sqlite_version)"
+    version = installed.run("/opt/waystation/current/bin/python3.11", "-I", "-c", probe)
+    assert tuple(map(int, version.split("."))) >= (3, 51, 3)
+    bill = json.loads(installed.run("cat", "/usr/share/doc/waystation/sbom.cdx.json"))
+    assert {"trio", "cryptography", "libssl3"} <= {component["name"] for component in bill["components"]}
+
+
+def test_clients_wait_out_a_crash(installed):
+    before = main_pid(installed)
+    installed.run("systemctl", "kill", "--signal=KILL", "waystation")
+    assert send(installed) == "1 event accepted\n"
+    assert main_pid(installed) != before
+    assert installed.shows("waystation", "NRestarts") == "1"
+
+
+def test_no_request_fails_under_restarts_and_none_is_lost(installed):
+    with load(installed) as requests:
+        for _ in range(3):
+            installed.run("systemctl", "restart", "waystation")
+    assert requests.failures == []
+    assert len(requests.acknowledged) > 20
+    assert sorted(settled(installed)) == sorted(requests.acknowledged)
+    assert unbalanced(status(installed)) == []
+
+
+def test_a_hanging_loop_is_ended_by_the_watchdog_and_started_anew(installed):
+    directory = installed.inside("/etc/systemd/system/waystation.service.d")
+    directory.mkdir()
+    (directory / "watchdog.conf").write_text("[Service]\nWatchdogSec=3\n")
+    installed.run("systemctl", "daemon-reload")
+    installed.run("systemctl", "restart", "waystation")
+    hanging = main_pid(installed)
+    installed.run("sh", "-c", f"kill -STOP {hanging}")
+    assert send(installed) == "1 event accepted\n"
+    assert main_pid(installed) != hanging
+    assert "Watchdog timeout" in installed.run("journalctl", "--no-pager", "--unit=waystation")
+
+
+def test_it_reloads_and_tells_its_backlog(installed):
+    configure(installed, DOWN)
+    send(installed)
+    before = main_pid(installed)
+    installed.run("systemctl", "reload", "waystation")
+    until(lambda: installed.shows("waystation", "ActiveState") == "active", "it has reloaded")
+    assert main_pid(installed) == before
+    until(lambda: "1 event (" in installed.shows("waystation", "StatusText"), "the backlog is told")
+    assert "down/samsara" in installed.shows("waystation", "StatusText")
+
+
+def test_a_secret_comes_as_a_credential(installed):
+    key = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+    secret = installed.inside("/etc/waystation/credentials/product.secret")
+    secret.write_text("geheim\n")
+    secret.chmod(0o600)
+    configure(installed, f'\n[[product]]\nkey = "{key}"\nsecret_credential = "waystation_product.secret"\n')
+    assert send(installed) == "1 event accepted\n"
+    assert installed.shows("waystation", "NRestarts") == "0"
+
+
+def test_an_upgrade_under_load_loses_nothing_and_purging_leaves_nothing(installed):
+    configure(installed, DOWN)
+    with load(installed) as requests:
+        installed.run("apt-get", "install", "--quiet", "--yes", deb(2))
+    assert requests.failures == []
+    assert sorted(settled(installed)) == sorted(requests.acknowledged)
+    (lane,) = [lane for lane in status(installed)["lanes"] if lane["upstream"] == "down"]
+    assert lane["pending_events"] == len(requests.acknowledged)
+    assert unbalanced(status(installed)) == []
+    assert DOWN in installed.inside("/etc/waystation/config.toml").read_text("utf-8")
+    assert [path.name for path in installed.inside("/opt/waystation").glob("live-0.1.0-1-*")] == []
+
+    told = installed.run("apt-get", "remove", "--quiet", "--yes", "waystation")
+    assert "the events are kept in /var/lib/waystation" in told
+    assert installed.inside("/var/lib/waystation/spool.db").exists()
+    assert not installed.inside(SOCKET).exists()
+    assert not installed.inside("/opt/waystation").exists()
+    # What was kept counts when it is back.
+    installed.run("apt-get", "install", "--quiet", "--yes", deb(2))
+    (lane,) = [lane for lane in status(installed)["lanes"] if lane["upstream"] == "down"]
+    assert lane["pending_events"] == len(requests.acknowledged)
+    installed.run("apt-get", "purge", "--quiet", "--yes", "waystation")
+    for path in ("/var/lib/waystation", "/etc/waystation", "/opt/waystation", "/run/waystation"):
+        assert not installed.inside(path).exists(), path
+
+
+def test_the_rpm_is_installed_upgraded_and_erased_by_its_own_tools(machine):
+    # This tree's glibc is no rpm, which is all that it asks for.
+    machine.run("rpm", "--install", "--nodeps", rpm(1))
+    assert machine.run("systemctl", "is-enabled", "waystation.socket").strip() == "enabled"
+    configure(machine, DOWN)
+    with load(machine) as requests:
+        machine.run("rpm", "--upgrade", "--nodeps", rpm(2))
+    assert requests.failures == []
+    assert sorted(settled(machine)) == sorted(requests.acknowledged)
+    assert DOWN in machine.inside("/etc/waystation/config.toml").read_text("utf-8")
+    assert [path.name for path in machine.inside("/opt/waystation").glob("live-0.1.0-1-*")] == []
+    told = machine.run("rpm", "--erase", "waystation")
+    assert "the events are kept in /var/lib/waystation" in told
+    assert machine.inside("/var/lib/waystation/spool.db").exists()
+    assert not machine.inside("/opt/waystation").exists()
+    assert not machine.inside(SOCKET).exists()
