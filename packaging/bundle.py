@@ -26,13 +26,12 @@ UNUSED = ("pip", "tzdata")
 PLATFORM = "x86_64-manylinux_2_36"
 
 
-def make(target: Path, *, debs: Path, version: str, scratch: Path, mtime: int) -> list[interpreter.Part]:
+def make(target: Path, *, debs: Path, scratch: Path, mtime: int) -> list[interpreter.Part]:
     """Make the tree.
 
     Args:
         target: is made.
         debs: the interpreter's packages.
-        version: of the package, with its release.
         scratch: is made, for what is between.
         mtime: of every file, seconds since 1970.
 
@@ -49,9 +48,23 @@ def make(target: Path, *, debs: Path, version: str, scratch: Path, mtime: int) -
     _compile(target / "lib/python3.11")
     _check(target)
     _even_out(target, mtime)
-    (target / "BUILD").write_text(f"{version}-{_digest(target)}\n", encoding="ascii")
-    os.utime(target / "BUILD", (mtime, mtime))
     return parts
+
+
+def name(target: Path, *, version: str, mtime: int) -> None:
+    """Give the tree the name under which it is installed: it tells one content from another.
+
+    Args:
+        target: the tree.
+        version: of the package, with its release.
+        mtime: seconds since 1970.
+    """
+    build = target / "BUILD"
+    build.unlink(missing_ok=True)
+    build.write_text(f"{version}-{_digest(target)}\n", encoding="ascii")
+    build.chmod(0o644)
+    os.utime(build, (mtime, mtime))
+    os.utime(target, (mtime, mtime))
 
 
 def _install(modules: Path, scratch: Path) -> None:
@@ -60,8 +73,8 @@ def _install(modules: Path, scratch: Path) -> None:
         sys.exit("uv is needed to install what the lock file names")
     wheels, listed = scratch / "wheel", scratch / "requirements.txt"
     export = ["export", "--frozen", "--no-dev", "--no-emit-project", "--extra", "pysqlite3", "--quiet"]
-    for name in UNUSED:
-        export += ["--no-emit-package", name]
+    for unused in UNUSED:
+        export += ["--no-emit-package", unused]
     _run(uv, *export, "--output-file", str(listed))
     _run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(wheels))
     (wheel,) = wheels.glob("*.whl")
@@ -71,12 +84,12 @@ def _install(modules: Path, scratch: Path) -> None:
     _run(*install, str(wheel))
     for directory in (modules / "bin", *modules.rglob("_tests"), *modules.rglob("tests")):
         shutil.rmtree(directory, ignore_errors=True)
-    for name in (".lock", "CACHEDIR.TAG"):
-        (modules / name).unlink(missing_ok=True)
+    for mark in (".lock", "CACHEDIR.TAG"):
+        (modules / mark).unlink(missing_ok=True)
     # Which file was installed from where, and when: none of it is the same twice.
     for about in modules.glob("*.dist-info"):
-        for name in ("RECORD", "direct_url.json", "uv_cache.json", "REQUESTED", "INSTALLER"):
-            (about / name).unlink(missing_ok=True)
+        for mark in ("RECORD", "direct_url.json", "uv_cache.json", "REQUESTED", "INSTALLER"):
+            (about / mark).unlink(missing_ok=True)
 
 
 def _current_sqlite(target: Path, modules: Path) -> None:
@@ -103,7 +116,9 @@ def _compile(library: Path) -> None:
 
 def _check(target: Path) -> None:
     """The interpreter runs from where it lies, knows the command, and has the SQLite that it should."""
-    probe = "import sqlite3, ssl, ctypes, sys; import collector.daemon; print(sys.prefix, sqlite3.sqlite_version)"
+    probe = (
+        "import sqlite3, ssl, ctypes, sys; import collector.daemon; print(sys.prefix, sqlite3.sqlite_version)"
+    )
     python = str(target / "bin/python3.11")
     prefix, version = _run(python, "-I", "-B", "-c", probe).split()
     if Path(prefix) != target:

@@ -57,7 +57,9 @@ def locked(lock: Path) -> list[tuple[str, str, str, str]]:
     Args:
         lock: uv's.
     """
-    packages = {package["name"]: package for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]}
+    packages = {
+        package["name"]: package for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
+    }
     wanted, queue = set(), ["waystation"]
     while queue:
         for needed in packages[queue.pop()].get("dependencies", ()):
@@ -82,7 +84,8 @@ def formula(resources: list[tuple[str, str, str, str]], *, version: str, sha256:
         sha256: of its source archive.
     """
     blocks = [
-        f'  resource "{name}" do\n    url "{url}"\n    sha256 "{digest}"\n  end\n' for name, _, url, digest in resources
+        f'  resource "{name}" do\n    url "{url}"\n    sha256 "{digest}"\n  end\n'
+        for name, _, url, digest in resources
     ]
     text = _TEMPLATE.replace("@VERSION@", version).replace("@SHA256@", sha256)
     return text.replace("@RESOURCES@", "\n".join(blocks))

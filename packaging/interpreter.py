@@ -12,7 +12,10 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PACKAGES = (
     "libbz2-1.0",
@@ -79,7 +82,9 @@ def lay_out(debs: Path, target: Path, scratch: Path) -> list[Part]:
     library = target / "lib" / "python3.11"
     (target / "bin").mkdir(parents=True)
     shutil.copy2(scratch / "usr/bin/python3.11", target / "bin")
-    shutil.copytree(scratch / "usr/lib/python3.11", library, ignore=shutil.ignore_patterns(*LEFT_OUT, "__pycache__"))
+    shutil.copytree(
+        scratch / "usr/lib/python3.11", library, ignore=shutil.ignore_patterns(*LEFT_OUT, "__pycache__")
+    )
     for found in sorted(scratch.rglob("lib*.so.*")):
         # By the name that others ask for it; the links are not needed.
         soname = _run("patchelf", "--print-soname", str(found)).strip()

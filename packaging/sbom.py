@@ -30,7 +30,9 @@ def of_tree(tree: Path, parts: Iterable[Part], *, version: str, mtime: int) -> s
         version: of the package.
         mtime: seconds since 1970.
     """
-    found = [_distribution(path) for path in sorted((tree / "lib/python3.11/dist-packages").glob("*.dist-info"))]
+    found = [
+        _distribution(path) for path in sorted((tree / "lib/python3.11/dist-packages").glob("*.dist-info"))
+    ]
     found += [
         Component(
             name=part.name,
@@ -42,7 +44,9 @@ def of_tree(tree: Path, parts: Iterable[Part], *, version: str, mtime: int) -> s
         )
         for part in parts
     ]
-    return _written([component for component in found if component.name != "waystation"], version=version, mtime=mtime)
+    return _written(
+        [component for component in found if component.name != "waystation"], version=version, mtime=mtime
+    )
 
 
 def of_names(locked: Iterable[tuple[str, str, str]], *, version: str, mtime: int) -> str:

@@ -31,9 +31,12 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
     """
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
+    from collector.cli.next_steps import next_step  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415
+    from collector.config.paths import config_file  # noqa: PLC0415
 
-    config = load(config_path, dict(os.environ), read_secrets=False)
+    environ = dict(os.environ)
+    config = load(config_path, environ, read_secrets=False)
     found = _ask(config) or _offline(config)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
@@ -41,6 +44,8 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
         from collector.cli.status_table import show  # noqa: PLC0415
 
         show(found)
+        if step := next_step(config, config_file(environ, config_path), environ):
+            click.echo(step)
     if not found.healthy:
         sys.exit(1)
 
@@ -74,7 +79,9 @@ def _ask(config: Config) -> Status | None:
 def _offline(config: Config) -> Status:
     """What the spool says of itself while no daemon runs."""
     from collector.admin.offline import offline_status  # noqa: PLC0415
+    from collector.cli.next_steps import refuse_foreign  # noqa: PLC0415
 
+    refuse_foreign(config)
     found = offline_status(Path(config.state_dir), max_bytes=config.spool.max_bytes)
     if found is None:
         raise WaystationError(

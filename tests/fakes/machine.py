@@ -65,7 +65,14 @@ def tree() -> Path:
         if not root.is_dir():
             draft = CACHE / "draft"
             shutil.rmtree(draft, ignore_errors=True)
-            command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={INCLUDED}", "bookworm", str(draft)]
+            command = [
+                "mmdebstrap",
+                "--quiet",
+                "--variant=minbase",
+                f"--include={INCLUDED}",
+                "bookworm",
+                str(draft),
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=False)
             if done.returncode:
                 raise Impossible(f"no tree can be made: {done.stderr.strip()[-300:]}")

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fakes.daemon import until
+from fakes.delivery import in_files
 from fakes.machine import ROOT, Impossible
 
 if TYPE_CHECKING:
@@ -24,22 +25,24 @@ SOCKET = "/run/waystation/waystation.sock"
 PORT = 9000
 
 
-def build(directory: Path, *, release: int) -> Path:
-    """Build the packages of a release; where they are.
+def build(directory: Path, *releases: int) -> None:
+    """Build the packages of some releases into a directory.
 
     Raises:
         Impossible: there is no interpreter to be had here.
     """
-    output = directory / f"release-{release}"
-    command = [sys.executable, str(ROOT / "packaging/build.py"), "--output", str(output), "--release", str(release)]
+    command = [sys.executable, str(ROOT / "packaging/build.py"), "--output", str(directory)]
+    for release in releases:
+        command += ["--release", str(release)]
     (ROOT / "build").mkdir(exist_ok=True)
     with (ROOT / "build/packages.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+        )
     if "cannot fetch the interpreter" in done.stdout or "packages are built on x86-64 alone" in done.stdout:
         raise Impossible(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout
-    return output
 
 
 @dataclass
@@ -90,5 +93,5 @@ def settled(machine: Machine) -> list[str]:
         return all(lane["pending_events"] == 0 for lane in lanes if lane["upstream"] == "file")
 
     until(drained, "the files have all events", within=90.0)
-    files = sorted(machine.inside("/var/lib/waystation/events").glob("*.ndjson"))
-    return [json.loads(line)["eventName"] for file in files for line in file.read_text("utf-8").splitlines()]
+    written = in_files(machine.inside("/var/lib/waystation/events"))
+    return [json.loads(event)["eventName"] for event in written.get("samsara", {}).values()]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
+import os
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,19 +30,17 @@ signing = "none"
 
 @pytest.fixture(scope="module")
 def packages() -> Iterator[Path]:
-    """A directory with the packages of two releases, all beside each other."""
+    """A directory with the packages of two releases."""
+    if built := os.environ.get("WAYSTATION_TEST_PACKAGES"):
+        yield Path(built)
+        return
     with tempfile.TemporaryDirectory(prefix="ws-") as directory:
-        together = Path(directory) / "all"
-        together.mkdir()
         try:
             tree()
-            for release in (1, 2):
-                built = build(Path(directory), release=release)
-                for path in [*built.glob("*.deb"), *built.glob("*.rpm")]:
-                    shutil.move(path, together / path.name)
+            build(Path(directory), 1, 2)
         except Impossible as error:
             pytest.skip(str(error))
-        yield together
+        yield Path(directory)
 
 
 @pytest.fixture
