@@ -45,7 +45,12 @@ def main() -> None:
     os.environ["SOURCE_DATE_EPOCH"] = str(mtime)
     with tempfile.TemporaryDirectory(prefix="waystation-packages-") as scratch:
         _linux(
-            output, Path(scratch), chosen.interpreter, version=version, release=chosen.release, mtime=mtime
+            output,
+            Path(scratch),
+            chosen.interpreter,
+            version=version,
+            releases=chosen.release or ["1"],
+            mtime=mtime,
         )
         _brew(output, Path(scratch), version=version, mtime=mtime)
     for path in sorted(output.iterdir()):
