@@ -22,7 +22,7 @@ Scope = Literal["system", "user"]
 
 @click.group()
 def service() -> None:
-    """Install the daemon as a service, and steer that.
+    """Install the daemon as a service, start, stop and watch it.
 
     With systemd on Linux and launchd on macOS; for the whole machine (as root), or for
     one user. Where a package has installed the service, apt or rpm also removes it.

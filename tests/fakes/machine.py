@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Self
 from fakes.daemon import until
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / "build/machine"
@@ -87,16 +87,24 @@ class Machine:
         directory: an empty one, for its console and its notifications.
         root: as `tree` makes it.
         binds: what nspawn is told to bind into it, such as `--bind-ro=HERE:THERE`.
-        enter: what the commands begin with that start it: those of another mount namespace.
+        enter: what the command begins with that starts it: that of another mount namespace.
+        keeps: whether it writes to its tree, not to an overlay.
     """
 
     def __init__(
-        self, directory: Path, root: Path, *, binds: Sequence[str] = (), enter: Sequence[str] = ()
+        self,
+        directory: Path,
+        root: Path,
+        *,
+        binds: Sequence[str] = (),
+        enter: Sequence[str] = (),
+        keeps: bool = False,
     ) -> None:
         self._directory = directory
         self._root = root
         self._binds = binds
         self._enter = enter
+        self._volatile = "no" if keeps else "overlay"
         self._process: subprocess.Popen[bytes] | None = None
         self.leader = 0
 
@@ -121,14 +129,14 @@ class Machine:
         notices.unlink(missing_ok=True)
         nspawn = [
             "systemd-nspawn", "--boot", "--quiet", "--register=no", "--keep-unit", "--notify-ready=yes",
-            "--volatile=overlay", "--private-network", "--link-journal=no", "--console=read-only",
+            f"--volatile={self._volatile}", "--private-network", "--link-journal=no", "--console=read-only",
             f"--directory={self._root}", *self._binds,
         ]  # fmt: skip
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard, self.console.open("ab") as console:
             heard.bind(str(notices))
             heard.settimeout(0.1)
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", *self._enter,
+                [*self._enter, "unshare", "--mount", "--propagation", "private",
                  "sh", "-c", f'{_BEGIN} exec "$@"', "sh", *nspawn],
                 env={**os.environ, "NOTIFY_SOCKET": str(notices)},
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
@@ -213,14 +221,3 @@ class Machine:
     def shows(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", "--property", name, "--value", unit).strip()
-
-
-@contextlib.contextmanager
-def booted(directory: Path, *binds: str) -> Iterator[Machine]:
-    """A machine of its own for a test.
-
-    Raises:
-        Impossible: there is none to be had here.
-    """
-    with Machine(directory, tree(), binds=binds) as machine:
-        yield machine

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import secrets
+import shutil
+import subprocess
 import tempfile
+import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.cut_filesystem import CutFilesystem
+from fakes.cut_filesystem import Impossible as NoCut
 from fakes.daemon import unbalanced, until
+from fakes.delivery import delivery_faults, in_files
+from fakes.load import App, seeded
 from fakes.machine import Impossible, Machine, tree
 from fakes.packages import SOCKET, build, load, settled, status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from random import Random  # noqa: TID251 - seeded
 
 pytestmark = pytest.mark.system
+
+UPGRADE_CUTS = 3
 
 EVENT = '{"timestamp": 1433004485870, "sourceId": "till", "eventName": "sold"}'
 DOWN = """
@@ -53,6 +66,13 @@ def machine(packages: Path, tmp_path: Path) -> Iterator[Machine]:
         pytest.skip(str(error))
 
 
+@pytest.fixture
+def chance() -> Random:
+    seed = os.environ.get("CUT_SEED") or secrets.token_hex(4)
+    print(f"CUT_SEED={seed} gives the same moments again")  # noqa: T201
+    return seeded(seed)
+
+
 def deb(release: int) -> str:
     return f"/packages/waystation_0.1.0-{release}_amd64.deb"
 
@@ -80,6 +100,32 @@ def configure(machine: Machine, more: str) -> None:
 
 def main_pid(machine: Machine) -> int:
     return int(machine.shows("waystation", "MainPID"))
+
+
+def test_they_are_built_again_byte_by_byte(packages, tmp_path):
+    build(tmp_path, 1, 2)
+    for path in sorted(tmp_path.iterdir()):
+        assert path.read_bytes() == (packages / path.name).read_bytes(), path.name
+
+
+def test_each_has_a_bill_of_what_it_holds(packages):
+    for name in (deb(1), rpm(1), "waystation.rb"):
+        bill = json.loads((packages / f"{Path(name).name}.cdx.json").read_text("utf-8"))
+        assert bill["bomFormat"] == "CycloneDX"
+        assert bill["metadata"]["component"]["name"] == "waystation"
+        held = {component["name"]: component for component in bill["components"]}
+        assert held["trio"]["purl"].startswith("pkg:pypi/trio@")
+        assert ("libssl3" in held) == (name != "waystation.rb")
+        assert "pytest" not in held
+
+
+def test_the_formula_names_each_source_with_its_digest(packages):
+    formula = (packages / "waystation.rb").read_text("utf-8")
+    assert formula.count("\n    sha256 ") == formula.count("  resource ") > 10
+    (source,) = packages.glob("waystation-*.tar.gz")
+    assert hashlib.sha256(source.read_bytes()).hexdigest() in formula
+    if shutil.which("ruby"):
+        subprocess.run(["ruby", "-c", str(packages / "waystation.rb")], check=True)
 
 
 def test_once_installed_it_runs_and_says_what_to_do_next(installed):
@@ -193,3 +239,44 @@ def test_the_rpm_is_installed_upgraded_and_erased_by_its_own_tools(machine):
     assert machine.inside("/var/lib/waystation/spool.db").exists()
     assert not machine.inside("/opt/waystation").exists()
     assert not machine.inside(SOCKET).exists()
+
+
+def test_power_cuts_in_the_midst_of_upgrades_leave_what_boots_and_lose_nothing(packages, tmp_path, chance):
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(CutFilesystem(tmp_path, megabytes=2048))
+            root = disk.mount_point / "root"
+            subprocess.run([*disk.enter, "cp", "--archive", str(tree()), str(root)], check=True)
+            binds = [f"--bind-ro={packages}:/packages"]
+            machine = Machine(tmp_path, root, binds=binds, enter=disk.enter, keeps=True)
+            stack.enter_context(machine)
+        except (Impossible, NoCut) as error:
+            pytest.skip(str(error))
+        machine.run("dpkg", "--install", deb(1))
+        configure(machine, DOWN)
+        app = stack.enter_context(App(lambda: machine.inside(SOCKET), "samsara", chance=chance))
+        began = time.monotonic()
+        machine.run("dpkg", "--install", deb(2))
+        takes = time.monotonic() - began
+        for number in range(UPGRADE_CUTS):
+            served = len(app.acknowledged)
+            until(lambda served=served: len(app.acknowledged) > served + 20, "the app is served")
+            upgrade = machine.start("dpkg", "--install", deb(1 + number % 2))
+            time.sleep(chance.uniform(0.0, takes))
+            promised = len(app.acknowledged)
+            disk.cut()
+            machine.cut()
+            upgrade.communicate()
+            disk.power_up()
+            machine.boot()
+            # While the power goes, a sync may lie; but then no answer would have been heard either.
+            del app.acknowledged[promised:]
+            until(lambda: machine.shows("waystation", "ActiveState") == "active", "it runs without help")
+            assert sum(row["events"] for row in status(machine)["received"]) >= promised
+            machine.run("dpkg", "--configure", "--pending")
+        app.stop()
+        app.join()
+        settled(machine)
+        arrived = in_files(machine.inside("/var/lib/waystation/events"))["samsara"]
+        assert delivery_faults(app.sent, app.acknowledged, arrived) == []
+        assert unbalanced(status(machine)) == []
