@@ -58,7 +58,7 @@ def test_the_service_is_confined(units):
     unit = units("system") / "waystation.service"
     found = analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", unit)
     assert found.returncode == 0, found.stdout
-    unit.write_text(unit.read_text("utf-8").replace("PrivateUsers=yes", ""), encoding="utf-8")
+    unit.write_text(unit.read_text("utf-8").replace("CapabilityBoundingSet=\n", ""), encoding="utf-8")
     assert analyze("security", "--offline=yes", f"--threshold={EXPOSURE}", unit).returncode != 0
 
 
