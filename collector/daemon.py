@@ -19,7 +19,7 @@ import trio
 
 from collector import __version__
 from collector.admin.status import StatusSource
-from collector.errors import SpoolUnavailable, WaystationError
+from collector.errors import WaystationError
 from collector.forwarder.file import FileSender
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.sender import HttpSender
@@ -37,6 +37,7 @@ from collector.listener.products import ProductSecrets
 from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
 from collector.spool.spool import CLOSE_SECONDS, Spool, SpoolOptions, open_spool
+from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
@@ -49,8 +50,12 @@ if TYPE_CHECKING:
 NOTICE_SECONDS = 10.0
 """What a stop may take beyond its two deadlines."""
 
-MAINTENANCE_SECONDS = 10.0
-"""Between two rounds of expiry and of giving space back to the file system."""
+PATIENCE_SECONDS = 2.0
+"""How long a request waits for room in a full spool before it is refused: an upstream that takes
+events makes some within that, and the app's own patience is longer."""
+
+REFRESH_SECONDS = 10.0
+"""Between two looks for rotated secrets."""
 
 
 def run(config: Config, environ: Mapping[str, str], inherited: Inherited | None = None) -> None:
@@ -182,7 +187,8 @@ async def _run_spool(
         stop.hurry = hurry
         stack.callback(setattr, stop, "hurry", _nothing)
         async with trio.open_nursery() as upkeep:
-            upkeep.start_soon(_maintain, spool, products)
+            upkeep.start_soon(keep, spool)
+            upkeep.start_soon(_refresh, products)
             upkeep.start_soon(supervise, notify, spool)
             await _serve(config, notify, forwarder, fronts, stop)
             upkeep.cancel_scope.cancel()
@@ -230,6 +236,7 @@ def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[S
             kind=upstream.kind,
             from_oldest=upstream.start == "oldest",
             takes=lambda dialect, product: upstream in config.takers(dialect, product),
+            max_bytes=upstream.max_bytes,
         )
 
     options = SpoolOptions(
@@ -240,6 +247,7 @@ def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[S
         when_full=config.spool.when_full,
         durability=config.spool.durability,
         commit_interval=config.spool.commit_interval,
+        patience=PATIENCE_SECONDS,
         letters=LetterBounds(
             max_count=config.dead_letters.max_count,
             # Letters that filled the quota would stop all events.
@@ -265,23 +273,8 @@ def _sender(
     )
 
 
-async def _maintain(spool: Spool, products: ProductSecrets) -> None:
-    """Expire, vacuum, look for rotated secrets, and tell once a round what age and quota ended."""
-    log = structlog.get_logger()
-    told: dict[tuple[str, str], int] = {}
-    told_letters: dict[str, int] = {}
+async def _refresh(products: ProductSecrets) -> None:
+    """Look for rotated secrets now and then."""
     while True:
-        await trio.sleep(MAINTENANCE_SECONDS)
+        await trio.sleep(REFRESH_SECONDS)
         products.refresh()
-        try:
-            await spool.maintain()
-        except SpoolUnavailable as error:
-            log.warning("maintenance_failed", reason=error.reason)
-        for (fate, lane), events in spool.counters.ended.items():
-            if events > told.get((fate, lane), 0):
-                log.warning("events_ended", fate=fate, lane=lane, events=events - told.get((fate, lane), 0))
-                told[fate, lane] = events
-        for lane, count in spool.counters.letters_ended.items():
-            if count > told_letters.get(lane, 0):
-                log.warning("dead_letters_ended", lane=lane, letters=count - told_letters.get(lane, 0))
-                told_letters[lane] = count

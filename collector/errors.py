@@ -15,6 +15,7 @@
     │   ├── SpoolTooNew      the spool was written by a later release
     │   ├── SpoolFull        admission: the quota is reached
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
+    │       └── SpoolNoSpace the disk is full
     └── UpstreamError        an upstream cannot be used as configured
 
 Errors carry data and say what to do. They are caught at three places: a connection
@@ -188,6 +189,10 @@ class SpoolUnavailable(SpoolError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the spool cannot be used: {reason}")
         self.reason = reason
+
+
+class SpoolNoSpace(SpoolUnavailable):
+    """The disk is full; what was refused was not even begun, or is undone."""
 
 
 class UpstreamError(WaystationError):

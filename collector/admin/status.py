@@ -39,6 +39,8 @@ class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         healthy: whether the last commit succeeded.
         failed_commits: since the start.
+        disk_full: whether nothing is accepted, since the disk has no room.
+        refused_requests: since the start, for want of room in the quota.
     """
 
     path: str
@@ -46,6 +48,8 @@ class SpoolView(msgspec.Struct, frozen=True, kw_only=True):
     max_bytes: int
     healthy: bool
     failed_commits: int
+    disk_full: bool = False
+    refused_requests: int = 0
 
 
 class UpstreamView(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,7 +118,7 @@ class StatusSource:
         return Status(
             version=__version__,
             running=True,
-            healthy=spool.healthy and healthy_lanes(view.lanes),
+            healthy=spool.ready and healthy_lanes(view.lanes),
             device=spool.epoch.device,
             epoch=spool.epoch.name,
             uptime=round(self._uptime(), 3),
@@ -126,6 +130,8 @@ class StatusSource:
                 max_bytes=spool.options.max_bytes,
                 healthy=spool.healthy,
                 failed_commits=spool.counters.failed_commits,
+                disk_full=spool.disk_full,
+                refused_requests=sum(spool.counters.refused.values()),
             ),
             upstreams=[
                 UpstreamView(name=upstream.name, waiting=self._forwarder.breaker(upstream.name).reason)
@@ -177,10 +183,10 @@ def live_endpoint() -> Asynchronous:
 
 
 def ready_endpoint(spool: Spool) -> Asynchronous:
-    """`GET /readyz`: commits succeed."""
+    """`GET /readyz`: commits succeed, and the disk has room."""
 
     async def answer() -> Answer:
-        if spool.healthy:
+        if spool.ready:
             return Answer(200, b'{"status":"OK"}')
         return Answer(503, b'{"status":"ERROR","message":"the spool cannot commit"}')
 

@@ -78,6 +78,10 @@ def _summary(console: Console, status: Status) -> None:
     )
     if not status.spool.healthy:
         console.print("[red]the last commit failed: see the log[/red]")
+    if status.spool.disk_full:
+        console.print("[red]the disk is full: nothing is accepted until there is room[/red]")
+    if status.spool.refused_requests:
+        console.print(f"{status.spool.refused_requests:,} requests were refused: the spool was full")
     for upstream in status.upstreams:
         if upstream.waiting:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)

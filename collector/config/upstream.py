@@ -84,6 +84,8 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         max_files: how many files a `file` upstream keeps before it waits.
         max_events: most events in a batch.
         max_batch_bytes: most bytes of a batch, before compression.
+        max_bytes: what its lanes may hold in the spool together; without it, their share of
+            `spool.max_bytes`.
         linger: how long a batch that is not full waits for more.
         late_after: age at which a Traintracks event is sent as data from the past.
         stamp_ids: whether Samsara events without an `id` are given one.
@@ -117,6 +119,7 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
     max_events: Annotated[int, Meta(ge=1, le=10_000)] = 1_000
     max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = MIB
+    max_bytes: Annotated[Size, Meta(ge=MIB)] | None = None
     linger: Annotated[Duration, Meta(ge=0, le=HOUR)] = 0.0
     late_after: Annotated[Duration, Meta(gt=0, le=DAY)] = 60.0
     stamp_ids: bool = False

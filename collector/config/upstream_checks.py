@@ -25,7 +25,7 @@ _HTTP = frozenset(
     {"url", "allow_plaintext", "ca_file", "compress", "timeouts"}
     | {"success", "retry", "block", "reject", "reject_limit"}
 )
-_ANY = frozenset({"name", "kind", "start", "max_events", "max_batch_bytes", "linger", "backoff"})
+_ANY = frozenset({"name", "kind", "start", "max_events", "max_batch_bytes", "max_bytes", "linger", "backoff"})
 _FILE = frozenset({"dialects", "directory", "max_file_bytes", "max_files", "late_after", "stamp_ids"})
 
 KEYS = {

@@ -1,4 +1,7 @@
-"""Committing a group: one transaction, what each item came to, and the spool's size after it."""
+"""Committing a group: one transaction, what each item came to, and the spool's size after it.
+
+While the disk is full nothing is appended, and each other work is a transaction of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,17 @@ import sqlite3
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from collector.errors import SpoolFull, SpoolUnavailable
+from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
+from collector.spool.eviction import Eviction
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from collector.spool.database import Database
+    from collector.spool.space import Space
     from collector.spool.store import Store
-
-EVICTION_STEPS = 16
-"""Steps of eviction in one commit at most: a lowered quota is come down to over several."""
 
 ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite says of one statement; all else it says is of the disk or the file."""
@@ -30,16 +32,24 @@ class Committed:
     Attributes:
         grown: streams (dialect, product) that have more events.
         evicted: events that quota ended, by lane name.
+        refused: requests for which there was no room, by the lane that is in the way.
         crowding: who is not admitted now.
         used: bytes that the spool takes now.
         healthy: whether the disk can be relied upon.
+        short: whether the disk is full.
+        over: whether more must be evicted, and can be.
+        failed: whether the disk refused a part of it.
     """
 
     grown: Collection[tuple[str, str]] = ()
     evicted: dict[str, int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     crowding: admission.Crowding = admission.EMPTY
     used: int = 0
     healthy: bool = True
+    short: bool = False
+    over: bool = False
+    failed: bool = False
 
 
 class Observer(Protocol):
@@ -64,6 +74,7 @@ class Committer:
         database: the writing connection.
         store: the appending side.
         limits: the bytes that the spool may take.
+        space: what is kept for a full disk.
         make_room: whether to evict where appending goes beyond them; else admission alone keeps them.
     """
 
@@ -73,6 +84,7 @@ class Committer:
         database: Database,
         store: Store,
         limits: admission.Limits,
+        space: Space,
         *,
         make_room: bool,
     ) -> None:
@@ -80,28 +92,74 @@ class Committer:
         self._database = database
         self._store = store
         self._limits = limits
-        self._makes_room = make_room
+        self._space = space
+        self._eviction = Eviction(database, limits, observer) if make_room else None
         self._used = 0
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
         incoming = _body_bytes(group)
+        if self._space.short:
+            return self._finish(group, self._commit_apart(group), incoming)
         try:
-            if self._makes_room and self._used + incoming > self._limits.room:
+            if incoming:
+                self._space.provide(incoming)
+            if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
             result = self._database.commit(lambda connection: self._work(connection, group, incoming))
+        except SpoolNoSpace:
+            self._store.forget()
+            self._space.shut()
+            return self._finish(group, self._commit_apart(group), incoming)
         except SpoolUnavailable as error:
             return self._failed(group, error, incoming)
         except Exception as error:  # noqa: BLE001 (a defect here must not end the thread that everyone waits for)
             return self._failed(group, SpoolUnavailable(_unexpected(error)), incoming)
+        return self._finish(group, result, incoming)
+
+    def _finish(self, group: Sequence[Item], result: Committed, incoming: int) -> Callable[[], None]:
+        """Do a group's chores; from here on what was committed of it is on disk, whatever happens."""
         for item in group:
             if isinstance(item, Chore):
                 _attempt(item)
-        # From here on the group is on disk, whatever happens.
+            elif isinstance(item.error, SpoolFull):
+                result.refused[item.error.lane] = result.refused.get(item.error.lane, 0) + 1
         result.used = self._used = self._database.used_bytes(otherwise=self._used)
         result.healthy = self._database.trusted
+        result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
+
+    def _commit_apart(self, group: Sequence[Item]) -> Committed:
+        """What can be done while the disk is full: append nothing, and settle one thing after the other."""
+        result = Committed()
+        for item in group:
+            item.error = None
+            if isinstance(item, Append) or (isinstance(item, Work) and item.appends):
+                item.error = self._space.refusal
+            elif isinstance(item, Work):
+                self._settle_apart(item)
+            result.failed = result.failed or isinstance(item.error, SpoolUnavailable)
+        return result
+
+    def _settle_apart(self, item: Work) -> None:
+        try:
+            self._space.settle(lambda: self._commit_alone(item))
+        except SpoolUnavailable as error:
+            item.error = error
+        except Exception as error:  # noqa: BLE001 (as for a group)
+            item.error = SpoolUnavailable(_unexpected(error))
+
+    def _commit_alone(self, item: Work) -> None:
+        def work(connection: sqlite3.Connection) -> None:
+            self._store.note_clocks(connection)
+            _run_alone(connection, item)
+
+        try:
+            self._database.commit(work)
+        except BaseException:
+            self._store.forget()
+            raise
 
     def _failed(self, group: Sequence[Item], error: SpoolUnavailable, incoming: int) -> Callable[[], None]:
         self._store.forget()
@@ -117,51 +175,56 @@ class Committer:
         result = Committed()
         self._store.note_clocks(connection)
         appends = [item for item in group if isinstance(item, Append)]
-        if self._makes_room:
-            self._make_room(connection, incoming, result.evicted)
-            appends = self._fitting(appends)
+        used = self._used_bytes()
+        if self._eviction is not None:
+            result.over = self._eviction.make_room(connection, used=used, incoming=incoming)
+            used = self._used_bytes()
+            appends = self._fitting(connection, appends)
         if appends:
-            result.grown = self._store.append(connection, [item.chunk for item in appends])
+            self._append(connection, appends, self._gate(connection, used, incoming), result)
         for item in group:
             if isinstance(item, Work):
                 _run_alone(connection, item)
                 if item.grown:
                     self._store.forget()
                     result.grown = {*result.grown, *item.grown}
-        if not self._makes_room:
-            used = self._database.used_bytes(otherwise=self._used)
-            if self._limits.worth_counting(used):
-                result.crowding = self._limits.crowding(retention.backlogs(connection), used=used)
+        if self._eviction is not None:
+            result.over |= self._eviction.keep_bounds(connection)
+            _add(result.evicted, self._eviction.take_count())
+        elif self._limits.worth_counting(used := self._used_bytes()):
+            backlogs = retention.backlogs(connection)
+            result.crowding = admission.Gate(self._limits, backlogs, used=used).crowding()
         return result
 
-    def _make_room(self, connection: sqlite3.Connection, incoming: int, evicted: dict[str, int]) -> None:
-        """End the oldest events until what comes fits, as far as a few steps go."""
-        in_flight = self._observer.in_flight
-        for _ in range(EVICTION_STEPS):
-            for upstream, excess in self._excesses(connection, incoming):
-                ended = retention.evict(
-                    connection, wanted_bytes=excess, in_flight=in_flight, upstream=upstream
-                )
-                for lane, events in ended.items():
-                    evicted[lane] = evicted.get(lane, 0) + events
-                if ended:
-                    break
-            else:
-                return
+    def _used_bytes(self) -> int:
+        return self._database.used_bytes(otherwise=self._used)
 
-    def _excesses(self, connection: sqlite3.Connection, incoming: int) -> list[tuple[str | None, int]]:
-        """Which upstreams hold how many bytes too many; None stands for all of them."""
-        excesses: list[tuple[str | None, int]] = []
-        if self._limits.upstreams:
-            held: dict[str, int] = {}
-            for backlog in retention.backlogs(connection):
-                held[backlog.upstream] = held.get(backlog.upstream, 0) + backlog.bytes
-            excesses += [(name, held.get(name, 0) - bound) for name, bound in self._limits.upstreams.items()]
-        used = self._database.used_bytes(otherwise=self._used)
-        excesses.append((None, used + incoming - self._limits.room))
-        return [(upstream, excess) for upstream, excess in excesses if excess > 0]
+    def _append(
+        self,
+        connection: sqlite3.Connection,
+        appends: Sequence[Append],
+        gate: admission.Gate | None,
+        result: Committed,
+    ) -> None:
+        appended = self._store.append(connection, [item.chunk for item in appends], gate)
+        result.grown = appended.grown
+        _add(result.evicted, appended.evicted)
+        for place, error in appended.refused.items():
+            appends[place].error = error
 
-    def _fitting(self, appends: list[Append]) -> list[Append]:
+    def _gate(self, connection: sqlite3.Connection, used: int, incoming: int) -> admission.Gate | None:
+        """Who is admitted as of now; None while nobody can be refused.
+
+        Where the oldest are dropped that is only while what should be evicted is spared: such a
+        lane keeps its oldest, so it does without the newest.
+        """
+        if self._eviction is not None and used + incoming <= self._limits.room:
+            return None
+        if not self._limits.worth_counting(used):
+            return None
+        return admission.Gate(self._limits, retention.backlogs(connection), used=used)
+
+    def _fitting(self, connection: sqlite3.Connection, appends: list[Append]) -> list[Append]:
         """Those that the quota has room for; the others are refused."""
         used = self._database.used_bytes(otherwise=self._used)
         wanted = used
@@ -169,7 +232,9 @@ class Committer:
         for item in appends:
             size = len(item.chunk.body)
             if wanted + size > self._limits.quota:
-                item.error = SpoolFull(used=used, quota=self._limits.quota)
+                largest = retention.backlogs(connection)[:1]
+                lane = largest[0].name if largest else ""
+                item.error = SpoolFull(used=used, quota=self._limits.quota, lane=lane)
             else:
                 wanted += size
                 fitting.append(item)
@@ -185,12 +250,18 @@ class Committer:
         self._database.close()
 
 
+def _add(counts: dict[str, int], more: Mapping[str, int]) -> None:
+    for lane, events in more.items():
+        counts[lane] = counts.get(lane, 0) + events
+
+
 def _body_bytes(group: Sequence[Item]) -> int:
     return sum(len(item.chunk.body) for item in group if isinstance(item, Append))
 
 
 def _run_alone(connection: sqlite3.Connection, item: Work) -> None:
     """Run one item's work so that its failure undoes it and nothing else."""
+    item.error = None
     connection.execute("SAVEPOINT work")
     try:
         item.run(connection)

@@ -11,6 +11,13 @@ was appended behind them could be lost. So after any failed commit nothing more 
 appended to that WAL. It is rolled back, and a checkpoint that empties the WAL must succeed
 before the next commit; until then each commit fails at once. Reopening is no cure. The same
 checkpoint is the first act of every start.
+
+A full disk
+-----------
+SQLite says `SQLITE_FULL` only where a write found no room, before the frame that would have
+committed was whole. Such frames cannot be taken for committed later, whatever follows them: the
+next commit writes over the first of them, and each frame's checksum covers those before it. So
+there the log stays in use; with a reader in the way it could not be emptied at all.
 """
 
 from __future__ import annotations
@@ -21,8 +28,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolNoSpace, SpoolUnavailable
 from collector.spool import schema
+from collector.spool.ballast import has_room
+from collector.spool.refusals import cause, found_no_room, may_want_room
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -59,14 +68,14 @@ class Database:
             _make_private(path)
             self.connection = _connect(path)
         except (sqlite3.Error, OSError) as error:
-            raise SpoolUnavailable(f"{path}: {error}") from error
+            raise self._failure(error) from error
         try:
             self._configure(durability)
             self._empty_wal()
             self.migrated = schema.migrate(self.connection, path=str(path))
         except sqlite3.Error as error:
             self.connection.close()
-            raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
+            raise self._failure(error, about=f"{path}: ") from error
         except BaseException:
             self.connection.close()
             raise
@@ -111,8 +120,7 @@ class Database:
             connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            self._suspect = True
-            raise SpoolUnavailable(_cause(error)) from error
+            raise self._refusal(error) from error
         except BaseException:
             self._roll_back()
             raise
@@ -126,12 +134,25 @@ class Database:
             except sqlite3.Error:
                 self._suspect = True
 
+    def _refusal(self, error: sqlite3.Error) -> SpoolUnavailable:
+        """What a failed write means: the log is suspect, unless there was merely no room."""
+        if not found_no_room(error):
+            self._suspect = True
+        return self._failure(error)
+
+    def _failure(self, error: sqlite3.Error | OSError, *, about: str = "") -> SpoolUnavailable:
+        """The error to raise; a full disk shows in more ways than one, so it is asked where in doubt."""
+        reason = about + (cause(error) if isinstance(error, sqlite3.Error) else f"{self.path}: {error}")
+        if found_no_room(error) or (may_want_room(error) and not has_room(self.path.parent)):
+            return SpoolNoSpace(reason)
+        return SpoolUnavailable(reason)
+
     def _heal(self) -> None:
         self._roll_back()
         try:
             self._empty_wal()
         except sqlite3.Error as error:
-            raise SpoolUnavailable(_cause(error)) from error
+            raise self._failure(error) from error
         self._suspect = False
 
     def _empty_wal(self) -> None:
@@ -140,19 +161,27 @@ class Database:
             raise SpoolUnavailable("a reader keeps the write-ahead log from being emptied")
 
     def used_bytes(self, *, otherwise: int) -> int:
-        """Pages that hold data, and the WAL; what free pages take is reused first.
+        """Pages that hold data, those in the WAL among them, and the WAL; free pages are reused first.
 
         Args:
             otherwise: what to return where the disk does not say.
         """
         try:
             (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
-            (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
-            return int(pages - free) * PAGE_BYTES + self._wal_bytes()
+            return int(pages - self._free_pages()) * PAGE_BYTES + self.log_bytes()
         except (sqlite3.Error, OSError):
             return otherwise
 
-    def _wal_bytes(self) -> int:
+    def unwritten_bytes(self) -> int:
+        """By how much a checkpoint has still to make the database's file longer."""
+        try:
+            (pages,) = self.connection.execute("PRAGMA page_count").fetchone()
+            return max(0, int(pages) * PAGE_BYTES - self.path.stat().st_size)
+        except (sqlite3.Error, OSError):
+            return self.log_bytes()
+
+    def log_bytes(self) -> int:
+        """The WAL file's size."""
         try:
             return os.stat(self._wal).st_size  # noqa: PTH116 (a stat a commit; pathlib takes twice as long)
         except FileNotFoundError:
@@ -164,18 +193,57 @@ class Database:
         Raises:
             SpoolUnavailable: the disk refused.
         """
-        if self._wal_bytes() > 2 * WAL_CHECKPOINT_BYTES:
+        if self.log_bytes() > 2 * WAL_CHECKPOINT_BYTES:
             try:
                 self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
             except sqlite3.Error as error:
-                self._suspect = True
-                raise SpoolUnavailable(_cause(error)) from error
+                raise self._refusal(error) from error
+
+    def cut_log(self) -> None:
+        """The same, for idle times: waits for no reader.
+
+        Raises:
+            SpoolUnavailable: the disk refused.
+        """
+        if self.log_bytes() > WAL_CHECKPOINT_BYTES + PAGE_BYTES:
+            self.connection.execute("PRAGMA busy_timeout=0")
+            try:
+                self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            except sqlite3.Error as error:
+                raise self._refusal(error) from error
+            finally:
+                self.connection.execute(f"PRAGMA busy_timeout={round(BUSY_SECONDS * 1000)}")
+
+    def backfill(self) -> bool:
+        """Bring what is in the WAL into the database, as far as readers let it, without waiting for them.
+
+        Returns:
+            Whether that was all of it, so that the next commit may write over the WAL from its start.
+
+        Raises:
+            SpoolUnavailable: the disk refused.
+        """
+        if self._suspect:
+            self._heal()
+        try:
+            _, frames, done = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        except sqlite3.Error as error:
+            raise self._refusal(error) from error
+        return bool(frames == done)
+
+    def try_out(self) -> None:
+        """Commit something that changes nothing, to see that the disk takes it.
+
+        Raises:
+            SpoolUnavailable: it does not.
+        """
+        self.commit(lambda connection: connection.execute("UPDATE epoch SET name = name"))
 
     def give_back(self, *, pages: int) -> bool:
         """Return up to `pages` free pages to the file system, all but `KEPT_FREE_PAGES`.
 
         Returns:
-            Whether there are more.
+            Whether there are more, and no reader keeps the file from becoming shorter.
 
         Raises:
             SpoolUnavailable: the disk refused.
@@ -188,11 +256,10 @@ class Database:
                 return False
             # `execute` would step the pragma once and free one page.
             self.connection.executescript(f"PRAGMA incremental_vacuum({min(pages, surplus)})")
-            self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            _, frames, done = self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         except sqlite3.Error as error:
-            self._suspect = True
-            raise SpoolUnavailable(_cause(error)) from error
-        return surplus > pages
+            raise self._refusal(error) from error
+        return bool(surplus > pages and frames == done)
 
     def _free_pages(self) -> int:
         (free,) = self.connection.execute("PRAGMA freelist_count").fetchone()
@@ -212,12 +279,12 @@ def open_reader(path: Path) -> sqlite3.Connection:
     try:
         connection = _connect(path)
     except sqlite3.Error as error:
-        raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
+        raise SpoolUnavailable(f"{path}: {cause(error)}") from error
     try:
         connection.execute("PRAGMA query_only=ON")
     except sqlite3.Error as error:
         connection.close()
-        raise SpoolUnavailable(f"{path}: {_cause(error)}") from error
+        raise SpoolUnavailable(f"{path}: {cause(error)}") from error
     return connection
 
 
@@ -231,8 +298,3 @@ def _make_private(path: Path) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     # The thread that opens is not the one that works; each connection still has one owner at a time.
     return sqlite3.connect(path, isolation_level=None, timeout=BUSY_SECONDS, check_same_thread=False)
-
-
-def _cause(error: sqlite3.Error) -> str:
-    name = getattr(error, "sqlite_errorname", "")
-    return f"{error} ({name})" if name else str(error)

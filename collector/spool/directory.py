@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 DATABASE_FILE = "spool.db"
 LOCK_FILE = "spool.lock"
+BALLAST_FILE = "ballast"
 
 
 def make_directory(path: Path) -> None:
@@ -25,12 +26,17 @@ def make_directory(path: Path) -> None:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         # SQLite syncs the directory that its files are in, not the entries that lead there.
         for directory in missing:
-            _sync(directory.parent)
+            sync_directory(directory.parent)
     except OSError as error:
         raise SpoolUnavailable(f"{path}: {error.strerror}") from error
 
 
-def _sync(directory: Path) -> None:
+def sync_directory(directory: Path) -> None:
+    """Sync a directory's entries.
+
+    Raises:
+        OSError: it cannot be synced.
+    """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

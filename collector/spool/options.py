@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from collector.spool.admission import Limits
+from collector.spool.space import BALLAST_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,6 +40,8 @@ class SpoolOptions:
         max_bytes: the quota.
         max_age: ms on the age clock.
         commit_interval: seconds.
+        patience: seconds that a request may wait for room before it is refused.
+        ballast_bytes: what is kept for a full disk; 0 for none.
         threads: False to do all work inline, for tests under a mock clock.
         letters: how many dead letters are kept.
     """
@@ -50,6 +53,8 @@ class SpoolOptions:
     when_full: Literal["reject", "drop-oldest"] = "reject"
     durability: Literal["full", "normal"] = "full"
     commit_interval: float = 0.0
+    patience: float = 0.0
+    ballast_bytes: int = BALLAST_BYTES
     threads: bool = True
     letters: LetterBounds = LetterBounds()
 
@@ -67,18 +72,27 @@ class Counters:
     Attributes:
         failed_commits: groups that the disk refused.
         ended: events that age or quota ended, by fate and lane name.
+        shortages: how often the disk was found full.
+        refused: requests for which there was no room, by the name of the lane that is in the way.
         letters_ended: dead letters that their bounds ended, by lane name.
     """
 
     commits: int = 0
     failed_commits: int = 0
+    shortages: int = 0
     ended: dict[tuple[str, str], int] = field(default_factory=dict)
+    refused: dict[str, int] = field(default_factory=dict)
     letters_ended: dict[str, int] = field(default_factory=dict)
 
     def add(self, fate: str, ended: dict[str, int]) -> None:
         """Count events that retention ended."""
         for lane, events in ended.items():
             self.ended[fate, lane] = self.ended.get((fate, lane), 0) + events
+
+    def add_refused(self, refused: dict[str, int]) -> None:
+        """Count requests for which there was no room."""
+        for lane, requests in refused.items():
+            self.refused[lane] = self.refused.get(lane, 0) + requests
 
     def add_letters(self, ended: dict[str, int]) -> None:
         """Count dead letters that their bounds ended."""

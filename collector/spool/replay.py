@@ -115,7 +115,7 @@ class _Source(NamedTuple):
     remote_address: str
 
 
-_AWAY = "EXISTS (SELECT 1 FROM absence WHERE absence.lane = dead_letter.lane AND to_seq IS NULL)"
+_AWAY = "EXISTS (SELECT 1 FROM absence WHERE absence.lane = dead_letter.lane AND to_seq IS NULL AND NOT full)"
 
 
 def replay_step(
@@ -186,6 +186,8 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         (count, len(body), source.stream),
     ).fetchone()
     first -= count
+    seq = next_seq(connection)
+    _let_in(connection, source.lane, seq, position=first, size=len(body))
     placed = Placed(
         source.stream,
         first,
@@ -196,7 +198,6 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         source.remote_address,
         encoding,
     )
-    seq = next_seq(connection)
     connection.execute(
         "INSERT INTO chunk (seq, stream, boot, day, accepted_age, received_at, published_at, remote_address,"
         " events, first_position, encoding, checksum, only_lane, body)"
@@ -220,6 +221,18 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         ),
     )
     _pass_over(connection, source, seq, first=first, events=count, size=len(body))
+
+
+def _let_in(connection: sqlite3.Connection, lane: int, seq: int, *, position: int, size: int) -> None:
+    """Let a lane in that is not admitted at the moment: what it replays is its own."""
+    let_in = connection.execute(
+        "UPDATE absence SET to_seq = ?1, to_position = ?2, to_bytes ="
+        " (SELECT stored_bytes - ?3 FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = ?4)"
+        " WHERE lane = ?4 AND to_seq IS NULL",
+        (seq, position, size, lane),
+    )
+    if let_in.rowcount:
+        resume(connection, lane)
 
 
 def _pass_over(

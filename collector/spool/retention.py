@@ -18,7 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 STEP_CHUNKS = 1000
-"""Chunks of a lane that one step ends, so that ingest is never held up for long."""
+"""Chunks that one step ends, over all lanes: ingest is never held up for long, and no more than the
+pages that hold these (8 MiB) is written to the log."""
+
+
+SPARED_RATIO = 2
+"""While a lane is spared, no lane is evicted in its place that holds less than this part of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +48,7 @@ def backlogs(connection: sqlite3.Connection) -> list[Backlog]:
     """What each lane holds, those with most first; takes a moment, however much it is."""
     rows = connection.execute(
         "SELECT lane.id, upstream.name, dialect, product,"
-        " EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND to_seq IS NULL),"
+        " EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND to_seq IS NULL AND NOT full),"
         " stored_bytes - passed_bytes -"
         " (SELECT coalesce(sum(coalesce(to_bytes, stored_bytes) - from_bytes), 0)"
         "  FROM absence WHERE absence.lane = lane.id) AS bytes"
@@ -59,17 +64,19 @@ def backlogs(connection: sqlite3.Connection) -> list[Backlog]:
 def expire(
     connection: sqlite3.Connection, *, accepted_before: int, in_flight: Collection[int]
 ) -> dict[str, int]:
-    """End events accepted before an instant of the age clock (ms), at most `STEP_CHUNKS` chunks a lane.
+    """End events accepted before an instant of the age clock (ms), at most `STEP_CHUNKS` chunks of them.
 
     Returns:
         How many events ended, by lane name.
     """
     ended: dict[str, int] = {}
+    left = STEP_CHUNKS
     for backlog in backlogs(connection):
-        if backlog.lane not in in_flight and backlog.bytes:
-            head = _head(connection, backlog.lane, accepted_before=accepted_before)
+        if backlog.lane not in in_flight and backlog.bytes and left > 0:
+            head = _head(connection, backlog.lane, accepted_before=accepted_before, chunks=left)
             if head is not None:
                 ended[backlog.name] = _end(connection, backlog.lane, head, "expired")
+                left -= head.chunks
     return ended
 
 
@@ -92,12 +99,14 @@ def evict(
         How many events ended, by lane name; empty where nothing can be ended.
     """
     asked = [
-        backlog
-        for backlog in backlogs(connection)
-        if backlog.bytes and backlog.lane not in in_flight and upstream in {None, backlog.upstream}
+        backlog for backlog in backlogs(connection) if backlog.bytes and upstream in {None, backlog.upstream}
     ]
+    # A lane that is spared for a moment is no reason to end what others hold who have far less.
+    least = max((backlog.bytes for backlog in asked if backlog.lane in in_flight), default=0) / SPARED_RATIO
     for backlog in sorted(asked, key=lambda backlog: not backlog.away):
-        head = _head(connection, backlog.lane, wanted_bytes=wanted_bytes)
+        if backlog.lane in in_flight or (backlog.bytes < least and not backlog.away):
+            continue
+        head = _head(connection, backlog.lane, wanted_bytes=wanted_bytes, chunks=STEP_CHUNKS)
         if head is not None:
             return {backlog.name: _end(connection, backlog.lane, head, "evicted")}
     return {}
@@ -107,16 +116,18 @@ def evict(
 class _Head:
     passage: Passage
     batch: str | None
+    chunks: int
 
 
 def _head(
     connection: sqlite3.Connection,
     lane: int,
     *,
+    chunks: int,
     accepted_before: int | None = None,
     wanted_bytes: int | None = None,
 ) -> _Head | None:
-    """What retention ends of a lane: its oldest chunks, and what is left of a batch that they begin."""
+    """What retention ends of a lane: its oldest `chunks`, and what is left of a batch that they begin."""
     stream, cursor_seq, cursor_index, end_seq = connection.execute(
         "SELECT stream, cursor_seq, cursor_index,"
         " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
@@ -131,31 +142,31 @@ def _head(
         (stream, cursor_seq, (1 << 62) if end_seq is None else end_seq),
     )
     days: dict[int, int] = {}
-    chunks = passed_bytes = 0
+    ended = passed_bytes = 0
     end = (cursor_seq, cursor_index, 0)
     for seq, day, events, first_position, size, accepted_age in cursor:
         start = cursor_index if seq == cursor_seq else 0
         enough = (
-            chunks >= STEP_CHUNKS
+            ended >= chunks
             or (accepted_before is not None and accepted_age >= accepted_before)
             or (wanted_bytes is not None and passed_bytes >= wanted_bytes)
         )
         if enough:
-            if chunks == 0 or [seq, 0] >= batch_end:
+            if ended == 0 or [seq, 0] >= batch_end:
                 break
             if seq == batch_end[0]:
                 # The rest of this chunk is not the batch's, and lives on.
                 days[day] = days.get(day, 0) + batch_end[1] - start
                 end = (seq, batch_end[1], first_position + batch_end[1])
                 break
-        chunks += 1
+        ended += 1
         days[day] = days.get(day, 0) + events - start
         passed_bytes += size
         end = (seq + 1, 0, first_position + events)
     cursor.close()
-    if chunks == 0:
+    if ended == 0:
         return None
-    return _Head(Passage(cursor_seq, *end, tuple(days.items()), passed_bytes), batch_id)
+    return _Head(Passage(cursor_seq, *end, tuple(days.items()), passed_bytes), batch_id, ended)
 
 
 def _end(connection: sqlite3.Connection, lane: int, head: _Head, fate: Literal["expired", "evicted"]) -> int:

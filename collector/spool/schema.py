@@ -19,7 +19,8 @@ wall clock was known to be right.
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
 while its upstream was out of the configuration, and what was gone already when an upstream
 that starts at the oldest event was new. The last one is open, without an end, while the
-upstream is away. A lane that has come up to a closed one goes on behind it.
+upstream is away. A lane that has come up to a closed one goes on behind it. `full` marks those
+of a lane that was not admitted: what was accepted for others meanwhile counts as evicted here.
 
 `stream.replayed` counts the positions that were given to replayed dead letters: the others are
 those of `intake`. `chunk.only_lane` names the lane that a chunk of replayed dead letters is
@@ -150,6 +151,7 @@ CREATE TABLE absence (
     to_position INTEGER,
     from_bytes INTEGER NOT NULL,
     to_bytes INTEGER,
+    full INTEGER NOT NULL DEFAULT 0,
     PRIMARY KEY (lane, from_seq)
 ) WITHOUT ROWID;
 CREATE TABLE batch (

@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from collector.errors import SpoolFull, SpoolUnavailable
-from collector.spool import admission, age, identity, letters, retention, upstreams
+from collector.errors import SpoolUnavailable
+from collector.spool import age, identity, letters, retention
 from collector.spool.committer import Committed, Committer
-from collector.spool.database import Database, open_reader
-from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
+from collector.spool.directory import LOCK_FILE, make_directory
+from collector.spool.entrance import Entrance
 from collector.spool.lock import owned
+from collector.spool.opening import open_files
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.store import NewChunk, Store, Times
 from collector.spool.worker import (
-    Append,
+    CLOSED,
     Chore,
     InlineWriter,
     ResultTicket,
@@ -37,24 +38,25 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Collection, Generator
 
     from collector.core.timekeeping import Moment
+    from collector.spool.space import Space
 
 __all__ = ["Spool", "SpoolOptions", "open_spool"]
 
 T = TypeVar("T")
 Stream = tuple[str, str]
 
-MAX_QUEUED_BYTES = 64 * 1024 * 1024
-"""Bodies that may wait for a commit; more is refused rather than held in memory."""
-
 CLOSE_SECONDS = 30.0
 """How long closing waits for a disk that hangs. systemd kills after 90."""
 
-VACUUM_PAGES = 1024
-"""Pages given back to the file system in one step, 8 MiB."""
-
 
 class Spool:
-    """An open spool. Made by `open_spool`; used from the event loop's thread."""
+    """An open spool. Made by `open_spool`; used from the event loop's thread.
+
+    Attributes:
+        healthy: whether the last commit succeeded.
+        disk_full: whether nothing is accepted since the disk has no room.
+        shortage: set once the disk is full; made anew when it has room again.
+    """
 
     def __init__(self, options: SpoolOptions, times: Times, epoch: identity.Epoch) -> None:
         self.options = options
@@ -62,44 +64,35 @@ class Spool:
         self.counters = Counters()
         self.used_bytes = 0
         self.healthy = True
+        self.disk_full = False
+        self.shortage = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
         self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
         self._times = times
-        self._limits = options.limits
-        self._crowding = admission.EMPTY
-        self._taken: set[tuple[str, str]] = set()
-        self._queued_bytes = 0
+        self._over = False
+        self._entrance: Entrance
         self._writer: Writer
         self._reader: Reader
-        self._vacuum: Callable[[], bool]
+        self._space: Space
 
     # -- for the listener
 
+    @property
+    def ready(self) -> bool:
+        """Whether what is submitted can be expected to be committed."""
+        return self.healthy and not self.disk_full
+
     def submit(self, chunk: NewChunk) -> Ticket:
-        """Queue a chunk for the next commit.
+        """Queue a chunk for the next commit, or to wait for room.
 
         Raises:
-            SpoolFull: the quota is reached, or too much waits already.
+            SpoolFull: the quota is reached and there is no patience, or too much waits already.
+            SpoolNoSpace: the disk is full.
             ValueError: no upstream takes the chunk's stream, so nobody would ever end its events.
         """
-        stream = (chunk.dialect, chunk.product)
-        if stream not in self._taken:
-            if not self.takers(*stream):
-                raise ValueError(f"no upstream takes {' '.join(stream)}")
-            self._taken.add(stream)
-        size = len(chunk.body)
-        queued = self._queued_bytes + size
-        if queued > MAX_QUEUED_BYTES:
-            raise SpoolFull(used=self._queued_bytes, quota=MAX_QUEUED_BYTES)
-        if self.options.when_full == "reject":
-            wanted = self.used_bytes + queued
-            self._limits.check(stream, used=self.used_bytes, wanted=wanted, crowding=self._crowding)
-        elif size > self._limits.room:
-            raise SpoolFull(used=self.used_bytes, quota=self.options.max_bytes)
-        self._queued_bytes = queued
-        ticket = Ticket()
-        self._writer.put(Append(chunk, ticket))
-        return ticket
+        if self.disk_full:
+            raise self._space.refusal
+        return self._entrance.submit(chunk)
 
     # -- for the forwarder
 
@@ -111,19 +104,27 @@ class Spool:
         Raises:
             SpoolUnavailable: nothing of it was kept.
         """
-        return await self.grow(lambda connection, _: (work(connection), ()))
+        return await self._work(lambda connection, _: (work(connection), ()), appends=False)
 
     async def grow(self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]]) -> T:
         """Like `write`, for what appends past the store; `work` is given the age clock too.
 
         It returns its result and the streams (dialect, product) it appended to, whose lanes are woken.
+
+        Raises:
+            SpoolUnavailable: nothing of it was kept; SpoolNoSpace while the disk is full.
         """
+        return await self._work(work, appends=True)
+
+    async def _work(
+        self, work: Callable[[sqlite3.Connection, int], tuple[T, Collection[Stream]]], *, appends: bool
+    ) -> T:
         ticket: ResultTicket[T] = ResultTicket()
 
         def run(connection: sqlite3.Connection) -> None:
             ticket.result, item.grown = work(connection, self._times.age_ms())
 
-        item = Work(run, ticket)
+        item = Work(run, ticket, appends=appends)
         self._writer.put(item)
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
@@ -149,7 +150,7 @@ class Spool:
     # -- for the daemon
 
     async def maintain(self) -> dict[str, int]:
-        """Expire, persist the age clock, keep dead letters bounded, give free pages back, by bounded steps.
+        """Come down to quota and bounds, expire, give free pages back, see to the ballast: in bounded steps.
 
         Returns:
             Events that expired, by lane name.
@@ -158,14 +159,23 @@ class Spool:
             SpoolUnavailable: the disk refused; what was done until then is kept.
         """
         expired: dict[str, int] = {}
-        while ended := await self.write(self._expire):
-            self.counters.add("expired", ended)
-            for lane, events in ended.items():
-                expired[lane] = expired.get(lane, 0) + events
-        while forgotten := await self.write(self._trim_letters):
-            self.counters.add_letters(forgotten)
-        while await self._chore(self._vacuum):
+        refused: SpoolUnavailable | None = None
+        try:
+            while self._over and not self.disk_full:
+                await self.write(lambda _: None)
+            while ended := await self.write(self._expire):
+                self.counters.add("expired", ended)
+                for lane, events in ended.items():
+                    expired[lane] = expired.get(lane, 0) + events
+            while forgotten := await self.write(self._trim_letters):
+                self.counters.add_letters(forgotten)
+        except SpoolUnavailable as error:
+            refused = error
+        # Most of all where the disk refuses: this is what makes room on it.
+        while await self._chore(self._space.upkeep):
             pass
+        if refused is not None:
+            raise refused
         return expired
 
     def _trim_letters(self, connection: sqlite3.Connection) -> dict[str, int]:
@@ -197,9 +207,14 @@ class Spool:
         """The names of the upstreams that take a dialect and product."""
         return [upstream.name for upstream in self.options.upstreams if upstream.takes(dialect, product)]
 
-    def start(self, database: Database, committer: Committer, reader: sqlite3.Connection) -> None:
+    @property
+    def over_quota(self) -> bool:
+        """Whether more is stored than may be appended, as after the quota was lowered."""
+        return self.used_bytes > self.options.limits.room
+
+    def start(self, space: Space, committer: Committer, reader: sqlite3.Connection) -> None:
         """Start the threads; called once, by `open_spool`."""
-        self._vacuum = lambda: database.give_back(pages=VACUUM_PAGES)
+        self._space = space
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
             self._writer = ThreadWriter(committer, interval=self.options.commit_interval, token=token)
@@ -207,9 +222,11 @@ class Spool:
         else:
             self._writer = InlineWriter(committer)
             self._reader = InlineReader(reader)
+        self._entrance = Entrance(self.options, self.takers, self.counters, self._writer.put)
 
     async def close(self) -> None:
         """Commit what is queued, then close both connections, the writing one last."""
+        self._entrance.refuse_waiting(SpoolUnavailable(CLOSED))
         await self._reader.close()
         await self._writer.close()
 
@@ -217,20 +234,31 @@ class Spool:
 
     def committed(self, result: Committed, *, dequeued: int) -> None:
         """A group is on disk."""
-        self.used_bytes = result.used
-        self.healthy = result.healthy
-        self._crowding = result.crowding
-        self._queued_bytes -= dequeued
+        self.used_bytes, self.healthy, self._over = result.used, result.healthy, result.over
         self.counters.commits += 1
+        self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)
+        self.counters.add_refused(result.refused)
+        if result.short != self.disk_full:
+            self._turn(full=result.short)
         if result.grown:
             self.on_growth(result.grown)
+        self._entrance.committed(used=result.used, crowding=result.crowding, dequeued=dequeued)
+
+    def _turn(self, *, full: bool) -> None:
+        self.disk_full = full
+        if full:
+            self.counters.shortages += 1
+            self.shortage.set()
+            self._entrance.refuse_waiting(self._space.refusal)
+        else:
+            self.shortage = trio.Event()
 
     def refused(self, *, dequeued: int) -> None:
         """The disk refused a group."""
         self.healthy = False
-        self._queued_bytes -= dequeued
         self.counters.failed_commits += 1
+        self._entrance.refused(dequeued=dequeued)
 
 
 @asynccontextmanager
@@ -252,19 +280,17 @@ async def open_spool(
     Raises:
         SpoolLocked: another live process owns it.
         SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: its database cannot be opened.
+        SpoolUnavailable: its database cannot be opened; SpoolNoSpace where the disk is full and there is
+            no ballast to give up.
     """
-    path = options.directory / DATABASE_FILE
     make_directory(options.directory)
     with owned(options.directory / LOCK_FILE):
-        database = Database(path, durability=options.durability)
-        try:
-            spool, committer = _prepare(database, options, times, machine, device)
-            reader = open_reader(path)
-        except BaseException:
-            database.close()
-            raise
-        spool.start(database, committer, reader)
+        opened = open_files(options, times, machine=machine, device=device)
+        spool = Spool(options, opened.clocks, opened.epoch)
+        store = Store(boot=opened.epoch.boot, takers=spool.takers, times=opened.clocks)
+        evicts = options.when_full == "drop-oldest"
+        committer = Committer(spool, opened.database, store, options.limits, opened.space, make_room=evicts)
+        spool.start(opened.space, committer, opened.reader)
         try:
             # The first commit says what the spool takes, and who is admitted.
             await spool.write(spool.keep_clocks)
@@ -276,25 +302,3 @@ async def open_spool(
                 await spool.close()
             if closing.cancelled_caught:
                 raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
-
-
-def _prepare(
-    database: Database,
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-) -> tuple[Spool, Committer]:
-    wall = times(None)
-
-    def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
-        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-        return epoch
-
-    epoch = database.commit(establish)
-    clocks = times(epoch)
-    spool = Spool(options, clocks, epoch)
-    store = Store(boot=epoch.boot, takers=spool.takers, times=clocks)
-    make_room = options.when_full == "drop-oldest"
-    return spool, Committer(spool, database, store, options.limits, make_room=make_room)

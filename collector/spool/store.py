@@ -9,18 +9,23 @@ stream, whatever the backlog. It belongs to the writer's thread; after a commit 
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import limits
+from collector.core.batch import lane_name
 from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
+from collector.errors import SpoolFull
 from collector.spool import boots
-from collector.spool.upstreams import next_seq
+from collector.spool.growth import Appended, GrowingLane, GrowingStream, Growth, count, turn
+from collector.spool.upstreams import next_seq, resume
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
+
+    from collector.spool.admission import Gate
 
 COMPRESS_OVER_BYTES = 1024
 """Smaller bodies gain less than they cost."""
@@ -72,33 +77,9 @@ class Times(Protocol):
         """This moment by all clocks."""
 
 
-@dataclass(slots=True)
-class _Stream:
-    id: int
-    next_position: int
-    stored_bytes: int
-    lanes: list[int]
-
-
-@dataclass(slots=True)
-class _Growth:
-    """What one transaction adds to one stream."""
-
-    requests: dict[int, int] = field(default_factory=dict)
-    events: dict[int, int] = field(default_factory=dict)
-
-
 _INSERT_CHUNK = (
     "INSERT INTO chunk (seq, stream, boot, day, accepted_age, received_at, published_at, uid, remote_address,"
     " events, first_position, encoding, checksum, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-)
-_COUNT_INTAKE = (
-    "INSERT INTO intake (stream, day, requests, events) VALUES (?, ?, ?, ?) ON CONFLICT (stream, day)"
-    " DO UPDATE SET requests = requests + excluded.requests, events = events + excluded.events"
-)
-_COUNT_ACCEPTED = (
-    "INSERT INTO ledger (lane, day, accepted, pending) VALUES (?1, ?2, ?3, ?3) ON CONFLICT (lane, day)"
-    " DO UPDATE SET accepted = accepted + excluded.accepted, pending = pending + excluded.pending"
 )
 
 
@@ -158,6 +139,48 @@ def _gunzip(body: bytes) -> bytes:
     return b"".join(parts)
 
 
+def _row(
+    chunk: NewChunk,
+    encoding: str,
+    body: bytes,
+    stream: int,
+    place: tuple[int, int, int],
+    start: tuple[int, int],
+) -> tuple[object, ...]:
+    """A chunk's row; `place` is its `seq`, first position and day, `start` the stretch and the age clock."""
+    seq, first, day = place
+    boot, age = start
+    placed = Placed(
+        stream,
+        first,
+        chunk.events,
+        day,
+        chunk.received_at,
+        chunk.published_at,
+        chunk.remote_address,
+        encoding,
+    )
+    return (
+        seq,
+        stream,
+        boot,
+        day,
+        age,
+        chunk.received_at,
+        chunk.published_at,
+        chunk.uid,
+        chunk.remote_address,
+        chunk.events,
+        first,
+        encoding,
+        checksum(placed, body),
+        body,
+    )
+
+
+NONE: frozenset[str] = frozenset()
+
+
 class Store:
     """The appending side of the spool.
 
@@ -177,7 +200,7 @@ class Store:
         self._clock = boots.Follower(boot)
         self._takers = takers
         self._times = times
-        self._streams: dict[tuple[str, str], _Stream] = {}
+        self._streams: dict[tuple[str, str], GrowingStream] = {}
         self._next_seq: int | None = None
 
     def forget(self) -> None:
@@ -190,85 +213,68 @@ class Store:
         """Keep, inside the caller's transaction, whether the wall clock was set or came to be trusted."""
         return self._clock.note(connection, self._times.moment())
 
-    def append(self, connection: sqlite3.Connection, chunks: Sequence[NewChunk]) -> set[tuple[str, str]]:
+    def append(
+        self, connection: sqlite3.Connection, chunks: Sequence[NewChunk], gate: Gate | None = None
+    ) -> Appended:
         """Insert chunks in order and count them, inside the caller's transaction.
 
-        Returns:
-            The streams (dialect, product) that grew.
+        Args:
+            connection: the writing one.
+            chunks: accepted requests.
+            gate: who is admitted; None for all.
         """
+        result = Appended()
         seq = self._next_seq if self._next_seq is not None else next_seq(connection)
         rows = []
-        grown: dict[tuple[str, str], _Growth] = {}
+        grown: dict[tuple[str, str], Growth] = {}
+        reopened: list[int] = []
         moment = self.note_clocks(connection)
-        for chunk in chunks:
+        for place, chunk in enumerate(chunks):
             key = (chunk.dialect, chunk.product)
+            encoding, body = stored(chunk)
+            try:
+                over = gate.admit(key, self._takers(*key), len(body)) if gate is not None else NONE
+            except SpoolFull as error:
+                result.refused[place] = error
+                continue
             stream = self._streams.get(key)
             if stream is None:
                 stream = self._load_stream(connection, key, seq)
-            encoding, body = stored(chunk)
+            for upstream, lane in stream.lanes.items():
+                if lane.shut != (upstream in over):
+                    reopened += turn(connection, lane, stream, seq)
             first = stream.next_position
             stretch = self._clock.stamped_in(chunk.received_at, moment)
             day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
-            placed = Placed(
-                stream.id,
-                first,
-                chunk.events,
-                day,
-                chunk.received_at,
-                chunk.published_at,
-                chunk.remote_address,
-                encoding,
-            )
-            rows.append(
-                (
-                    seq,
-                    stream.id,
-                    stretch.id,
-                    day,
-                    moment.age,
-                    chunk.received_at,
-                    chunk.published_at,
-                    chunk.uid,
-                    chunk.remote_address,
-                    chunk.events,
-                    first,
-                    encoding,
-                    checksum(placed, body),
-                    body,
-                )
-            )
+            rows.append(_row(chunk, encoding, body, stream.id, (seq, first, day), (stretch.id, moment.age)))
             seq += 1
             stream.next_position = first + chunk.events
             stream.stored_bytes += len(body)
             growth = grown.get(key)
             if growth is None:
-                growth = grown[key] = _Growth()
+                growth = grown[key] = Growth()
             growth.requests[day] = growth.requests.get(day, 0) + 1
             growth.events[day] = growth.events.get(day, 0) + chunk.events
+            for upstream in over:
+                growth.evict(stream.lanes[upstream], day, chunk.events)
         connection.executemany(_INSERT_CHUNK, rows)
         for key, growth in grown.items():
-            self._count(connection, self._streams[key], growth)
+            count(connection, self._streams[key], growth)
+            result.evicted |= growth.lost
+        for lane_id in reopened:
+            resume(connection, lane_id)
         self._next_seq = seq
-        return set(grown)
+        result.grown = set(grown)
+        return result
 
-    def _count(self, connection: sqlite3.Connection, stream: _Stream, growth: _Growth) -> None:
-        connection.execute(
-            "UPDATE stream SET next_position = ?, stored_bytes = ? WHERE id = ?",
-            (stream.next_position, stream.stored_bytes, stream.id),
-        )
-        for day, events in growth.events.items():
-            connection.execute(_COUNT_INTAKE, (stream.id, day, growth.requests[day], events))
-            for lane in stream.lanes:
-                connection.execute(_COUNT_ACCEPTED, (lane, day, events))
-
-    def _load_stream(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> _Stream:
+    def _load_stream(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
         """Read a stream's row, or make it, and make the lanes that take it from here on."""
         dialect, product = key
         connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
         row = connection.execute(
             "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
         ).fetchone()
-        stream = _Stream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes=[])
+        stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
         for name in self._takers(dialect, product):
             connection.execute(
                 "INSERT OR IGNORE INTO lane"
@@ -276,11 +282,13 @@ class Store:
                 " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
                 (stream.id, seq, stream.next_position, stream.stored_bytes, self._times.wall_ms(), name),
             )
-            (lane,) = connection.execute(
-                "SELECT lane.id FROM lane JOIN upstream ON upstream.id = lane.upstream"
+            lane, shut = connection.execute(
+                "SELECT lane.id, EXISTS (SELECT 1 FROM absence"
+                " WHERE absence.lane = lane.id AND to_seq IS NULL AND full)"
+                " FROM lane JOIN upstream ON upstream.id = lane.upstream"
                 " WHERE lane.stream = ? AND upstream.name = ?",
                 (stream.id, name),
             ).fetchone()
-            stream.lanes.append(lane)
+            stream.lanes[name] = GrowingLane(lane, lane_name(name, dialect, product), bool(shut))
         self._streams[key] = stream
         return stream

@@ -52,6 +52,10 @@ def reconcile(connection: sqlite3.Connection, wanted: Sequence[Wanted], *, now: 
         "UPDATE upstream SET orphaned_at = coalesce(orphaned_at, ?) WHERE name = ?",
         [(now, name) for name in known - by_name.keys()],
     )
+    shut = connection.execute("SELECT lane FROM absence WHERE to_seq IS NULL AND full").fetchall()
+    for (lane,) in shut:
+        # Admission decides anew.
+        _come_back(connection, lane)
     lanes = connection.execute(
         "SELECT lane.id, upstream.name, dialect, product,"
         " EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND to_seq IS NULL)"

@@ -87,11 +87,13 @@ class Work:
     """Something to be done in the group's transaction; it fails alone.
 
     Attributes:
+        appends: whether `run` may append, so that it is refused while the disk is full.
         grown: the streams (dialect, product) that `run` has appended to, past the store.
     """
 
     run: Callable[[sqlite3.Connection], None]
     ticket: Ticket
+    appends: bool = False
     error: Exception | None = None
     grown: Collection[tuple[str, str]] = ()
 

@@ -24,7 +24,7 @@ from fakes.spools import PRODUCT, accept, batch_of, chunk, lane_of, next_run, sn
 
 from collector.spool import settle
 from collector.spool.database import PAGE_BYTES
-from collector.spool.spool import DATABASE_FILE
+from collector.spool.directory import DATABASE_FILE
 
 
 async def leave(directory: Path) -> None:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from fakes.clocks import A_DAY, StandingClocks
 from fakes.spools import PRODUCT, batch_of, chunk, database_of, next_run, query, spool_in, wanted
 
-from collector.spool import database, read, settle
+from collector.spool import database, read, replay, settle
 from collector.spool.directory import DATABASE_FILE
+from collector.spool.letters import Choice
 from collector.spool.passage import Passage
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Accepted:
     Attributes:
         at: how many operations the disk had done by then.
         stream: dialect and product.
-        seq: which accepted request of all it is, from 1.
+        seq: its chunk's number: which of all it is, from 1, replayed ones among them.
         first: the position of its first event.
         body: the JSON text of its events.
     """
@@ -76,6 +77,7 @@ class Life:
         self._durability = durability
         self._clocks = StandingClocks()
         self._positions: dict[Stream, int] = {}
+        self._chunks = 0
 
     async def live(self) -> None:
         self._begin("create")
@@ -85,6 +87,12 @@ class Life:
             for _ in range(14):
                 await self._accept(spool)
                 await self._forward(spool)
+            database_of(spool).connection.execute("PRAGMA wal_autocheckpoint=0")
+            await self._replay(spool)
+            self._begin("checkpoint")
+            database_of(spool).connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            await self._accept(spool)
+            await self._forward(spool)
             database_of(spool).connection.keep_log()
         self._begin("start after a kill")
         async with self._open(MAIN, THIRD) as spool:
@@ -94,11 +102,12 @@ class Life:
                     await self._forward(spool)
             await self._expire(spool)
             await self._forward(spool)
+            await self._replay(spool)
             self._begin("close")
         self._begin("start after a close")
         async with self._open(MAIN, SECOND, THIRD, max_bytes=700_000, when_full="drop-oldest") as spool:
             for _ in range(16):
-                await self._accept(spool, pad=16_000)
+                await self._accept(spool, pad=16_000, phase="evict")
                 await self._forward(spool)
             assert spool.counters.ended, "something was evicted"
             self._begin("close")
@@ -113,9 +122,9 @@ class Life:
 
     # -- accepting
 
-    async def _accept(self, spool: Spool, *, pad: int = 0) -> None:
+    async def _accept(self, spool: Spool, *, pad: int = 0, phase: str = "append") -> None:
         """Have one to three requests accepted, one after the other."""
-        self._begin("evict" if pad else "append")
+        self._begin(phase)
         self._clocks.pass_time(self._chance.randint(0, A_DAY // 8))
         for _ in range(self._chance.randint(1, 3)):
             new, body = self._request(pad)
@@ -124,8 +133,9 @@ class Life:
             stream = (new.dialect, new.product)
             first = self._positions.get(stream, 0)
             self._positions[stream] = first + new.events
+            self._chunks += 1
             self.accepted.append(
-                Accepted(self._recorded.disk.now, stream, len(self.accepted) + 1, first, new.events, body)
+                Accepted(self._recorded.disk.now, stream, self._chunks, first, new.events, body)
             )
 
     def _request(self, pad: int) -> tuple[NewChunk, bytes]:
@@ -233,10 +243,27 @@ class Life:
             )
         )
 
+    async def _replay(self, spool: Spool) -> None:
+        """Each lane's dead letters are pending once more; there is one at least."""
+        replayed = 0
+        while not replayed:
+            await self._accept(spool)
+            await self._forward(spool)
+            self._begin("replay")
+            for lane in await spool.read(read.lanes):
+                done = await replay.replay(spool, Choice(lane=lane.name))
+                replayed += done.replayed
+                stream = (lane.dialect, lane.product)
+                self._positions[stream] = self._positions.get(stream, 0) + done.replayed
+            ((self._chunks,),) = await query(spool, "SELECT seq FROM sqlite_sequence WHERE name = 'chunk'")
+
     # -- upkeep
 
     async def _expire(self, spool: Spool) -> None:
         """Age ends what the spool holds, but for the newest; the room is given back."""
+        for _ in range(3):
+            # However little was left by chance: more pages than are kept free.
+            await self._accept(spool, pad=40_000)
         self._clocks.pass_time(29 * A_DAY)
         for _ in range(3):
             await self._accept(spool)

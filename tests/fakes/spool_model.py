@@ -27,10 +27,15 @@ CONFIGURATIONS: tuple[dict[str, tuple[Stream, ...]], ...] = (
     {"a": STREAMS, "c": STREAMS},
     {"b": (SAMSARA,), "c": STREAMS},
     {"a": STREAMS, "d": STREAMS},
+    {"a": STREAMS, "e": STREAMS},
+    {"a": (SAMSARA,), "e": STREAMS},
 )
 """What upstreams, by name, may be configured to take."""
 
 FROM_OLDEST = ("c", "d")
+
+BOUNDS = {"e": 1500}
+"""What an upstream's lanes may hold together, in bytes."""
 
 
 @dataclass
@@ -154,11 +159,23 @@ class Model:
     def takers(self, stream: Stream) -> list[str]:
         return [upstream for upstream, streams in self.takes.items() if stream in streams]
 
-    def accept(self, stream: Stream, events: int, *, day: int, age: int, size: int) -> None:
+    def is_over(self, upstream: str, size: int) -> bool:
+        """Whether an upstream holds so much that `size` bytes more are beyond its bound."""
+        lanes = [lane for lane in self.lanes.values() if lane.upstream == upstream and not lane.away]
+        held = sum(map(self.held, lanes))
+        return upstream in BOUNDS and held > 0 and held + size > BOUNDS[upstream]
+
+    def accept(
+        self, stream: Stream, events: int, *, day: int, age: int, size: int, over: Collection[str] = ()
+    ) -> None:
         first = self.next_position[stream]
         self.chunks[self.next_seq] = ModelChunk(stream, first, events, day, age, size)
         for upstream in self.takers(stream):
-            self._give(self._lane(upstream, stream), self.next_seq)
+            lane = self._lane(upstream, stream)
+            if upstream in over:
+                lane.count(day, accepted=events, evicted=events)
+            else:
+                self._give(lane, self.next_seq)
         self.next_seq += 1
         self.next_position[stream] += events
         self.received[stream] += events

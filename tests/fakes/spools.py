@@ -62,6 +62,7 @@ def spool_in(
     machine: Machine = HERE,
     device: str | None = None,
     threads: bool = False,
+    ballast_bytes: int = 0,
     **options: object,
 ) -> AbstractAsyncContextManager[Spool]:
     """Open a spool, with one upstream that takes everything unless others are given."""
@@ -72,7 +73,9 @@ def spool_in(
             times.age = max(times.age, epoch.age)
         return times
 
-    chosen = SpoolOptions(directory, upstreams or (wanted(),), threads=threads, **options)
+    chosen = SpoolOptions(
+        directory, upstreams or (wanted(),), threads=threads, ballast_bytes=ballast_bytes, **options
+    )
     return open_spool(chosen, set_age, machine=machine, device=device)
 
 

@@ -22,7 +22,7 @@ from fakes.spool_faults import acknowledged_and_lost, file_faults, goes_on_fault
 from fakes.spool_life import MAIN, SECOND, THIRD, Life, phase_at
 
 from collector.errors import SpoolError
-from collector.spool import database
+from collector.spool import database, schema
 from collector.spool.database import Database
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.read import DamagedChunk
@@ -186,7 +186,7 @@ async def power_fails(past: Past, scratch: Path, chance: Random, *, a_phase: int
 
 async def test_whenever_the_power_fails_nothing_that_was_acknowledged_is_lost(scratch, monkeypatch, seed):
     past = await a_life(scratch, monkeypatch, seed)
-    phases = await power_fails(past, scratch, seeded(seed), a_phase=130)
+    phases = await power_fails(past, scratch, seeded(seed), a_phase=150)
     assert phases.total() >= CRASHES
     assert phases.keys() == {phase for _, phase in past.phases}
 
@@ -203,6 +203,33 @@ async def test_when_the_power_fails_again_during_the_start_nothing_is_lost_eithe
         again = Crashes(second.disk).after(chance.randint(0, second.disk.now), chance)
         crash = start(put(again, scratch / "crashed again"), past, done)
         assert crash.good
+
+
+async def test_when_the_power_fails_during_an_upgrade_it_is_done_whole_by_the_next_start(
+    scratch, monkeypatch, seed
+):
+    def another(db):
+        db.conn.execute("ALTER TABLE lane ADD COLUMN another INTEGER NOT NULL DEFAULT 7")
+        db.conn.execute("CREATE TABLE another AS SELECT seq, hex(body) AS body FROM chunk")
+
+    past = await a_life(scratch, monkeypatch, seed)
+    chance = seeded(seed)
+    before = [image for _, image in crashes(past, chance, a_phase=1) if chance.random() < 0.05]
+    monkeypatch.setattr(schema, "CHANGES", {**schema.CHANGES, "0002_another": another})
+    crashed = 0
+    for image in before:
+        path = put(image, scratch / "before")
+        with recorded(monkeypatch, Disk(image)) as upgrade:
+            Database(path).close()
+            expected = upgrade.commits[-1].state
+        for done in range(0, upgrade.disk.now + 1, max(1, upgrade.disk.now // 25)):
+            again = put(Crashes(upgrade.disk).after(done, chance), scratch / "crashed")
+            with closing(Database(again)) as opened:
+                assert state(opened.connection) == expected, (done, upgrade.disk.now)
+                assert file_faults(opened.connection) == []
+            crashed += 1
+    print(f"{crashed} crashes of {len(before)} upgrades")  # noqa: T201
+    assert crashed > len(before)
 
 
 async def test_with_durability_normal_the_last_commits_are_lost_and_nothing_else_is_harmed(

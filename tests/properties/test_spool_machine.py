@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import tempfile
 from functools import partial
 from pathlib import Path
+from random import Random  # noqa: TID251 - seeded
 
 import pytest
 from fakes.clocks import A_DAY, StandingClocks
@@ -13,7 +15,7 @@ from fakes.disks import let_fail
 from fakes.portal import Portal
 from fakes.spool_checks import check
 from fakes.spool_forwards import Forwards
-from fakes.spool_model import CONFIGURATIONS, FROM_OLDEST, STREAMS, TRAINTRACKS, Model
+from fakes.spool_model import BOUNDS, CONFIGURATIONS, FROM_OLDEST, STREAMS, TRAINTRACKS, Model
 from fakes.spools import (
     FAST_DISK,
     chunk,
@@ -33,15 +35,19 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import read, replay, retention
 from collector.spool.identity import Machine
 from collector.spool.letters import Choice
 from collector.spool.options import LetterBounds
+from collector.spool.store import stored
 
 MAX_AGE = 100
 MAX_LETTERS = 4
 MAX_LETTER_AGE = 150
+PAD = Random(1).randbytes(60_000).hex()  # noqa: S311 - for a size alone
+BULK = json.dumps([{"timestamp": 1, "sourceId": "s", "eventName": "e", "pad": PAD}]).encode()
+"""A request that takes some pages, however it is compressed."""
 
 OUTCOMES = ("deliver", "deliver", "deliver", "postpone", "suspect", "condemn")
 
@@ -78,6 +84,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
                 name,
                 takes=lambda dialect, product, streams=taken: (dialect, product) in streams,
                 from_oldest=name in FROM_OLDEST,
+                max_bytes=BOUNDS.get(name),
             )
             for name, taken in configuration.items()
         ]
@@ -125,28 +132,38 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             received_at=self.clocks.wall,
         )
 
-    def accepted(self, new):
+    def over(self, new):
+        """The upstreams that are at their bounds, and whether that is all of those that take a request."""
+        stream, size = (new.dialect, new.product), len(stored(new)[1])
+        over = {name for name in self.model.takers(stream) if self.model.is_over(name, size)}
+        return over, over == set(self.model.takers(stream))
+
+    def accepted(self, new, over):
         stream = (new.dialect, new.product)
         ((size,),) = self.read(
             lambda c: c.execute("SELECT length(body) FROM chunk ORDER BY seq DESC LIMIT 1").fetchall()
         )
         day = self.clocks.wall // A_DAY if self.clocks.good else 0
-        self.model.accept(stream, new.events, day=day, age=self.clocks.age, size=size)
+        self.model.accept(stream, new.events, day=day, age=self.clocks.age, size=size, over=over)
 
     @rule(requests=st.lists(requests, min_size=1, max_size=3))
     def accept(self, requests):
         for request in requests:
             new = self.new_chunk(*request)
-            if self.model.takers(request[0]):
+            over, everyone = self.over(new)
+            if everyone and over:
+                with pytest.raises(SpoolFull, match="lane e/"):
+                    self.run(self.spool.submit(new).committed)
+            elif self.model.takers(request[0]):
                 self.run(self.spool.submit(new).committed)
-                self.accepted(new)
+                self.accepted(new, over)
             else:
                 with pytest.raises(ValueError, match="no upstream takes"):
                     self.spool.submit(new)
 
     @rule(request=requests, checkpoint=st.booleans())
     def be_refused_by_the_disk(self, request, checkpoint):
-        if not self.model.takers(request[0]):
+        if self.over(self.new_chunk(*request))[1]:
             return
         database = database_of(self.spool)
         real = database.connection
@@ -155,6 +172,28 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             with pytest.raises(SpoolUnavailable):
                 self.run(self.spool.submit(self.new_chunk(*request)).committed)
         database.connection = real
+
+    @rule(stream=st.sampled_from(STREAMS), settles=st.booleans())
+    def find_the_disk_full(self, stream, settles):
+        """A request that needs room is refused whole; settling needs none; then there is room again."""
+        new = chunk(1, dialect=stream[0], product=stream[1], body=BULK, received_at=self.clocks.wall)
+        over, everyone = self.over(new)
+        if everyone:
+            return
+        connection = database_of(self.spool).connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        try:
+            self.run(self.spool.submit(new).committed)
+        except SpoolNoSpace:
+            assert self.spool.disk_full
+            if settles and self.model.needed():
+                self.forward(number=0, max_events=3, outcomes=["deliver"], marks={0})
+        else:
+            self.accepted(new, over)  # free pages were enough
+        connection.execute(f"PRAGMA max_page_count={1 << 30}")
+        self.expire(set(), set())
+        assert self.spool.ready
 
     # -- forwarding
 
@@ -262,10 +301,12 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         evicted = self.write(
             lambda connection: retention.evict(connection, wanted_bytes=wanted_bytes, in_flight=in_flight)
         )
+        lanes = {name: lane for name, lane in self.model.lanes.items() if lane.needs}
+        least = max((self.model.held(lane) for name, lane in lanes.items() if name in spared), default=0) / 2
         ranks = {
             name: (lane.away, self.model.held(lane))
-            for name, lane in self.model.lanes.items()
-            if lane.needs and name not in spared
+            for name, lane in lanes.items()
+            if name not in spared and (lane.away or self.model.held(lane) >= least)
         }
         if not ranks:
             assert evicted == {}
@@ -315,21 +356,23 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
     @rule(request=requests, share=st.floats(0, 1))
     def die_within_a_commit(self, request, share):
         """Only a part of the commit's frames came to be in the log; its request was not answered."""
-        if not self.model.takers(request[0]):
+        new = self.new_chunk(*request)
+        over, everyone = self.over(new)
+        if everyone:
             return
         before = self.files()
-        new = self.new_chunk(*request)
         self.run(self.spool.submit(new).committed)
         after = self.files()
         if after[0] != before[0] or not after[1].startswith(before[1]):
-            self.accepted(new)  # the log began anew: there is no telling which frames are of this commit
+            # The log began anew: there is no telling which frames are of this commit.
+            self.accepted(new, over)
             return
         kept = len(before[1]) + round(share * (len(after[1]) - len(before[1])))
         directory = snapshot(self.directory, self.root / str(next(self.lives)))
         (directory / "spool.db-wal").write_bytes(after[1][:kept])
         self.go_on_in(directory)
         if kept == len(after[1]):
-            self.accepted(new)
+            self.accepted(new, over)
 
     def files(self):
         return tuple((self.directory / name).read_bytes() for name in ("spool.db", "spool.db-wal"))

@@ -118,7 +118,7 @@ async def test_a_size_that_cannot_be_told_unmakes_no_commit(tmp_path):
 
 
 async def test_what_was_refused_waits_no_more(tmp_path, monkeypatch):
-    monkeypatch.setattr("collector.spool.spool.MAX_QUEUED_BYTES", 1000)
+    monkeypatch.setattr("collector.spool.entrance.MAX_QUEUED_BYTES", 1000)
     async with spool_in(tmp_path) as spool:
         disk = let_fail(database_of(spool), "COMMIT")
         for _ in range(5):

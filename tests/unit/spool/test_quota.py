@@ -80,15 +80,16 @@ async def test_a_drained_spool_admits_again(tmp_path):
 
 async def test_bodies_that_wait_for_their_commit_count(tmp_path):
     async with spool_in(tmp_path, max_bytes=QUOTA, threads=True) as spool:
-        tickets = [spool.submit(bulk(MIB)) for _ in range(11)]
+        tickets = [spool.submit(bulk(MIB)) for _ in range(6)]
         with pytest.raises(SpoolFull):
-            spool.submit(bulk(2 * MIB))
+            # What these take in the log counts too, until its checkpoint.
+            spool.submit(bulk(3 * MIB))
         for ticket in tickets:
             await ticket.committed()
 
 
 async def test_a_queue_that_is_too_long_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr("collector.spool.spool.MAX_QUEUED_BYTES", 3 * MIB)
+    monkeypatch.setattr("collector.spool.entrance.MAX_QUEUED_BYTES", 3 * MIB)
     async with spool_in(tmp_path, threads=True) as spool:
         first = spool.submit(bulk(2 * MIB))
         with pytest.raises(SpoolFull, match=f"{3 * MIB} bytes"):

@@ -10,6 +10,7 @@ from fakes.disks import let_fail
 from fakes.letters import bury, deliver, kept
 from fakes.spools import (
     accept,
+    bulk,
     change,
     chunk,
     database_of,
@@ -22,7 +23,7 @@ from fakes.spools import (
     wanted,
 )
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolNoSpace, SpoolUnavailable
 from collector.spool import read, replay, retention
 from collector.spool.lanes import position_after
 from collector.spool.letters import Choice, UnknownLane
@@ -75,6 +76,41 @@ async def test_what_is_accepted_after_a_replay_follows_it(spool):
     await accept(spool, chunk(2))
     assert await pending(spool) == [2, 3, 4, 5]
     assert await query(spool, "SELECT seq, first_position, events FROM chunk") == [(2, 2, 2), (3, 4, 2)]
+
+
+async def test_a_lane_that_is_not_admitted_is_let_in_by_what_it_replays(tmp_path):
+    upstreams = wanted("main", max_bytes=2000), wanted("second")
+    async with spool_in(tmp_path, *upstreams) as spool:
+        await accept(spool, chunk(1))
+        await bury(spool, 1)
+        await accept(spool, bulk(2000), bulk(1))
+        assert await ledger(spool) == {"accepted": 3, "pending": 1, "dead": 1, "evicted": 1}
+        assert await replay.replay(spool, EVERYTHING) == Replayed(replayed=1, damaged=0, away=0)
+        assert await ledger(spool) == {"accepted": 3, "pending": 2, "evicted": 1}
+        seqs = "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes FROM absence WHERE lane = ?"
+        lane = await lane_of(spool)
+        assert await query(spool, seqs, lane.id) == [(3, 4, 3, 1)]
+        # It is full still.
+        await accept(spool, bulk(1))
+        assert (await ledger(spool))["evicted"] == 2
+        assert {item.name: item.bytes for item in await spool.read(retention.backlogs)}["main/samsara"] > 2000
+
+
+async def test_while_the_disk_is_full_nothing_is_replayed_and_the_letters_stay(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(2))
+        await bury(spool, 1)
+        connection = database_of(spool).connection
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count={pages}")
+        with pytest.raises(SpoolNoSpace):
+            await accept(spool, bulk(1 << 20))
+        with pytest.raises(SpoolNoSpace, match="no room left"):
+            await replay.replay(spool, EVERYTHING)
+        assert await ledger(spool) == {"accepted": 2, "pending": 1, "dead": 1}
+        connection.execute(f"PRAGMA max_page_count={1 << 30}")
+        await spool.maintain()
+        assert await replay.replay(spool, EVERYTHING) == Replayed(replayed=1, damaged=0, away=0)
 
 
 async def test_only_the_chosen_letters_are_replayed(spool):

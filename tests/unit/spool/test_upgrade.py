@@ -15,7 +15,7 @@ from fakes.spools import FATES, accept, chunk, lane_of, next_run, positions, que
 from collector.core import rendering
 from collector.errors import SpoolUnavailable
 from collector.spool import read, schema, settle
-from collector.spool.spool import DATABASE_FILE
+from collector.spool.directory import DATABASE_FILE
 
 FIXTURES = sorted((Path(__file__).parents[2] / "fixtures").glob("released-*.sql"))
 MAIN, SECOND = "main/samsara", "second/samsara"
