@@ -137,7 +137,7 @@ def test_once_installed_it_runs_and_says_what_to_do_next(installed):
     told = installed.run("waystation", "status")
     assert "next: add an upstream to /etc/waystation/config.toml" in told
     assert "sudo waystation status" in installed.run("waystation", "status", user="app", check=False)
-    until(lambda: settled(installed) == ["sold"], "it is in the file")
+    assert settled(installed) == ["sold"]
     probe = "import sqlite3; print(sqlite3.sqlite_version)"
     version = installed.run("/opt/waystation/current/bin/python3.11", "-I", "-c", probe)
     assert tuple(map(int, version.split("."))) >= (3, 51, 3)
@@ -158,7 +158,7 @@ def test_no_request_fails_under_restarts_and_none_is_lost(installed):
         for _ in range(3):
             installed.run("systemctl", "restart", "waystation")
     assert requests.failures == []
-    assert len(requests.acknowledged) > 20
+    assert requests.acknowledged
     assert sorted(settled(installed)) == sorted(requests.acknowledged)
     assert unbalanced(status(installed)) == []
 
@@ -166,7 +166,7 @@ def test_no_request_fails_under_restarts_and_none_is_lost(installed):
 def test_a_hanging_loop_is_ended_by_the_watchdog_and_started_anew(installed):
     directory = installed.inside("/etc/systemd/system/waystation.service.d")
     directory.mkdir()
-    (directory / "watchdog.conf").write_text("[Service]\nWatchdogSec=3\n")
+    (directory / "watchdog.conf").write_text("[Service]\nWatchdogSec=10\n")
     installed.run("systemctl", "daemon-reload")
     installed.run("systemctl", "restart", "waystation")
     hanging = main_pid(installed)
@@ -183,8 +183,12 @@ def test_it_reloads_and_tells_its_backlog(installed):
     installed.run("systemctl", "reload", "waystation")
     until(lambda: installed.shows("waystation", "ActiveState") == "active", "it has reloaded")
     assert main_pid(installed) == before
-    until(lambda: "1 event (" in installed.shows("waystation", "StatusText"), "the backlog is told")
-    assert "down/samsara" in installed.shows("waystation", "StatusText")
+
+    def told() -> bool:
+        line = installed.shows("waystation", "StatusText")
+        return line.startswith("1 event (") and "down/samsara retrying" in line
+
+    until(told, "the backlog is told, and what keeps it", within=90.0)
 
 
 def test_a_secret_comes_as_a_credential(installed):
