@@ -213,11 +213,6 @@ class Machine:
             assert process.returncode == 0, f"{command} left with {process.returncode}:\n{told}"
         return told
 
-    def fails(self, *command: str) -> bool:
-        process = self.start(*command)
-        process.communicate("", COMMAND_SECONDS)
-        return process.returncode != 0
-
     def shows(self, unit: str, name: str) -> str:
         """A property of a unit."""
         return self.run("systemctl", "show", "--property", name, "--value", unit).strip()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -38,7 +39,13 @@ def build(directory: Path, *releases: int) -> None:
     with (ROOT / "build/packages.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         done = subprocess.run(
-            command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
+            command,
+            # Else the time of the last commit, which may be another one in a moment.
+            env={**os.environ, "SOURCE_DATE_EPOCH": "1767225600"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
         )
     if "cannot fetch the interpreter" in done.stdout or "packages are built on x86-64 alone" in done.stdout:
         raise Impossible(done.stdout.strip().splitlines()[-1])

@@ -245,6 +245,62 @@ def test_the_rpm_is_installed_upgraded_and_erased_by_its_own_tools(machine):
     assert not machine.inside(SOCKET).exists()
 
 
+@pytest.fixture
+def unpackaged(installed) -> Machine:
+    """The same files in another place, as pip would put them; `/srv/w/bin/waystation`, and no package."""
+    installed.run("cp", "--archive", "/opt/waystation/package", "/srv/w")
+    installed.run("apt-get", "purge", "--quiet", "--yes", "waystation")
+    return installed
+
+
+COMMAND = "/srv/w/bin/waystation"
+
+
+def test_service_install_for_the_machine(unpackaged):
+    first = unpackaged.run(COMMAND, "service", "install")
+    assert "write /etc/systemd/system/waystation.service" in first
+    assert unpackaged.run(COMMAND, "send", stdin=EVENT) == "1 event accepted\n"
+    before = main_pid(unpackaged)
+    assert "write" not in unpackaged.run(COMMAND, "service", "install")
+    assert main_pid(unpackaged) == before
+    assert "active (running)" in unpackaged.run(COMMAND, "service", "status")
+    until(lambda: "event=ready" in unpackaged.run(COMMAND, "service", "logs"), "its log is shown")
+    unpackaged.run(COMMAND, "service", "stop")
+    assert "no daemon" in unpackaged.run(COMMAND, "send", stdin=EVENT, check=False)
+    unpackaged.run(COMMAND, "service", "start")
+    assert unpackaged.run(COMMAND, "send", stdin=EVENT) == "1 event accepted\n"
+    told = unpackaged.run(COMMAND, "service", "uninstall")
+    assert "the events are kept: /var/lib/waystation" in told
+    assert unpackaged.shows("waystation.service", "LoadState") == "not-found"
+    assert unpackaged.inside("/var/lib/waystation/spool.db").exists()
+    unpackaged.run(COMMAND, "service", "uninstall", "--purge")
+    assert not unpackaged.inside("/var/lib/waystation").exists()
+
+
+def test_service_install_for_a_user(unpackaged):
+    unpackaged.run("useradd", "--create-home", "--uid", "1234", "me")
+    # The tree has no PAM module that would say it.
+    override = unpackaged.inside("/etc/systemd/system/user@.service.d/runtime.conf")
+    override.parent.mkdir()
+    override.write_text("[Service]\nEnvironment=XDG_RUNTIME_DIR=/run/user/%i\n")
+    unpackaged.run("systemctl", "daemon-reload")
+    unpackaged.run("loginctl", "enable-linger", "me")
+    until(lambda: unpackaged.inside("/run/user/1234/systemd/private").exists(), "the user's manager runs")
+
+    def mine(*arguments: str, stdin: str = "") -> str:
+        return unpackaged.run(
+            "env", "XDG_RUNTIME_DIR=/run/user/1234", COMMAND, *arguments, user="me", stdin=stdin
+        )
+
+    assert "write /home/me/.config/systemd/user/waystation.service" in mine("service", "install")
+    assert mine("send", stdin=EVENT) == "1 event accepted\n"
+    assert "active (running)" in mine("service", "status")
+    assert "write" not in mine("service", "install")
+    assert "the events are kept: /home/me/.local/state/waystation" in mine("service", "uninstall")
+    assert not unpackaged.inside("/run/user/1234/waystation/waystation.sock").exists()
+    assert unpackaged.inside("/home/me/.local/state/waystation/spool.db").exists()
+
+
 def test_power_cuts_in_the_midst_of_upgrades_leave_what_boots_and_lose_nothing(packages, tmp_path, chance):
     with ExitStack() as stack:
         try:
