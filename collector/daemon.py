@@ -34,9 +34,10 @@ from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
+from collector.spool.opening import open_spool
 from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
-from collector.spool.spool import CLOSE_SECONDS, Spool, SpoolOptions, open_spool
+from collector.spool.spool import CLOSE_SECONDS, Spool, SpoolOptions
 from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
 
@@ -137,6 +138,7 @@ async def _run_spool(
         # A migration, or what is left of a damaged spool, takes as long as it takes.
         with notify.starting("opening the spool"):
             spool = await stack.enter_async_context(_open_spool(config, clocks))
+        _announce_salvage(spool)
         senders = {upstream.name: _sender(upstream, config, environ, clocks) for upstream in config.upstream}
         for sender in senders.values():
             stack.push_async_callback(sender.aclose)
@@ -187,6 +189,7 @@ async def _run_spool(
         stop.hurry = hurry
         stack.callback(setattr, stop, "hurry", _nothing)
         async with trio.open_nursery() as upkeep:
+            upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
             upkeep.start_soon(_refresh, products)
             upkeep.start_soon(supervise, notify, spool)
@@ -222,6 +225,22 @@ def _announce(config: Config, fronts: list[Front]) -> None:
         log.warning("durability_normal", reason="a power cut may lose the last acknowledged events")
     addresses = ", ".join(bound.address for front in fronts for bound in front.sockets)
     log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
+
+
+def _announce_salvage(spool: Spool) -> None:
+    if spool.unconfirmed:
+        structlog.get_logger().warning("damage_not_confirmed", reason=spool.unconfirmed)
+    salvaged = spool.salvaged
+    if salvaged is not None:
+        structlog.get_logger().error(
+            "spool_salvaged",
+            reason=salvaged.reason,
+            set_aside=salvaged.set_aside,
+            chunks=salvaged.chunks,
+            events=salvaged.events,
+            damaged=salvaged.damaged,
+            notes="; ".join(salvaged.notes),
+        )
 
 
 def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:

@@ -15,7 +15,8 @@
     │   ├── SpoolTooNew      the spool was written by a later release
     │   ├── SpoolFull        admission: the quota is reached
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
-    │       └── SpoolNoSpace the disk is full
+    │       ├── SpoolNoSpace the disk is full
+    │       └── SpoolDamaged what is on disk is not what was written; the next start salvages
     └── UpstreamError        an upstream cannot be used as configured
 
 Errors carry data and say what to do. They are caught at three places: a connection
@@ -189,6 +190,18 @@ class SpoolUnavailable(SpoolError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the spool cannot be used: {reason}")
         self.reason = reason
+
+
+class SpoolDamaged(SpoolUnavailable):
+    """What is on disk is not what was written; the next start salvages what can be read.
+
+    Attributes:
+        cause: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it is damaged: {reason}")
+        self.cause = reason
 
 
 class SpoolNoSpace(SpoolUnavailable):

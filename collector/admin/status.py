@@ -9,7 +9,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer, error_answer
-from collector.spool.overview import IntakeRow, LaneView, LedgerRow, overview
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, overview
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -66,6 +66,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         running: whether a daemon answered; False where the spool was read without one.
         healthy: whether commits succeed and no lane is retrying or blocked.
         uptime: seconds.
+        clock: how far the wall clock is believed: unknown, plausible or confirmed.
     """
 
     version: str
@@ -74,6 +75,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     epoch: str
     uptime: float | None = None
+    clock: str | None = None
     pid: int | None = None
     listeners: list[ListenerView] = []
     spool: SpoolView
@@ -81,6 +83,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneView]
     ledger: list[LedgerRow]
     received: list[IntakeRow]
+    salvages: list[SalvageRow] = []
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
@@ -122,6 +125,7 @@ class StatusSource:
             device=spool.epoch.device,
             epoch=spool.epoch.name,
             uptime=round(self._uptime(), 3),
+            clock=spool.clock_trust.name.lower(),
             pid=self._pid,
             listeners=self._listeners(),
             spool=SpoolView(
@@ -140,6 +144,7 @@ class StatusSource:
             lanes=view.lanes,
             ledger=view.ledger,
             received=view.received,
+            salvages=view.salvages,
         )
 
 

@@ -28,6 +28,8 @@ COMMANDS = {
     "demo": Entry("collector.cli.demo:demo", "Show events going all the way through, on this machine."),
     "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
     "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
+    "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
+    "doctor": Entry("collector.cli.doctor:doctor", "Check everything, and say what to do."),
     "dead-letters": Entry(
         "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
     ),

@@ -37,7 +37,7 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
 
     environ = dict(os.environ)
     config = load(config_path, environ, read_secrets=False)
-    found = _ask(config) or _offline(config)
+    found = current(config)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
@@ -48,6 +48,15 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
             click.echo(step)
     if not found.healthy:
         sys.exit(1)
+
+
+def current(config: Config) -> Status:
+    """The running daemon's status, or where none runs the spool's own.
+
+    Raises:
+        WaystationError: there is neither.
+    """
+    return _ask(config) or _offline(config)
 
 
 def _ask(config: Config) -> Status | None:
