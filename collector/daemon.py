@@ -34,10 +34,10 @@ from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
 from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
-from collector.spool.opening import open_spool
+from collector.spool.opening import CLOSE_SECONDS, open_spool
 from collector.spool.options import LetterBounds
 from collector.spool.overview import products as known_products
-from collector.spool.spool import CLOSE_SECONDS, Spool, SpoolOptions
+from collector.spool.spool import Spool, SpoolOptions
 from collector.spool.upkeep import keep
 from collector.spool.upstreams import Wanted
 
