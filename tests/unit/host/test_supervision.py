@@ -47,7 +47,7 @@ class Spool:
     async def read(self, work):
         if "reader" in self.hangs:
             await trio.sleep_forever()
-        return Overview(lanes=list(self.lanes), ledger=[], received=[])
+        return Overview(lanes=list(self.lanes), ledger=[], received=[], salvages=[])
 
 
 async def watched(spool, *, seconds, then=lambda: None):
