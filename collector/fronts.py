@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.forwarder.forwarder import Forwarder
+    from collector.host.activation import Inherited
     from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
@@ -130,6 +131,8 @@ class Shared:
     Attributes:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
+        inherited: listening sockets that the service manager made.
+        inherited: listening sockets that the service manager made.
     """
 
     config: Config
@@ -140,6 +143,7 @@ class Shared:
     takes: Takers
     products: ProductSecrets
     now_ms: Callable[[], int]
+    inherited: Inherited
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:
@@ -148,7 +152,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     Raises:
         BindError: it cannot be bound.
     """
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
+    sockets = bind(listener.bind, mode=listener.mode, group=listener.group, inherited=shared.inherited)
     site = Site(routes={}, gate=Admission.of(listener), report=_report)
     server = Server(sockets, site, shared.capacity)
     front = Front(listener.bind, server, site, tuple(sockets))
@@ -208,7 +212,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
     }
     gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
-    sockets = bind(address, mode=0o600)
+    sockets = bind(address, mode=0o600, inherited=shared.inherited)
     site = Site(routes=routes, gate=gate, report=_report)
     server = Server(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
     return Front(address, server, site, tuple(sockets), admin=True)

@@ -37,6 +37,9 @@ COMMANDS = {
     "upstream": Entry(
         "collector.cli.upstream:upstream", "See and steer upstreams, through the running daemon."
     ),
+    "service": Entry(
+        "collector.cli.service:service", "Install the daemon as a service, start, stop and watch it."
+    ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }
 

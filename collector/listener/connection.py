@@ -5,7 +5,8 @@ the server looks at all of them now and then and calls `expire`. What that means
 the phase:
 
     phase      waits for                     overdue              the listener stops
-    IDLE       a request's first byte        close                close, unless one has just come
+    IDLE       a request's first byte        close                close, unless one has just come, or the
+                                                                  client itself and so is about to ask
     RECEIVING  the rest of a request         408, close           go on
     ANSWERING  an endpoint                   503, close           go on
     SENDING    the client to take answers    close                go on
@@ -33,6 +34,9 @@ if TYPE_CHECKING:
     from collector.listener.capacity import Capacity
     from collector.listener.routes import Peer, Site
 
+FRESH_SECONDS = 0.5
+"""For so long after it was accepted a client is about to ask, and not to be sent away by a stop."""
+
 IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
 
 _TOO_SLOW = error_answer(408, "The request took too long to arrive.")
@@ -50,6 +54,7 @@ class Connection:
     def __init__(self, stream: trio.abc.Stream, peer: Peer, site: Site, capacity: Capacity) -> None:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
+        self._fresh_until = trio.current_time() + FRESH_SECONDS
         self._stream = stream
         self._site = site
         self._capacity = capacity
@@ -68,9 +73,15 @@ class Connection:
         self._scope.cancel()
 
     def stop(self) -> None:
-        """The listener stops: end if nothing is in hand."""
-        if self.phase == IDLE:
+        """The listener stops: end if nothing is in hand, nor about to be."""
+        if self.phase == IDLE and not self._stays_a_moment():
             self.expire()
+
+    def _stays_a_moment(self) -> bool:
+        if self._fresh_until <= trio.current_time():
+            return False
+        self.deadline = min(self.deadline, self._fresh_until)
+        return True
 
     async def run(self) -> None:
         """Serve; a client that vanishes is no error. The stream is closed at the end."""
@@ -88,7 +99,7 @@ class Connection:
         while True:
             if self._site.stopping and self.phase == IDLE and not data:
                 data = self._unread()
-                if not data:
+                if not data and not self._stays_a_moment():
                     return
             with trio.CancelScope() as self._scope:
                 self._interrupted = False
@@ -115,6 +126,7 @@ class Connection:
                     self._late_data = data
                     return False
             now = trio.current_time()
+            self._fresh_until = -math.inf
             resumed = reader.open
             reader.feed(data)
             data = b""
