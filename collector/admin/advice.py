@@ -1,6 +1,7 @@
 """What to do about a lane that does not deliver, by its state and the reason that it tells.
 
-The reasons are those of `core.verdict` and `forwarder.settling`. What is not known gets the advice for its state.
+The reasons are those of `core.verdict` and `forwarder.settling`. What is not known gets what its
+state says.
 """
 
 from __future__ import annotations
@@ -14,15 +15,15 @@ _BY_STATE = {
     "healthy": "Nothing to do.",
     "retrying": f"Nothing to do yet: the upstream cannot take events now. {_ON_ITS_OWN}",
     "waiting": f"Nothing to do: one lane of the upstream probes for all. {_ON_ITS_OWN}",
-    "blocked": "Put right what the reason says, and reload the daemon. Until then it tries now and then by itself.",
+    "blocked": "Put right what the reason says, and reload the daemon. It tries now and then by itself.",
     "paused": "It was paused by an operator. Resume it when the upstream may have events again.",
-    "orphaned": "Its upstream is not in the configuration any more. Put it back, or let the events age out.",
+    "orphaned": "Its upstream is not in the configuration any more. Put it back, or let them age out.",
 }
 
 _BY_REASON = (
     (
         r"captive portal|http 511",
-        "Sign in to the network, which answers in the upstream's place; or the url of this upstream is wrong.",
+        "Sign in to the network, which answers for the upstream; or the url of this upstream is wrong.",
     ),
     (
         r"http 40[13]\b",

@@ -147,7 +147,7 @@ def make_view(glance: Glance, moment: Moment) -> View:
     waiting = sum(lane.pending_events for lane in glance.lanes)
     return View(
         good=not (moment.trouble or down or ill),
-        headline=_headline(moment, down, ill, waiting=waiting, fresh=not glance.lanes),
+        headline=_headline(moment, down, ill, glance),
         trouble=moment.trouble,
         links=links,
         waiting=waiting,
@@ -175,18 +175,21 @@ def lines_by_lane(rows: Sequence[LedgerRow]) -> list[DayLine]:
     return [_line(row.lane, row) for row in rows]
 
 
-def _headline(
-    moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], *, waiting: int, fresh: bool
-) -> str:
+def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glance: Glance) -> str:
     if moment.trouble:
         return "Nothing is accepted"
     if down:
         return f"{' and '.join(down)} {'does' if len(down) == 1 else 'do'} not take events"
     if ill:
         return f"{len(ill)} {'lane does' if len(ill) == 1 else 'lanes do'} not deliver"
-    if fresh:
+    if not glance.lanes:
         return "Ready: no events have come yet"
-    return "Events are going out" if waiting else "Everything has gone out"
+    if any(lane.pending_events for lane in glance.lanes):
+        return "Events are going out"
+    refused = glance.kept_letters
+    if refused:
+        return f"Nothing waits; {refused:,} {'event was' if refused == 1 else 'events were'} refused"
+    return "Everything has gone out"
 
 
 def _is_fine(lane: LaneView) -> bool:

@@ -34,7 +34,7 @@ FLAGS = [
 # As WCAG 2.2 AA asks, and what axe-core's makers hold for good practice.
 _AXE = """
 async () => (await axe.run(document, {resultTypes: ["violations"]})).violations.map(
-    (violation) => `${violation.id}: ${violation.help}: ${violation.nodes.map((node) => node.html).join(" | ")}`)
+    ({id, help, nodes}) => `${id}: ${help}: ${nodes.map((node) => node.html).join(" | ")}`)
 """
 
 
