@@ -176,20 +176,22 @@ def lines_by_lane(rows: Sequence[LedgerRow]) -> list[DayLine]:
 
 
 def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glance: Glance) -> str:
-    if moment.trouble:
-        return "Nothing is accepted"
-    if down:
-        return f"{' and '.join(down)} {'does' if len(down) == 1 else 'do'} not take events"
-    if ill:
-        return f"{len(ill)} {'lane does' if len(ill) == 1 else 'lanes do'} not deliver"
-    if not glance.lanes:
-        return "Ready: no events have come yet"
-    if any(lane.pending_events for lane in glance.lanes):
-        return "Events are going out"
     refused = glance.kept_letters
-    if refused:
-        return f"Nothing waits; {refused:,} {'event was' if refused == 1 else 'events were'} refused"
-    return "Everything has gone out"
+    if moment.trouble:
+        said = "Nothing is accepted"
+    elif down:
+        said = f"{' and '.join(down)} {'does' if len(down) == 1 else 'do'} not take events"
+    elif ill:
+        said = f"{len(ill)} {'lane does' if len(ill) == 1 else 'lanes do'} not deliver"
+    elif not glance.lanes:
+        said = "Ready: no events have come yet"
+    elif any(lane.pending_events for lane in glance.lanes):
+        said = "Events are going out"
+    elif refused:
+        said = f"Nothing waits; {refused:,} {'event was' if refused == 1 else 'events were'} refused"
+    else:
+        said = "Everything has gone out"
+    return said
 
 
 def _is_fine(lane: LaneView) -> bool:
