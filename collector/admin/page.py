@@ -21,10 +21,11 @@ import msgspec
 
 from collector import __version__
 from collector.admin import html
+from collector.admin.daily import lines_by_lane
 from collector.admin.letters import tell
 from collector.admin.links import LINK_SECONDS
 from collector.admin.status import UNSAVED
-from collector.admin.view import Moment, letter_line, lines_by_lane, make_view
+from collector.admin.view import Moment, letter_line, make_view
 from collector.core.days import day_number
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolUnavailable
@@ -108,6 +109,8 @@ class Page:
         origins: where browsers can reach it, such as `http://127.0.0.1:9010`.
         now_ms: wall time, ms since 1970.
         uptime: seconds.
+        labels: the operator's own.
+        reload_refused: why the last reload was; empty where it was not.
     """
 
     spool: Spool
@@ -116,6 +119,8 @@ class Page:
     origins: Callable[[], Sequence[str]]
     now_ms: Callable[[], int]
     uptime: Callable[[], float]
+    labels: Callable[[], Mapping[str, str]] = dict
+    reload_refused: Callable[[], str] = str
 
     def routes(self) -> dict[str, Mapping[str, Endpoint]]:
         """The endpoints, by path and method."""
@@ -210,6 +215,8 @@ class Page:
             uptime=self.uptime(),
             version=__version__,
             device=spool.epoch.device,
+            labels=self.labels(),
+            reload_refused=self.reload_refused(),
         )
 
 

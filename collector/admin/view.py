@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.admin.advice import advice
+from collector.admin.daily import Bar, DayLine, chart, day_line
 from collector.admin.wording import MS_A_DAY, Since, age, one_line, since
 from collector.config.units import rounded_duration, rounded_size
 from collector.core.days import day_name
@@ -15,12 +16,11 @@ if TYPE_CHECKING:
 
     from collector.spool.glance import Glance
     from collector.spool.letters import Letter
-    from collector.spool.overview import LaneView, LedgerRow
+    from collector.spool.overview import LaneView
 
 MAX_LANES = 100
 """On the page; those that do not deliver come first."""
 
-CHART_DAYS = 7
 
 _FINE = frozenset({"new", "healthy"})
 
@@ -33,6 +33,8 @@ class Moment:
         now_ms: wall time, ms since 1970.
         waiting: by upstream that is configured, why its lanes wait for a probe; empty where they do not.
         trouble: why nothing is accepted or committed; empty where it is.
+        labels: the operator's own.
+        reload_refused: why the last reload was; empty where it was not.
     """
 
     now_ms: int
@@ -43,6 +45,8 @@ class Moment:
     uptime: float
     version: str
     device: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    reload_refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,31 +75,6 @@ class LaneCard:
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
-    """A day of the chart; heights are in percent of the tallest bar."""
-
-    day: str
-    label: str
-    accepted: int
-    delivered: int
-    delivered_height: float
-    rest_height: float
-
-
-@dataclass(frozen=True, slots=True)
-class DayLine:
-    """A row of the ledger; `lost` sums what ended undelivered, `name` is a day or a lane."""
-
-    name: str
-    accepted: int
-    delivered: int
-    pending: int
-    dead: int
-    lost: int
-    complete: bool
-
-
-@dataclass(frozen=True, slots=True)
 class LetterLine:
     """A dead letter."""
 
@@ -114,6 +93,7 @@ class View:
     good: bool
     headline: str
     trouble: str
+    notes: Sequence[str]
     links: Sequence[Link]
     waiting: int
     oldest: Since | None
@@ -149,30 +129,41 @@ def make_view(glance: Glance, moment: Moment) -> View:
         good=not (moment.trouble or down or ill),
         headline=_headline(moment, down, ill, glance),
         trouble=moment.trouble,
+        notes=_notes(glance, moment),
         links=links,
         waiting=waiting,
         oldest=since(min(oldest), moment.now_ms) if oldest else None,
-        today=_line(today, chart_rows.get(today)),
-        chart=_chart(chart_rows, moment.now_ms),
+        today=day_line(today, chart_rows.get(today)),
+        chart=chart(chart_rows, moment.now_ms),
         lanes=shown,
         more_lanes=len(cards) - len(shown),
         letters=[letter_line(letter, moment) for letter in glance.letters],
         kept_letters=glance.kept_letters,
         letters_by_lane=[(lane.name, lane.dead_letters) for lane in glance.lanes if lane.dead_letters],
-        days=[_line(row.day, row) for row in glance.days],
+        days=[day_line(row.day, row) for row in glance.days],
         used=rounded_size(moment.used_bytes),
         quota=rounded_size(moment.max_bytes),
         used_percent=min(100, round(100 * moment.used_bytes / moment.max_bytes)),
         uptime=rounded_duration(moment.uptime),
         version=moment.version,
-        device=moment.device,
+        device=" · ".join((moment.device, *(f"{name} {value}" for name, value in moment.labels.items()))),
         now=since(moment.now_ms, moment.now_ms),
     )
 
 
-def lines_by_lane(rows: Sequence[LedgerRow]) -> list[DayLine]:
-    """A day's rows, by lane."""
-    return [_line(row.lane, row) for row in rows]
+def _notes(glance: Glance, moment: Moment) -> list[str]:
+    """What else an operator has to know."""
+    notes = []
+    if moment.reload_refused:
+        notes.append(f"The last reload was refused, nothing was changed: {one_line(moment.reload_refused)}")
+    if glance.salvage is not None:
+        salvage = glance.salvage
+        notes.append(
+            f"The spool was damaged ({one_line(salvage.reason)}) and salvaged"
+            f" {since(salvage.at, moment.now_ms).at}; the old one is kept as {salvage.set_aside}."
+            " See `waystation doctor`."
+        )
+    return notes
 
 
 def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glance: Glance) -> str:
@@ -238,38 +229,6 @@ def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
     if recovered is None:
         return Link(upstream, "idle", None, "")
     return Link(upstream, "up", since(recovered, moment.now_ms), "")
-
-
-def _chart(rows: Mapping[str, LedgerRow], now_ms: int) -> list[Bar]:
-    today = now_ms // MS_A_DAY
-    names = [day_name(day) for day in range(today - CHART_DAYS + 1, today + 1) if day > 0]
-    days = [_line(name, rows.get(name)) for name in names]
-    top = max((day.accepted for day in days), default=0) or 1
-    return [
-        Bar(
-            day=day.name,
-            label=day.name[5:],
-            accepted=day.accepted,
-            delivered=day.delivered,
-            delivered_height=round(100 * day.delivered / top, 2),
-            rest_height=round(100 * (day.accepted - day.delivered) / top, 2),
-        )
-        for day in days
-    ]
-
-
-def _line(name: str, row: LedgerRow | None) -> DayLine:
-    if row is None:
-        return DayLine(name, accepted=0, delivered=0, pending=0, dead=0, lost=0, complete=True)
-    return DayLine(
-        name,
-        accepted=row.accepted,
-        delivered=row.delivered,
-        pending=row.pending,
-        dead=row.dead,
-        lost=row.expired + row.evicted + row.damaged,
-        complete=row.accepted == row.delivered,
-    )
 
 
 def letter_line(letter: Letter, moment: Moment) -> LetterLine:

@@ -9,14 +9,14 @@ from collector.core.batch import lane_name
 from collector.core.days import UNKNOWN_DAY, day_name
 from collector.spool import letters
 from collector.spool.gauges import FATES
-from collector.spool.overview import LedgerRow, lane_views
+from collector.spool.overview import LedgerRow, lane_views, salvages
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from collector.spool.letters import Letter
-    from collector.spool.overview import LaneView
+    from collector.spool.overview import LaneView, SalvageRow
 
 MAX_DAYS = 14
 """The newest that have events, beside the unknown one."""
@@ -41,6 +41,7 @@ class Glance:
         day: the ledger of the day that was asked for, by lane.
         letters: the oldest dead letters, without their events.
         kept_letters: how many there are in all.
+        salvage: the newest, if the spool was ever damaged.
     """
 
     lanes: Sequence[LaneView]
@@ -48,6 +49,7 @@ class Glance:
     day: Sequence[LedgerRow]
     letters: Sequence[Letter]
     kept_letters: int
+    salvage: SalvageRow | None = None
 
 
 def glance(connection: sqlite3.Connection, day: int | None) -> Glance:
@@ -65,6 +67,7 @@ def glance(connection: sqlite3.Connection, day: int | None) -> Glance:
         day=[] if day is None else _day(connection, day),
         letters=page.letters,
         kept_letters=sum(lane.dead_letters for lane in lanes),
+        salvage=next(iter(salvages(connection)), None),
     )
 
 

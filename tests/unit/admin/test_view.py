@@ -13,6 +13,7 @@ from collector.admin.view import Moment, View, make_view
 from collector.core.reply import Reply
 from collector.core.verdict import DEFAULT, Failure, judge, judge_failure
 from collector.spool.glance import Glance
+from collector.spool.overview import SalvageRow
 
 if TYPE_CHECKING:
     from collector.spool.overview import LaneView
@@ -95,6 +96,28 @@ def test_an_orphaned_lane_that_holds_events_does_not_deliver():
 )
 def test_the_headline_says_what_matters_most(lanes, given, headline):
     assert view(*lanes, **given).headline == headline
+
+
+def test_a_refused_reload_is_told():
+    shown = view(lane(), reload_refused="config.toml: 3: no such key", labels={"site": "north"})
+    assert shown.notes == ["The last reload was refused, nothing was changed: config.toml: 3: no such key"]
+    assert shown.device == "kiosk-17 · site north"
+
+
+def test_a_salvage_is_told():
+    salvage = SalvageRow(
+        at=NOON,
+        reason="a page is torn",
+        set_aside="spool.db.corrupt-1",
+        epoch="",
+        chunks=1,
+        events=1,
+        damaged=0,
+        notes="",
+    )
+    (note,) = make_view(Glance((lane(),), (), (), (), 0, salvage), MOMENT).notes
+    assert note.startswith("The spool was damaged (a page is torn) and salvaged 12:00:00 UTC")
+    assert "kept as spool.db.corrupt-1" in note
 
 
 def test_the_lanes_that_do_not_deliver_come_first():
