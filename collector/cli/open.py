@@ -67,7 +67,13 @@ def _link(config: Config) -> str:
         except DaemonUnavailable as error:
             silence = str(error)
             continue
-        if reply.status == 200:  # noqa: PLR2004 (OK)
-            return msgspec.json.decode(reply.body, type=Opened).url
-        raise WaystationError(str(msgspec.json.decode(reply.body, type=dict[str, object]).get("message")))
+        try:
+            if reply.status == 200:  # noqa: PLR2004 (OK)
+                return msgspec.json.decode(reply.body, type=Opened).url
+            reason = msgspec.json.decode(reply.body, type=dict[str, object])["message"]
+        except (msgspec.DecodeError, KeyError):
+            raise DaemonUnavailable(
+                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
+            ) from None
+        raise WaystationError(str(reason))
     raise DaemonUnavailable(f"no daemon answers: {silence}; start it with `waystation run`")

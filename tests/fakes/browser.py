@@ -27,6 +27,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--disable-dev-shm-usage",  # containers have little of it
     # Every name of a test is this machine: also one that was "rebound".
     "--host-resolver-rules=MAP *.example 127.0.0.1",
 ]
@@ -44,7 +45,7 @@ def launched(*flags: str) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright  # noqa: PLC0415 (a machine without it skips)
 
     with sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags])
+        browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags], timeout=120_000)
         yield browser
         browser.close()
 

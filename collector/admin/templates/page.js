@@ -4,7 +4,7 @@
 
 const SOON = 2000; // ms between two looks
 const LATER = 10000; // while nobody answers
-const NOTICE = 20000; // how long a notice stays
+const NOTICE = 60000; // how long a notice stays
 
 const stale = document.getElementById("stale");
 let shown = new Date();
