@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.admin.links import Links
 from collector.admin.metrics import Sources
+from collector.admin.page import Page
 from collector.admin.status import StatusSource, unready
 from collector.announcements import announce, announce_salvage, announce_unclaimed
 from collector.errors import WaystationError
@@ -226,6 +228,16 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             log_lines=lambda: running.log.lines,
             now_ms=running.clocks.wall_ms,
             more=lambda: list(reloader.readings()),
+        ),
+        page=Page(
+            spool=spool,
+            forwarder=forwarder,
+            links=Links(trio.current_time, lambda: secrets.token_urlsafe(32)),
+            origins=lambda: [origin for front in fronts if front.admin for origin in front.origins()],
+            now_ms=running.clocks.wall_ms,
+            uptime=lambda: trio.current_time() - started,
+            labels=lambda: running.config.labels,
+            reload_refused=lambda: reloader.refused,
         ),
         why_not_ready=why_not_ready,
         tokens=lambda: running.tokens,

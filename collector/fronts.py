@@ -31,12 +31,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from collector.admin.metrics import Sources
+    from collector.admin.page import Page
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.forwarder.forwarder import Forwarder
     from collector.host.activation import Inherited
     from collector.listener.products import ProductSecrets
-    from collector.listener.routes import Endpoint
+    from collector.listener.routes import Endpoint, Gate
     from collector.spool.spool import Spool
 
 ADMIN_CONNECTIONS = 32
@@ -82,6 +83,10 @@ class Front:
         # Where the system chose the port, several may be configured alike.
         chosen = self.name.endswith(":0")
         return Counted(self._addresses() if chosen else self.name, self.site.tally, self.counts)
+
+    def origins(self) -> list[str]:
+        """Where a browser reaches it."""
+        return [f"http://{bound.address}" for bound in self.sockets if not bound.address.startswith("unix:")]
 
     def _addresses(self) -> str:
         return ", ".join(bound.address for bound in self.sockets)
@@ -188,6 +193,7 @@ class Operator:
 
     config: Callable[[], Config]
     source: StatusSource
+    page: Page
     metrics: Sources
     why_not_ready: Callable[[], str]
     tokens: Callable[[], tuple[bytes, ...]]
@@ -210,8 +216,12 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
         **letters.routes(shared.spool),
         **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
+        **operator.page.routes(),
     }
-    gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
+    if address.startswith("unix:"):
+        gate: Gate = Admission(check_host=False)
+    else:
+        gate = Access(operator.tokens, operator.page.links)
     sockets = bind(address, mode=0o600, inherited=shared.inherited)
     site = Site(routes=routes, gate=gate, report=_report)
     server = Server(sockets, site, Capacity(ADMIN_CONNECTIONS, ADMIN_BODY_BYTES))
