@@ -175,6 +175,7 @@ def test_a_link_works_once_and_a_page_ends_with_its_daemon(browser, daemon):
             expect(second.page.locator("h1")).to_have_text("This link has ended")
         daemon.stop()
         expect(page.locator("#stale")).to_contain_text("The daemon does not answer.")
+        expect(page.locator("body.stale")).to_be_visible()
         expect(page.locator("h1")).to_have_text("Ready: no events have come yet")
 
 

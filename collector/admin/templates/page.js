@@ -12,6 +12,8 @@ let shown = new Date();
 function say(text) {
   if (stale.textContent !== text) stale.textContent = text;
   stale.hidden = text === "";
+  // A green page that nobody keeps up to date must not look like one that is.
+  document.body.classList.toggle("stale", text !== "");
 }
 
 function sameKind(old, fresh) {
