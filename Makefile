@@ -8,7 +8,7 @@ BIN = $(VENV)/bin
 READY = $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null)
 
-.PHONY: demo test lint docs soak bench wheel clean
+.PHONY: demo test lint docs soak bench wheel packages clean
 
 $(READY): pyproject.toml uv.lock
 ifeq ($(UV),)
@@ -41,6 +41,7 @@ soak: $(READY)
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
 	$(BIN)/python -m collector.admin.families > docs/operations/metrics.md
+	$(BIN)/python packaging/launchd.py
 	$(BIN)/python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("docs/openapi.yaml")), separators=(",", ":")))' \
 		> collector/listener/openapi.json
 
@@ -51,6 +52,10 @@ bench: $(READY)
 
 wheel: $(READY)
 	$(BIN)/hatchling build -t wheel -d dist
+
+# A .deb, an .rpm, a Homebrew formula and their bills of materials, in dist/; on Debian, x86-64.
+packages: $(READY)
+	$(BIN)/python packaging/build.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

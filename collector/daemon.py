@@ -16,23 +16,28 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from collector import __version__
+from collector.admin.links import Links
 from collector.admin.metrics import Sources
+from collector.admin.page import Page
 from collector.admin.status import StatusSource, unready
+from collector.announcements import announce, announce_salvage, announce_unclaimed
 from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
 from collector.forwarder.surroundings import RotatesKeys
 from collector.fronts import Operator, Shared, Takers, admin_front, capacity, client_front
+from collector.host.activation import Inherited
 from collector.host.clock import Clocks
+from collector.host.logfile import keep_short
 from collector.host.machine import this_machine
 from collector.host.notify import Notifier
 from collector.host.signals import watch
+from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
 from collector.listener.products import ProductSecrets
 from collector.parts import admin_tokens, make_sender, spool_options
 from collector.reloading import Reloader, Running
-from collector.spool.opening import open_spool
+from collector.spool.opening import CLOSE_SECONDS, open_spool
 from collector.spool.overview import products as known_products
 from collector.spool.upkeep import keep
 
@@ -41,16 +46,24 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
 
     from collector.config.model import Config
-    from collector.fronts import Front
     from collector.host.logs import Log
     from collector.spool.identity import Epoch
     from collector.spool.spool import Spool
+
+NOTICE_SECONDS = 10.0
+"""What a stop may take beyond its two deadlines."""
 
 REFRESH_SECONDS = 10.0
 """Between two looks for rotated secrets."""
 
 
-def run(config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config]) -> None:
+def run(
+    config: Config,
+    environ: Mapping[str, str],
+    log: Log,
+    load: Callable[[], Config],
+    inherited: Inherited | None = None,
+) -> None:
     """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
 
     Args:
@@ -58,12 +71,13 @@ def run(config: Config, environ: Mapping[str, str], log: Log, load: Callable[[],
         environ: of the process.
         log: its log.
         load: reads the configuration again, for a reload.
+        inherited: listening sockets that the service manager made.
 
     Raises:
         WaystationError: it could not start, or go on.
     """
     try:
-        trio.run(_run, config, environ, log, load, strict_exception_groups=True)
+        trio.run(_run, config, environ, log, load, inherited or Inherited(), strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -101,11 +115,15 @@ def _nothing() -> None:
     """Reload nothing."""
 
 
-async def _run(config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config]) -> None:
+async def _run(
+    config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config], inherited: Inherited
+) -> None:
     stop = _Stop()
+    notify = Notifier(environ)
     async with trio.open_nursery() as background:
         await background.start(_watch, stop)
-        await _run_spool(config, environ, stop, log, load)
+        background.start_soon(keep_short, environ)
+        await _run_spool(config, environ, stop, log, load, notify, inherited)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
     log.flush(everything=True)
@@ -119,13 +137,21 @@ async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
 
 
 async def _run_spool(
-    config: Config, environ: Mapping[str, str], stop: _Stop, log: Log, load: Callable[[], Config]
+    config: Config,
+    environ: Mapping[str, str],
+    stop: _Stop,
+    log: Log,
+    load: Callable[[], Config],
+    notify: Notifier,
+    inherited: Inherited,
 ) -> None:
     clocks = Clocks()
     trio.socket.set_custom_hostname_resolver(Names())
     async with AsyncExitStack() as stack:
-        spool = await stack.enter_async_context(_open_spool(config, clocks))
-        _announce_salvage(spool)
+        # A migration, or what is left of a damaged spool, takes as long as it takes.
+        with notify.starting("opening the spool"):
+            spool = await stack.enter_async_context(_open_spool(config, clocks))
+        announce_salvage(spool)
         senders = {
             upstream.name: make_sender(upstream, config, environ, clocks) for upstream in config.upstream
         }
@@ -148,17 +174,20 @@ async def _run_spool(
             products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
             environ=environ,
+            inherited=inherited,
         )
         running = Running(
             config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)
         )
         stack.callback(running.close)
-        reloader = Reloader(running, load)
+        reloader = Reloader(running, load, notify.reload)
         reloader.operator = _operator(running, reloader)
         for listener in config.listener:
             running.fronts.append(client_front(listener, shared))
         for address in config.admin.bind:
             running.fronts.append(admin_front(address, reloader.operator, shared))
+        announce_unclaimed(inherited.close())
+        stack.callback(inherited.close)
         stop.reload = reloader.ask
         stack.callback(setattr, stop, "reload", _nothing)
         async with trio.open_nursery() as upkeep:
@@ -166,7 +195,8 @@ async def _run_spool(
             upkeep.start_soon(keep, spool)
             upkeep.start_soon(_watch_secrets, forwarder)
             upkeep.start_soon(_refresh, running)
-            await _serve(running, reloader, Notifier(environ), stop)
+            upkeep.start_soon(supervise, notify, spool)
+            await _serve(running, reloader, notify, stop)
             upkeep.cancel_scope.cancel()
 
 
@@ -200,6 +230,16 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             now_ms=running.clocks.wall_ms,
             more=lambda: list(reloader.readings()),
         ),
+        page=Page(
+            spool=spool,
+            forwarder=forwarder,
+            links=Links(trio.current_time, lambda: secrets.token_urlsafe(32)),
+            origins=lambda: [origin for front in fronts if front.admin for origin in front.origins()],
+            now_ms=running.clocks.wall_ms,
+            uptime=lambda: trio.current_time() - started,
+            labels=lambda: running.config.labels,
+            reload_refused=lambda: reloader.refused,
+        ),
         why_not_ready=why_not_ready,
         tokens=lambda: running.tokens,
         reload=reloader.reload,
@@ -217,43 +257,17 @@ async def _serve(running: Running, reloader: Reloader, notify: Notifier, stop: _
                 await intake.start(front.server.run)
             async with trio.open_nursery() as reloads:
                 reloads.start_soon(reloader.run)
-                _announce(running.config, running.fronts)
+                announce(running.config, running.fronts)
                 notify.ready()
                 await stop.asked.wait()
                 reloader.stopping = True
                 reloads.cancel_scope.cancel()
-            notify.stopping()
             drain_timeout = running.config.drain_timeout
+            notify.stopping(within=drain_timeout + CLOSE_SECONDS + NOTICE_SECONDS)
             structlog.get_logger().info("stopping", drain_timeout=drain_timeout)
             running.forwarder.stop(drain_timeout=drain_timeout)
             for front in running.fronts:
                 front.server.stop(trio.current_time() + drain_timeout)
-
-
-def _announce(config: Config, fronts: list[Front]) -> None:
-    log = structlog.get_logger()
-    if not config.product and config.takers("traintracks", "any"):
-        log.warning("products_unverified", reason="no [[product]] is configured: any X-Product-Key is taken")
-    if config.spool.durability != "full":
-        log.warning("durability_normal", reason="a power cut may lose the last acknowledged events")
-    addresses = ", ".join(bound.address for front in fronts for bound in front.sockets)
-    log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
-
-
-def _announce_salvage(spool: Spool) -> None:
-    if spool.unconfirmed:
-        structlog.get_logger().warning("damage_not_confirmed", reason=spool.unconfirmed)
-    salvaged = spool.salvaged
-    if salvaged is not None:
-        structlog.get_logger().error(
-            "spool_salvaged",
-            reason=salvaged.reason,
-            set_aside=salvaged.set_aside,
-            chunks=salvaged.chunks,
-            events=salvaged.events,
-            damaged=salvaged.damaged,
-            notes="; ".join(salvaged.notes),
-        )
 
 
 def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:

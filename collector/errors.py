@@ -9,6 +9,7 @@
     ├── DemoFailed           a step of the demo did not come about
     ├── OutputFailed         standard output does not take what a command prints
     ├── BindError            a listener cannot be bound
+    ├── ServiceError         a step of installing or steering the service failed
     ├── SpoolError
     │   ├── SpoolLocked      another live process owns the spool
     │   ├── SpoolTooNew      the spool was written by a later release
@@ -134,6 +135,10 @@ class BindError(WaystationError):
         super().__init__(f"cannot listen on {address}: {reason}")
         self.address = address
         self.reason = reason
+
+
+class ServiceError(WaystationError):
+    """A step of installing or steering the service failed."""
 
 
 class SpoolError(WaystationError):

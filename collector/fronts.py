@@ -36,11 +36,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from collector.admin.metrics import Sources
+    from collector.admin.page import Page
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.forwarder.forwarder import Forwarder
+    from collector.host.activation import Inherited
     from collector.listener.products import ProductSecrets
-    from collector.listener.routes import Endpoint
+    from collector.listener.routes import Endpoint, Gate
     from collector.spool.spool import Spool
 
 ADMIN_CONNECTIONS = 32
@@ -97,6 +99,10 @@ class Front:
         chosen = self.name.endswith(":0")
         return Counted(self._addresses() if chosen else self.name, self.site.tally, self.counts)
 
+    def origins(self) -> list[str]:
+        """Where a browser reaches it."""
+        return [f"http://{bound.address}" for bound in self.sockets if not bound.address.startswith("unix:")]
+
     def _addresses(self) -> str:
         return ", ".join(bound.address for bound in self.sockets)
 
@@ -146,6 +152,7 @@ class Shared:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
         environ: of the process.
+        inherited: listening sockets that the service manager made.
         users: what each user handed over, on all of them.
         worker: looks at bodies that take long, of all of them one at a time.
     """
@@ -159,6 +166,7 @@ class Shared:
     products: ProductSecrets
     now_ms: Callable[[], int]
     environ: Mapping[str, str]
+    inherited: Inherited
     users: UserCounts = field(default_factory=UserCounts)
     worker: ingest.OneAtATime = field(default_factory=ingest.OneAtATime)
 
@@ -169,7 +177,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     Raises:
         BindError: it cannot be bound.
     """
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
+    sockets = bind(listener.bind, mode=listener.mode, group=listener.group, inherited=shared.inherited)
     site = Site(routes={}, gate=Admission.of(listener), report=_report, wall_ms=shared.now_ms)
     server = Server(sockets, site, shared.capacity)
     front = Front(listener.bind, server, site, tuple(sockets))
@@ -225,6 +233,7 @@ class Operator:
 
     config: Callable[[], Config]
     source: StatusSource
+    page: Page
     metrics: Sources
     why_not_ready: Callable[[], str]
     tokens: Callable[[], tuple[bytes, ...]]
@@ -248,9 +257,13 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
         **letters.routes(shared.spool),
         **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
+        **operator.page.routes(),
     }
-    gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
-    sockets = bind(address, mode=0o600)
+    if address.startswith("unix:"):
+        gate: Gate = Admission(check_host=False)
+    else:
+        gate = Access(operator.tokens, operator.page.links)
+    sockets = bind(address, mode=0o600, inherited=shared.inherited)
     site = Site(routes=routes, gate=gate, report=_report, wall_ms=shared.now_ms)
     seats = Seats(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS)
     server = Server(sockets, site, Capacity(seats, ADMIN_BODY_BYTES))

@@ -12,7 +12,7 @@ it began, or is made again with the same batch.
 from __future__ import annotations
 
 import dataclasses
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -28,6 +28,7 @@ from collector.parts import admin_tokens, make_sender, spool_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from contextlib import AbstractContextManager
 
     from collector.admin.readings import Reading
     from collector.config.model import Config
@@ -68,6 +69,7 @@ class Reloader:
     Args:
         running: what is changed.
         load: reads the configuration again.
+        telling: tells the service manager, for as long as a reload takes.
 
     Attributes:
         refused: why the last reload was; empty where it was not.
@@ -76,13 +78,19 @@ class Reloader:
         intake: where new listeners run.
     """
 
-    def __init__(self, running: Running, load: Callable[[], Config]) -> None:
+    def __init__(
+        self,
+        running: Running,
+        load: Callable[[], Config],
+        telling: Callable[[], AbstractContextManager[None]],
+    ) -> None:
         self.refused = ""
         self.stopping = False
         self.operator: Operator
         self.intake: trio.Nursery
         self._running = running
         self._load = load
+        self._telling = telling
         self._turn = trio.Lock()
         self._asked = trio.Event()
         self._counts = {"applied": 0, "refused": 0}
@@ -116,7 +124,8 @@ class Reloader:
         log = structlog.get_logger()
         async with self._turn:
             try:
-                changed = await self._reload()
+                with self._telling():
+                    changed = await self._reload()
             except (WaystationError, OSError) as error:
                 self.refused = "; ".join(str(error).splitlines())
                 self._counts["refused"] += 1
@@ -191,6 +200,7 @@ class Reloader:
                 return
             front = open_it()
             undo.callback(front.close)
+            undo.callback(self._keep_inherited, front)
             fronts.append(front)
             opened.append(front)
 
@@ -206,6 +216,7 @@ class Reloader:
         deadline = trio.current_time() + running.config.drain_timeout
         for front in running.fronts:
             if front not in fronts:
+                self._keep_inherited(front)
                 front.server.stop(deadline)
         running.fronts[:] = fronts
         rights = {(listener.bind, listener.mode, listener.group) for listener in before.listener}
@@ -216,6 +227,13 @@ class Reloader:
                 front.restrict(mode=listener.mode, group=listener.group)
         for front in opened:
             self.intake.start_soon(front.server.run)
+
+    def _keep_inherited(self, front: Front) -> None:
+        """Keep the sockets of the service manager that a front gives up: a later one may listen there."""
+        for bound in front.sockets:
+            if bound.inherited:
+                with suppress(OSError):  # with no descriptor left, only a restart brings it back
+                    self._running.shared.inherited.give_back(bound.sock.dup())
 
 
 def needs_restart(old: Config, new: Config) -> list[str]:

@@ -7,8 +7,9 @@ there are three doors, in this order:
    would pass for us (DNS rebinding).
 2. Nothing that a page of another site caused goes further: a foreign Origin, or a
    Sec-Fetch-Site that says so. The page that this listener serves itself has its own origin.
-3. All but `OPEN` needs the token, as `Authorization: Bearer`. No cookie is ever set or read: cookies
-   know no ports, so any other server on this machine would be sent ours.
+3. All but `OPEN` needs the token, as `Authorization: Bearer`; the status page alone can be had by
+   the key of a link too, see `links`. No cookie is ever set or read: cookies know no ports, so
+   any other server on this machine would be sent ours.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import os
 import secrets
 from typing import TYPE_CHECKING
 
+from collector.admin import html, page
+from collector.admin.links import query_value
 from collector.config.secret import read_secret_file
 from collector.core.http import Answer, error_answer
 from collector.listener import api_status
@@ -27,9 +30,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from collector.admin.links import Links
     from collector.listener.routes import Request
 
-OPEN = frozenset({"/livez", "/readyz", api_status.PATH})
+OPEN = frozenset({"/livez", "/readyz", api_status.PATH, *html.ASSETS})
 """Paths that need no token."""
 
 TOKEN_FILE = "admin.token"  # noqa: S105 (a file's name)
@@ -42,6 +46,13 @@ _NO_TOKEN = error_answer(
     "This needs the admin token: Authorization: Bearer TOKEN. Over the UNIX socket it does not.",
     headers=(("WWW-Authenticate", 'Bearer realm="waystation"'),),
 )
+_NO_LINK = html.bare(
+    401,
+    "This link has ended",
+    "A link to the status page works once, and a page that was closed for an hour."
+    " <code>waystation open</code> makes a new one.",
+    headers=(("WWW-Authenticate", 'Bearer realm="waystation"'),),
+)
 _SAME_SITE = frozenset({"same-origin", "none"})
 
 
@@ -50,13 +61,15 @@ class Access:
 
     Args:
         tokens: those that are valid now.
+        links: to the status page.
     """
 
-    def __init__(self, tokens: Callable[[], tuple[bytes, ...]]) -> None:
+    def __init__(self, tokens: Callable[[], tuple[bytes, ...]], links: Links) -> None:
         self._tokens = tokens
+        self._links = links
 
     def refuse(self, head: Request) -> Answer | None:
-        """403 for a foreign Host or page, 401 without the token."""
+        """403 for a foreign Host or page, 401 without the token or, for the status page, a link."""
         headers = head.headers
         host = headers.get("host")
         if host is None or host_name(host) not in LOCAL_HOSTS:
@@ -68,7 +81,9 @@ class Access:
             return _FOREIGN_PAGE
         if head.path in OPEN or self._is_authorized(headers.get("authorization", "")):
             return None
-        return _NO_TOKEN
+        if head.path not in page.PATHS:
+            return _NO_TOKEN
+        return None if self._has_link(head) else _NO_LINK
 
     def authorise(self, head: Request) -> None:
         """Nothing more: the token was asked for before."""
@@ -80,6 +95,11 @@ class Access:
     def preflight(self, head: Request, methods: str) -> Answer:  # noqa: ARG002 (likewise)
         """The methods, and no leave for any page."""
         return Answer(204, headers=(("Allow", methods),))
+
+    def _has_link(self, head: Request) -> bool:
+        if self._links.has_key(query_value(head.query, "key")):
+            return True
+        return head.path == page.ROOT and self._links.has_link(query_value(head.query, "link"))
 
     def _is_authorized(self, authorization: str) -> bool:
         scheme, _, given = authorization.partition(" ")

@@ -118,13 +118,13 @@ def routes(spool: Spool) -> dict[str, Mapping[str, Endpoint]]:
     async def replay_them(request: Request) -> object:
         choice = read_choice(request.body)
         done = await replay.replay(spool, choice)
-        _tell("dead_letters_replayed", request, choice, done.replayed)
+        tell("dead_letters_replayed", request, choice, done.replayed)
         return done
 
     async def purge_them(request: Request) -> object:
         choice = read_choice(request.body)
         purged = await replay.purge(spool, choice)
-        _tell("dead_letters_purged", request, choice, purged)
+        tell("dead_letters_purged", request, choice, purged)
         return Purged(purged)
 
     return {
@@ -134,7 +134,8 @@ def routes(spool: Spool) -> dict[str, Mapping[str, Endpoint]]:
     }
 
 
-def _tell(what: str, request: Request, choice: Choice, count: int) -> None:
+def tell(what: str, request: Request, choice: Choice, count: int) -> None:
+    """Log what somebody did to letters."""
     if count:
         structlog.get_logger().info(what, letters=count, lane=choice.lane, uid=request.peer.uid)
 

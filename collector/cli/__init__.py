@@ -29,6 +29,7 @@ COMMANDS = {
     "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
     "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
     "ledger": Entry("collector.cli.ledger:ledger", "Tell what became of a day's events."),
+    "open": Entry("collector.cli.open:open_page", "Open the status page in a browser."),
     "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
     "doctor": Entry("collector.cli.doctor:doctor", "Check everything, and say what to do."),
     "dead-letters": Entry(
@@ -36,6 +37,9 @@ COMMANDS = {
     ),
     "upstream": Entry(
         "collector.cli.upstream:upstream", "See and steer upstreams, through the running daemon."
+    ),
+    "service": Entry(
+        "collector.cli.service:service", "Install the daemon as a service, start, stop and watch it."
     ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
 }

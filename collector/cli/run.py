@@ -50,8 +50,9 @@ def run(config_path: Path | None) -> None:
     with without("rich", "pygments"):
         from collector import daemon  # noqa: PLC0415
         from collector.config.load import load  # noqa: PLC0415
-        from collector.host import logs  # noqa: PLC0415
+        from collector.host import activation, logs  # noqa: PLC0415
 
+    inherited = activation.inherited(os.environ)
     environ = dict(os.environ)
     config = load(config_path, environ)
 
@@ -61,4 +62,4 @@ def run(config_path: Path | None) -> None:
     log = logs.Log(journal=logs.to_journal(environ))
     log.change(level=config.log.level, form=config.log.format, labels=config.labels)
     log.install()
-    daemon.run(config, environ, log, again)
+    daemon.run(config, environ, log, again, inherited)

@@ -25,10 +25,13 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
     """
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
+    from collector.cli.next_steps import next_step  # noqa: PLC0415
     from collector.cli.status_source import current_status  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415
+    from collector.config.paths import config_file  # noqa: PLC0415
 
-    config = load(config_path, dict(os.environ), read_secrets=False)
+    environ = dict(os.environ)
+    config = load(config_path, environ, read_secrets=False)
     found = current_status(config)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
@@ -36,5 +39,7 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
         from collector.cli.status_table import show  # noqa: PLC0415
 
         show(found)
+        if step := next_step(config, config_file(environ, config_path), environ):
+            click.echo(step)
     if not found.healthy:
         sys.exit(1)

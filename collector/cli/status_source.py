@@ -55,7 +55,9 @@ def _ask(config: Config) -> Status | None:
 def _offline(config: Config) -> Status:
     """What the spool says of itself while no daemon runs."""
     from collector.admin.offline import offline_status  # noqa: PLC0415
+    from collector.cli.next_steps import refuse_foreign  # noqa: PLC0415
 
+    refuse_foreign(config)
     found = offline_status(Path(config.state_dir), max_bytes=config.spool.max_bytes)
     if found is None:
         raise WaystationError(

@@ -63,7 +63,7 @@ def config_file(environ: Mapping[str, str], given: Path | None = None) -> Path |
     named = environ.get("WAYSTATION_CONFIG", "")
     if named:
         return Path(named)
-    users = _user_config_dir(environ) / "config.toml"
+    users = default_config_file(environ)
     if _exists(users):
         return users
     try:
@@ -74,6 +74,11 @@ def config_file(environ: Mapping[str, str], given: Path | None = None) -> Path |
         # It may be there, so that running without it could be wrong; reading it says why.
         return SYSTEM_CONFIG
     return SYSTEM_CONFIG
+
+
+def default_config_file(environ: Mapping[str, str]) -> Path:
+    """The user's own, whether it exists or not."""
+    return _user_config_dir(environ) / "config.toml"
 
 
 def _exists(path: Path) -> bool:

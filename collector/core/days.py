@@ -20,3 +20,18 @@ def day_name(day: int) -> str:
     if day == UNKNOWN_DAY:
         return "unknown"
     return (dt.date(1970, 1, 1) + dt.timedelta(days=day)).isoformat()
+
+
+def day_number(name: str) -> int:
+    """The day of a name, in days since 1970; the inverse of `day_name`.
+
+    Raises:
+        ValueError: it names none.
+    """
+    if name == "unknown":
+        return UNKNOWN_DAY
+    try:
+        day = dt.datetime.strptime(name, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
+    except ValueError:
+        raise ValueError(f"{name}: expected a day such as 2026-11-17, or unknown") from None
+    return (day - dt.date(1970, 1, 1)).days

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Literal
 from collector.config.addresses import TcpAddress, UnixAddress, parse_bind
 from collector.core.limits import LISTEN_BACKLOG
 from collector.errors import BindError
+from collector.host.activation import Inherited, address_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -86,7 +87,7 @@ def adopt(sock: socket.socket) -> BoundSocket:
     Raises:
         BindError: it is neither TCP nor UNIX, or no stream socket.
     """
-    address = _name(sock)
+    address = address_of(sock)
     if sock.type != socket.SOCK_STREAM or sock.family not in {
         socket.AF_INET,
         socket.AF_INET6,
@@ -98,14 +99,17 @@ def adopt(sock: socket.socket) -> BoundSocket:
     return BoundSocket(sock, address, kind, inherited=True)
 
 
-def bind(text: str, *, mode: int = 0o660, group: str | None = None) -> list[BoundSocket]:
-    """Bind and listen.
+def bind(
+    text: str, *, mode: int = 0o660, group: str | None = None, inherited: Inherited | None = None
+) -> list[BoundSocket]:
+    """Bind and listen, or take over what listens there for us already.
 
     Args:
         text: `localhost:9000` for 127.0.0.1 and, where there is IPv6, ::1; an IP literal and a
             port (0: the system chooses); or `unix:/absolute/path`.
         mode: of a UNIX socket's file.
         group: of a UNIX socket's file, by name; None leaves the process's.
+        inherited: sockets that the service manager made; their mode and group are its own affair.
 
     Raises:
         BindError: in one line, what is in the way.
@@ -114,16 +118,22 @@ def bind(text: str, *, mode: int = 0o660, group: str | None = None) -> list[Boun
         address = parse_bind(text)
     except ValueError as error:
         raise BindError(address=text, reason=f"expected {error}") from None
+    handed = inherited or Inherited()
     if isinstance(address, UnixAddress):
-        return [_bind_unix(address.path, mode=mode, group=group)]
-    return _bind_tcp(address)
+        sock = handed.take(f"unix:{address.path}")
+        return [adopt(sock) if sock is not None else _bind_unix(address.path, mode=mode, group=group)]
+    return _bind_tcp(address, handed)
 
 
-def _bind_tcp(address: TcpAddress) -> list[BoundSocket]:
+def _bind_tcp(address: TcpAddress, handed: Inherited) -> list[BoundSocket]:
     bound: list[BoundSocket] = []
     port = address.port
     for host in address.hosts:
         where = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        given = handed.take(where)
+        if given is not None:
+            bound.append(adopt(given))
+            continue
         try:
             sock = _listen_tcp(host, port)
         except OSError as error:
@@ -133,7 +143,7 @@ def _bind_tcp(address: TcpAddress) -> list[BoundSocket]:
                 other.close()
             raise BindError(address=where, reason=_why(error)) from None
         port = sock.getsockname()[1]  # for port 0: the same on both
-        bound.append(BoundSocket(sock, _name(sock), "tcp"))
+        bound.append(BoundSocket(sock, address_of(sock), "tcp"))
     return bound
 
 
@@ -266,14 +276,3 @@ def _why(error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have that address"
     return error.strerror or str(error)
-
-
-def _name(sock: socket.socket) -> str:
-    name = sock.getsockname()
-    if sock.family == socket.AF_UNIX:
-        path = os.fsdecode(name)
-        return f"unix:@{path[1:]}" if path.startswith("\0") else f"unix:{path}"
-    if sock.family in {socket.AF_INET, socket.AF_INET6}:
-        host, port = name[:2]
-        return f"[{host}]:{port}" if sock.family == socket.AF_INET6 else f"{host}:{port}"
-    return str(name)

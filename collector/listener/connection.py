@@ -2,6 +2,7 @@
 
 No timer runs for a connection. It says in `deadline` by when its present phase must be over;
 the server looks at all of them now and then and calls `expire`; `phases` says what that means.
+A client that has only just come is about to ask: a stop gives it a moment.
 
 Every answer sent while the listener stops ends its connection, unless part of another
 request has come already.
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from collector.listener.readiness import Readiness
     from collector.listener.routes import Peer, Site
 
+FRESH_SECONDS = 0.5
+"""For so long after it was accepted a client is about to ask, and not to be sent away by a stop."""
+
 
 class Connection:
     """Serves one stream until either side ends it.
@@ -51,6 +55,7 @@ class Connection:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
         self.asked = False
+        self._fresh_until = trio.current_time() + FRESH_SECONDS
         self._stream = stream
         self._site = site
         self._capacity = capacity
@@ -96,9 +101,15 @@ class Connection:
             self.expire()
 
     def stop(self) -> None:
-        """The listener stops: end if nothing is in hand."""
-        if self.phase == IDLE:
+        """The listener stops: end if nothing is in hand, nor about to be."""
+        if self.phase == IDLE and not self._stays_a_moment():
             self.expire()
+
+    def _stays_a_moment(self) -> bool:
+        if self.asked or self._fresh_until <= trio.current_time():
+            return False
+        self.deadline = min(self.deadline, self._fresh_until)
+        return True
 
     async def run(self) -> None:
         """Serve; a client that vanishes is no error. The stream is closed at the end."""
@@ -136,7 +147,7 @@ class Connection:
         while True:
             if self._site.stopping and self.phase == IDLE and not data and not self._fed:
                 data = self._unread()
-                if not data:
+                if not data and not self._stays_a_moment():
                     return
             with trio.CancelScope() as self._scope:
                 self._interrupted = False

@@ -36,12 +36,14 @@ class CutFilesystem:
 
     Args:
         directory: an empty one.
+        megabytes: its size.
 
     Attributes:
         mount_point: where it is, for processes that are started with `enter`.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, megabytes: int = MEGABYTES) -> None:
+        self._megabytes = megabytes
         self._image = directory / "disk.img"
         self.mount_point = directory / "disk"
         self._holder: subprocess.Popen[bytes] | None = None
@@ -50,7 +52,7 @@ class CutFilesystem:
         self._check()
         self.mount_point.mkdir()
         with self._image.open("wb") as image:
-            image.truncate(MEGABYTES << 20)
+            image.truncate(self._megabytes << 20)
         _run("mke2fs", "-q", "-t", "ext4", "-F", str(self._image))
         # The namespace lasts as long as this process, which waits for the end of its input.
         self._holder = subprocess.Popen(
@@ -120,7 +122,13 @@ class CutFilesystem:
         """Mount what was left; no process may have anything open there."""
         unmount = [*self.enter, "umount", str(self.mount_point)]
         until(lambda: subprocess.run(unmount, capture_output=True, check=False).returncode == 0, "unmounted")
+        # Namespaces that are about to end may hold it a moment longer, as it was.
+        until(lambda: not self._attached(), "no longer in use")
         self._mount()
+
+    def _attached(self) -> bool:
+        losetup = ["losetup", "--associated", str(self._image)]
+        return subprocess.run(losetup, stdout=subprocess.PIPE, check=True).stdout != b""
 
     def command(self, program: Path, directory: Path) -> Path:
         """A command that runs a program so that it sees the file system."""

@@ -48,7 +48,7 @@ def example(daemon: Daemon, script: str) -> str:
 
 
 def test_each_example_of_the_readme_does_what_it_says(daemon):
-    samsara, traintracks, send, status = blocks("sh")
+    samsara, traintracks, send, status, service = blocks("sh")
 
     assert example(daemon, samsara).startswith("HTTP/1.1 202 ")
     answer = example(daemon, traintracks)
@@ -63,6 +63,7 @@ def test_each_example_of_the_readme_does_what_it_says(daemon):
     table = example(daemon, status)
     assert "file/samsara" in table
     assert "healthy" in table
+    assert "would run systemctl" in example(daemon, service)
 
 
 def test_the_configuration_of_the_readme_is_valid_once_its_files_are_there(make_daemon):

@@ -5,17 +5,21 @@ import stat
 import pytest
 
 from collector.admin.access import Access, kept_token
+from collector.admin.links import Links
 from collector.errors import SecretError
 from collector.listener.routes import Peer, Request
 
 TOKEN = b"k3JqOa0vWf8-token"
 
 
-def ask(path: str = "/v1/status", **headers: str) -> int | None:
+LINKS = Links(lambda: 0.0, iter(("a link", "a key", "another")).__next__)
+
+
+def ask(path: str = "/v1/status", query: str = "", **headers: str) -> int | None:
     """What the gate answers; None where it lets the request through."""
     named = {"host": "127.0.0.1:9010", **{name.replace("_", "-"): value for name, value in headers.items()}}
-    request = Request("GET", path, "", "1.1", named, Peer("tcp"))
-    answer = Access(lambda: (TOKEN,)).refuse(request)
+    request = Request("GET", path, query, "1.1", named, Peer("tcp"))
+    answer = Access(lambda: (TOKEN,), LINKS).refuse(request)
     return None if answer is None else answer.status
 
 
@@ -36,17 +40,35 @@ def test_no_token_of_ours_means_that_none_fits():
     request = Request(
         "GET", "/metrics", "", "1.1", {"host": "localhost", "authorization": "Bearer "}, Peer("tcp")
     )
-    assert Access(tuple).refuse(request).status == 401
+    assert Access(tuple, LINKS).refuse(request).status == 401
 
 
-@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/api-status"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz", "/v1/api-status", "/page.css"])
 def test_health_needs_no_token(path):
     assert ask(path) is None
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/v1/status", "/v1/dead-letters", "/v1/reload", "/livez/", "/"])
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/v1/status", "/v1/dead-letters", "/v1/reload", "/livez/", "/", "/v1/open"]
+)
 def test_all_else_does(path):
     assert ask(path) == 401
+
+
+def test_a_link_and_its_key_open_the_page_and_nothing_else():
+    assert LINKS.make() == "a link"
+    assert ask("/", "link=a+link") is None
+    assert ask("/replay", "link=a+link") == 401
+    assert LINKS.open("a link") == "a key"
+    assert ask("/", "link=a+link") == 401
+    assert ask("/", "key=a+key") is None
+    assert ask("/replay", "key=a+key") is None
+    assert ask("/", "key=a+key&key=") == 401
+    for path in ("/v1/status", "/v1/open", "/v1/reload", "/metrics", "/v1/dead-letters"):
+        assert ask(path, "key=a+key") == 401
+    assert ask("/", "key=a+key", origin="https://evil.example") == 403
+    assert ask("/", "key=a+key", sec_fetch_site="cross-site") == 403
+    assert ask("/", "key=a+key", host="evil.example") == 403
 
 
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:9010", "127.0.0.1.evil.example", "10.0.0.1"])
@@ -56,7 +78,7 @@ def test_a_name_that_was_pointed_at_loopback_is_refused(host):
 
 def test_without_a_host_nothing_is_answered():
     request = Request("GET", "/livez", "", "1.0", {}, Peer("tcp"))
-    assert Access(lambda: (TOKEN,)).refuse(request).status == 403
+    assert Access(lambda: (TOKEN,), LINKS).refuse(request).status == 403
 
 
 @pytest.mark.parametrize(

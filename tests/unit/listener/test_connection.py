@@ -10,8 +10,9 @@ from fakes.site import HOST, Broken, Echo, Waiting, make_site, replies
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
 from collector.core.http import Answer
-from collector.core.limits import ANSWERS_BYTES, ConnectionLimits
+from collector.core.limits import ANSWERS_BYTES, SWEEP_INTERVAL, ConnectionLimits
 from collector.listener.capacity import Capacity
+from collector.listener.connection import FRESH_SECONDS
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
 from collector.listener.serve import Server
@@ -302,6 +303,22 @@ async def test_a_stop_closes_idle_connections_at_once(autojump_clock):
         server.stop(trio.current_time() + 10)
         assert await until_end(client) == b""
         assert trio.current_time() == 0
+
+
+async def test_a_stop_waits_a_moment_for_a_client_that_has_just_come(autojump_clock):
+    async with connected() as (client, server):
+        server.stop(trio.current_time() + 10)
+        await trio.sleep(FRESH_SECONDS / 2)
+        await client.send_all(PLAIN)
+        (reply,) = replies(await until_end(client))
+        assert (reply.status, reply.headers["connection"]) == (200, "close")
+
+
+async def test_a_client_that_has_just_come_and_says_nothing_does_not_hold_up_a_stop(autojump_clock):
+    async with connected() as (client, server):
+        server.stop(trio.current_time() + 10)
+        assert await until_end(client) == b""
+        assert trio.current_time() < FRESH_SECONDS + 2 * SWEEP_INTERVAL
 
 
 async def test_a_stop_lets_begun_requests_be_answered_and_says_that_it_closes(autojump_clock):

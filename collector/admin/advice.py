@@ -1,0 +1,67 @@
+"""What to do about a lane that does not deliver, by its state and the reason that it tells.
+
+The reasons are those of `core.verdict` and `forwarder.settling`. What is not known gets what its
+state says.
+"""
+
+from __future__ import annotations
+
+import re
+
+_ON_ITS_OWN = "Events are kept, and it goes on by itself."
+
+_BY_STATE = {
+    "new": "Nothing to do: its first events are on their way.",
+    "healthy": "Nothing to do.",
+    "retrying": f"Nothing to do yet: the upstream cannot take events now. {_ON_ITS_OWN}",
+    "waiting": f"Nothing to do: one lane of the upstream probes for all. {_ON_ITS_OWN}",
+    "blocked": "Put right what the reason says, and reload the daemon. It tries now and then by itself.",
+    "paused": "It was paused by an operator. Resume it when the upstream may have events again.",
+    "orphaned": "Its upstream is not in the configuration any more. Put it back, or let them age out.",
+}
+
+_BY_REASON = (
+    (
+        r"captive portal|http 511",
+        "Sign in to the network, which answers for the upstream; or the url of this upstream is wrong.",
+    ),
+    (
+        r"http 40[13]\b",
+        "Check this upstream's key, and whether the upstream knows this device. Then reload the daemon.",
+    ),
+    (
+        r"http 4(?:04|05|10)\b|redirects are not followed",
+        "Check the url of this upstream. Then reload the daemon.",
+    ),
+    (
+        r"no trust in the connection",
+        "Check this device's clock, and the certificates on both sides. Then reload the daemon.",
+    ),
+    (r"the proxy ", "Check the proxy, and what the configuration says of it."),
+    (r"over reject_limit", "The upstream refuses what the apps send: one of them must be put right first."),
+    (
+        r"for this one event",
+        "The upstream fails on one event, again and again. It has to be put right there.",
+    ),
+    (
+        r"a defect of Waystation|the spool (?:contradicts itself|fails)",
+        "The log says more. Restart the daemon, and report it if it comes back.",
+    ),
+    (
+        r"cannot connect|timed out",
+        f"Check this device's network. If it is well, the upstream is down. {_ON_ITS_OWN}",
+    ),
+    (r"http (?:429|5\d\d)", f"Nothing to do here: the upstream is overloaded or down. {_ON_ITS_OWN}"),
+    (r"No space left|Disk quota", "Make room on the disk. It goes on by itself."),
+)
+
+_PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _BY_REASON)
+
+
+def advice(state: str, reason: str) -> str:
+    """A sentence or two for whoever stands before the screen."""
+    if state in {"retrying", "waiting", "blocked"}:
+        for pattern, text in _PATTERNS:
+            if pattern.search(reason):
+                return text
+    return _BY_STATE.get(state, "")

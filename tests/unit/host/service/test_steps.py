@@ -1,0 +1,69 @@
+"""Carrying a plan out, twice."""
+
+from __future__ import annotations
+
+import stat
+import sys
+
+import pytest
+
+from collector.errors import ServiceError
+from collector.host.service.steps import MakeDirectory, Remove, Run, Write, carry_out
+
+
+def told(*steps):
+    lines = []
+    carry_out(steps, lines.append)
+    return lines
+
+
+def test_a_second_time_changes_nothing(tmp_path):
+    steps = [MakeDirectory(tmp_path / "d", 0o700), Write(tmp_path / "d/file", b"text", 0o640)]
+    assert len(told(*steps)) == 2
+    assert told(*steps) == []
+    assert stat.S_IMODE((tmp_path / "d/file").stat().st_mode) == 0o640
+    assert [path.name for path in (tmp_path / "d").iterdir()] == ["file"]
+
+
+def test_what_was_changed_by_hand_is_put_right(tmp_path):
+    file = tmp_path / "file"
+    told(Write(file, b"text"))
+    file.chmod(0o666)
+    assert told(Write(file, b"text")) == [f"write {file} (0644)"]
+    file.write_bytes(b"other")
+    told(Write(file, b"text"))
+    assert file.read_bytes() == b"text"
+
+
+def test_removing_what_is_not_there_is_done_already(tmp_path):
+    (tmp_path / "d/e").mkdir(parents=True)
+    assert len(told(Remove(tmp_path / "d"))) == 1
+    assert told(Remove(tmp_path / "d"), Remove(tmp_path / "file")) == []
+
+
+def test_some_commands_run_only_where_something_changed(tmp_path):
+    mark = tmp_path / "mark"
+    touch = Run((sys.executable, "-c", f"open({str(mark)!r}, 'w')"), if_changed=True)
+    told(Run((sys.executable, "-c", "")), touch)
+    assert not mark.exists()
+    told(Write(tmp_path / "file", b"text"), touch)
+    assert mark.exists()
+
+
+def test_a_command_that_fails_stops_the_plan_and_says_why(tmp_path):
+    fails = (sys.executable, "-c", "import sys; sys.exit('no such unit')")
+    with pytest.raises(ServiceError, match="no such unit"):
+        told(Run(fails), Write(tmp_path / "file", b"text"))
+    assert not (tmp_path / "file").exists()
+    assert told(Run(fails, may_fail=True)) == []
+
+
+def test_a_command_that_is_not_there_is_named():
+    with pytest.raises(ServiceError, match="there is no no-such-program"):
+        told(Run(("no-such-program",), may_fail=True))
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(ServiceError, match="cannot write"):
+        told(Write(tmp_path / "file/below", b""))
