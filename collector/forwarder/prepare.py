@@ -18,7 +18,7 @@ from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
-from collector.spool.lanes import position_after
+from collector.spool.lanes import position_after, waiting_day
 from collector.spool.settle import DeadLetter, Passage
 
 if TYPE_CHECKING:
@@ -250,6 +250,7 @@ def _bury_damaged(
 
     Raises:
         InconsistentError: the rows around it do not say how many those are.
+        SpoolDamaged: the ledger does not have them.
     """
     chunk = damage.chunk
     # Nothing that the chunk says of itself is believed where its neighbours can be asked.
@@ -257,9 +258,10 @@ def _bury_damaged(
     events = end - lane.cursor_position
     if events < 1:
         raise InconsistentError(str(damage))
+    day = waiting_day(connection, lane.id, chunk.seq, events=events)
     letter = DeadLetter(
         position=lane.cursor_position,
-        day=chunk.day,
+        day=day,
         received_at=chunk.received_at,
         published_at=chunk.published_at,
         remote_address=chunk.remote_address,
@@ -273,7 +275,7 @@ def _bury_damaged(
         end_seq=chunk.seq + 1,
         end_index=0,
         end_position=end,
-        days=((chunk.day, events),),
+        days=((day, events),),
         passed_bytes=chunk.stored_bytes,
     )
     return Bury(lane, letter, passage, damaged=True, replaced=replaced)

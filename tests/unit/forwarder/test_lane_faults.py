@@ -143,6 +143,20 @@ async def test_a_damaged_chunk_ends_in_the_ledger_and_everything_else_goes_on(tm
         assert await here.dead_letters() == [(2, "damaged: its checksum does not fit", 0)]
 
 
+@pytest.mark.parametrize("damage", ["day = 0", "day = day + 4096", "day = day + 1, body = x'00'"])
+async def test_a_damaged_chunk_of_a_day_that_the_ledger_does_not_have_holds_up_no_lane(
+    tmp_path, autojump_clock, damage
+):
+    sender = ScriptedSender(answer(503))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(2, 3, 4)
+        await here.quiet()
+        await here.change(f"UPDATE chunk SET {damage} WHERE seq = 2")
+        await trio.sleep(60)
+        assert sender.taken["samsara/samsara"] == [0, 1, 5, 6, 7, 8]
+        assert await here.ledger() == {"accepted": 9, "delivered": 6, "damaged": 3}
+
+
 async def test_a_damaged_chunk_that_was_all_of_a_sealed_batch_is_given_up_with_it(tmp_path, autojump_clock):
     sender = ScriptedSender(answer(503))
     async with site(tmp_path, {samsara(): sender}) as here:

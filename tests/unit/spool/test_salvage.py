@@ -3,15 +3,17 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from random import Random  # noqa: TID251 (seeded)
 
 import pytest
+from fakes.clocks import A_DAY, StandingClocks
 from fakes.damage import ACCEPTED, FILES, LANES, PAGE, assert_adds_up, hurt, open_in, root, start, zero_page
 from fakes.letters import bury
-from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
+from fakes.spools import accept, batch_of, change, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged
-from collector.spool import aside, replay, settle, wal
+from collector.spool import aside, replay, retention, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
 from collector.spool.verify import verify
@@ -176,6 +178,25 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
     async with spool_in(tmp_path) as spool:
         assert await ledger(spool) == {"accepted": 9, "pending": 6, "damaged": 3}
         assert spool.salvaged.damaged == 3
+
+
+@pytest.mark.parametrize("when_full", ["expired", "evicted"])
+async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(tmp_path, when_full):
+    clocks = StandingClocks()
+    options = {"clocks": clocks, "max_age": A_DAY}
+    async with spool_in(tmp_path, **options) as spool:
+        await accept(spool, chunk(2), chunk(3), chunk(4))
+        await change(spool, "UPDATE chunk SET day = day + 1 WHERE seq = 2")
+        clocks.pass_time(A_DAY + 1)
+        with pytest.raises(SpoolDamaged):
+            if when_full == "expired":
+                await spool.maintain()
+            else:
+                await spool.write(partial(retention.evict, wanted_bytes=1 << 20, in_flight=()))
+    async with spool_in(tmp_path, **options) as spool:
+        assert spool.salvaged.damaged == 3
+        await spool.maintain()
+        assert await ledger(spool) == {"accepted": 9, "damaged": 3, "expired": 6}
 
 
 async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):
