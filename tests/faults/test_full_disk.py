@@ -38,7 +38,7 @@ name = "samsara"
 kind = "samsara"
 url = "URL"
 signing = "none"
-backoff = {{ initial = "20ms", max = "200ms" }}
+backoff = {{ initial = "100ms", max = "1s" }}
 timeouts = {{ total = "20s" }}
 
 [log]

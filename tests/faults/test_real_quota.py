@@ -37,14 +37,14 @@ name = "well"
 kind = "samsara"
 url = "WELL"
 signing = "none"
-backoff = {{ initial = "20ms", max = "200ms" }}
+backoff = {{ initial = "100ms", max = "1s" }}
 
 [[upstream]]
 name = "dead"
 kind = "samsara"
 url = "DEAD"
 signing = "none"
-backoff = {{ initial = "20ms", max = "200ms" }}
+backoff = {{ initial = "100ms", max = "1s" }}
 BOUND
 """
 
