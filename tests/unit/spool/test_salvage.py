@@ -8,7 +8,19 @@ from random import Random  # noqa: TID251 (seeded)
 
 import pytest
 from fakes.clocks import A_DAY, StandingClocks
-from fakes.damage import ACCEPTED, FILES, LANES, PAGE, assert_adds_up, hurt, open_in, root, start, zero_page
+from fakes.damage import (
+    ACCEPTED,
+    FILES,
+    LANES,
+    PAGE,
+    assert_adds_up,
+    hurt,
+    open_in,
+    root,
+    start,
+    start_once,
+    zero_page,
+)
 from fakes.letters import bury
 from fakes.spools import accept, batch_of, change, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
@@ -16,6 +28,7 @@ from collector.errors import SpoolDamaged
 from collector.spool import aside, replay, retention, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
+from collector.spool.spool import Spool
 from collector.spool.verify import verify
 
 
@@ -180,8 +193,23 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
         assert spool.salvaged.damaged == 3
 
 
-@pytest.mark.parametrize("when_full", ["expired", "evicted"])
-async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(tmp_path, when_full):
+async def test_a_flipped_bit_in_an_index_of_a_small_table_is_noticed_at_the_start(tmp_path, filled):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    page = root(directory, "sqlite_autoindex_upstream_1")
+    content = bytearray((directory / DATABASE_FILE).read_bytes())
+    content[content.rindex(b"b", (page - 1) * PAGE, page * PAGE)] ^= 8
+    (directory / DATABASE_FILE).write_bytes(content)
+    salvaged, books = await start_once(directory)
+    assert "upstream" in salvaged.reason
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def evict(spool):
+    await spool.write(partial(retention.evict, wanted_bytes=1 << 20, in_flight=()))
+
+
+@pytest.mark.parametrize("retain", [Spool.maintain, evict])
+async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(tmp_path, retain):
     clocks = StandingClocks()
     options = {"clocks": clocks, "max_age": A_DAY}
     async with spool_in(tmp_path, **options) as spool:
@@ -189,10 +217,7 @@ async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(t
         await change(spool, "UPDATE chunk SET day = day + 1 WHERE seq = 2")
         clocks.pass_time(A_DAY + 1)
         with pytest.raises(SpoolDamaged):
-            if when_full == "expired":
-                await spool.maintain()
-            else:
-                await spool.write(partial(retention.evict, wanted_bytes=1 << 20, in_flight=()))
+            await retain(spool)
     async with spool_in(tmp_path, **options) as spool:
         assert spool.salvaged.damaged == 3
         await spool.maintain()
