@@ -16,6 +16,7 @@ import msgspec
 from collector.core import batch as batches
 from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end
+from collector.errors import SpoolDamaged
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
 from collector.spool.lanes import position_after, waiting_day
@@ -42,6 +43,7 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
 
     Raises:
         InconsistentError: nothing can be done.
+        SpoolDamaged: a start can make up for it.
     """
     lane = read.lane(connection, request.lane)
     sealed = read.outstanding(connection, lane)
@@ -109,7 +111,7 @@ def _seal(
         if run is None:
             if replaced is not None:
                 batch = replaced.batch
-                raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
+                raise SpoolDamaged(f"events {batch.first} to {batch.last} are not in the spool")
             return Idle(lane)
         wait = 0.0 if more or replaced is not None else _linger(run, request)
         if wait > 0:
@@ -179,7 +181,8 @@ def _choose(
 
     Raises:
         DamagedChunk: what stands at the cursor is not what was written.
-        InconsistentError: it is, and cannot be right.
+        SpoolDamaged: what should stand there is not there.
+        InconsistentError: it is what was written, and cannot be right.
     """
     taken = -1
 
@@ -197,8 +200,16 @@ def _choose(
             if taken >= 0:
                 raise InconsistentError(f"chunk {taken} holds fewer events than were counted")
             return None, False
-        if run.first != lane.cursor_position or run.events != run.last - run.first + 1:
-            raise InconsistentError(f"events are missing from position {lane.cursor_position} on")
+        ends = [
+            lane.cursor_position,
+            *(piece.chunk.first_position + piece.chunk.events for piece in run.pieces),
+        ]
+        if any(piece.first_position != end for piece, end in zip(run.pieces, ends, strict=False)):
+            raise SpoolDamaged(f"events are missing from position {lane.cursor_position} on")
+        if run.events != run.last - run.first + 1:
+            raise InconsistentError(
+                f"a chunk from position {run.first} on holds fewer events than were counted"
+            )
         more = look_on and (run.end_index > 0 or taken >= run.end_seq or next(chunks, None) is not None)
         return run, more
 
@@ -237,7 +248,7 @@ def _bury_condemned(
     one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
     run, _ = _choose(connection, lane, one, look_on=False)
     if run is None:
-        raise InconsistentError(f"event {condemned.position} is not in the spool")
+        raise SpoolDamaged(f"event {condemned.position} is not in the spool")
     reason, status = condemned.reason, condemned.status
     letter = letter_of(run, reason=reason, status=status, answer=reason)
     return Bury(lane, letter, Passage.of(run), damaged=False, replaced=replaced)
@@ -249,15 +260,14 @@ def _bury_damaged(
     """Give up a damaged chunk: the events from the cursor up to the next chunk.
 
     Raises:
-        InconsistentError: the rows around it do not say how many those are.
-        SpoolDamaged: the ledger does not have them.
+        SpoolDamaged: the rows around it do not say how many those are, or the ledger does not have them.
     """
     chunk = damage.chunk
     # Nothing that the chunk says of itself is believed where its neighbours can be asked.
     end = position_after(connection, lane.stream, chunk.seq, end_seq=lane.end_seq)
     events = end - lane.cursor_position
     if events < 1:
-        raise InconsistentError(str(damage))
+        raise SpoolDamaged(str(damage))
     day = waiting_day(connection, lane.id, chunk.seq, events=events)
     letter = DeadLetter(
         position=lane.cursor_position,
