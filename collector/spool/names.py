@@ -58,6 +58,10 @@ class Names:
     def restore(self) -> None:
         """Make streams, upstreams and lanes that could not be read from the copies of their names."""
         target = self.target
+        target.execute(
+            f"DELETE FROM name_copy WHERE kind NOT IN ({', '.join('?' * len(examine.NAMED))})",  # noqa: S608
+            tuple(examine.NAMED),
+        )
         self._choose()
         # What was read has made copies of its own in passing; the same as those that were read.
         target.execute(

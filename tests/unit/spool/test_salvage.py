@@ -193,6 +193,17 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
         assert spool.salvaged.damaged == 3
 
 
+async def test_a_garbled_name_in_the_copies_costs_nothing(tmp_path, filled):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    page = root(directory, "name_copy")
+    content = bytearray((directory / DATABASE_FILE).read_bytes())
+    content[content.index(b"lane", (page - 1) * PAGE, page * PAGE) + 2] ^= 32
+    (directory / DATABASE_FILE).write_bytes(content)
+    salvaged, books = await start_once(directory)
+    assert salvaged.damaged == 0
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
 async def test_a_flipped_bit_in_an_index_of_a_small_table_is_noticed_at_the_start(tmp_path, filled):
     directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
     page = root(directory, "sqlite_autoindex_upstream_1")
