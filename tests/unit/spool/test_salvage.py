@@ -25,7 +25,7 @@ from fakes.letters import bury
 from fakes.spools import accept, batch_of, change, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged
-from collector.spool import aside, replay, retention, settle, wal
+from collector.spool import aside, read, replay, retention, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
 from collector.spool.spool import Spool
@@ -202,6 +202,27 @@ async def test_a_garbled_name_in_the_copies_costs_nothing(tmp_path, filled):
     salvaged, books = await start_once(directory)
     assert salvaged.damaged == 0
     assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+@pytest.mark.parametrize("table", ["stream", "upstream", "lane"])
+async def test_a_garbled_number_of_a_row_costs_nothing_that_refers_to_it(tmp_path, filled, table):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    with closing(sqlite3.connect(directory / DATABASE_FILE, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET id = id + 64 WHERE id = 2")  # noqa: S608 (the test's own)
+    salvaged, books = await start(directory)
+    assert salvaged.damaged == 0
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def test_a_lanes_garbled_list_is_damage_and_no_defect(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(2))
+        await change(spool, "UPDATE lane SET condemned = '[}'")
+        with pytest.raises(SpoolDamaged):
+            await spool.read(read.lanes)
+    async with spool_in(tmp_path) as spool:
+        assert spool.salvaged.events == 2
+        assert (await lane_of(spool)).condemned == ()
 
 
 async def test_a_flipped_bit_in_an_index_of_a_small_table_is_noticed_at_the_start(tmp_path, filled):
