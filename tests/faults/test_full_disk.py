@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fakes.daemon import Reply
 
 MIB = 1 << 20
-DISK = 40 * MIB
+DISK = 44 * MIB
 BALLAST = 20 * MIB
 EVENTS = 8
 """In a request."""

@@ -115,7 +115,7 @@ def site(tmp_path: Path, *, when_full: str, bound: str = "") -> Iterator[Site]:
 @pytest.mark.parametrize("bound", ["", 'max_bytes = "2MiB"'], ids=["quota", "bound"])
 def test_a_dead_upstream_never_stops_the_events_of_another(tmp_path, when_full, bound):
     with site(tmp_path, when_full=when_full, bound=bound) as here:
-        for number in range(80):
+        for number in range(30 if bound else 70):
             assert here.post().status == 202
             assert here.files() <= QUOTA
             if number % 5 == 0:
