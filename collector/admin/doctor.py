@@ -56,14 +56,15 @@ def examine(
     directory = Path(config.state_dir)
     yield _sqlite(sqlite_version)
     yield _permissions(directory)
-    yield _space(directory, config.spool.max_bytes)
     known = _Known()
-    if (directory / DATABASE_FILE).exists():
-        check, known = _spool(directory)
-        yield check
-    else:
-        yield warn("spool", f"there is none in {directory}", "start the daemon once: waystation run")
-    yield _set_aside(directory)
+    if not _is_closed(directory):
+        yield _space(directory, config.spool.max_bytes)
+        if (directory / DATABASE_FILE).exists():
+            check, known = _spool(directory)
+            yield check
+        else:
+            yield warn("spool", f"there is none in {directory}", "start the daemon once: waystation run")
+        yield _set_aside(directory)
     clocks = clocks or Clocks()
     yield _clock(clocks, known)
     for product in config.product:
@@ -89,6 +90,17 @@ def _sqlite(version: tuple[int, ...]) -> Check:
         f"{text} can damage a write-ahead log that two connections write at once; the daemon has one alone",
         "nothing, as long as no other program writes to spool.db; 3.51.3 and later do not have the defect",
     )
+
+
+def _is_closed(directory: Path) -> bool:
+    """Whether this user cannot even see what is in a directory; the permissions say so."""
+    try:
+        directory.stat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return not os.access(directory, os.R_OK | os.X_OK)
 
 
 def _permissions(directory: Path) -> Check:

@@ -120,7 +120,8 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
     name = f"upstream {upstream.name}"
     if upstream.kind == "file":
         place = Path(upstream.directory or directory / "events")
-        nearest = next(path for path in (place, *place.parents) if path.exists())
+        # Of these tests it is the one that says no where this user may not look.
+        nearest = next(path for path in (place, *place.parents) if os.access(path, os.F_OK))
         if os.access(nearest, os.W_OK | os.X_OK):
             return ok(name, f"{place} can be written")
         return fail(

@@ -31,7 +31,7 @@ MIN_TOKEN_BYTES = 16
 
 RESERVED_LABELS = frozenset(
     {"device_id", "dialect", "epoch", "fate", "instance", "job", "lane", "le", "level", "listener", "reason"}
-    | {"result", "state", "status", "upstream", "verdict", "version", "time", "event", "repeated"}
+    | {"result", "state", "status", "upstream", "user", "verdict", "version", "time", "event", "repeated"}
 )
 """The names that metrics and lines of the log have already."""
 

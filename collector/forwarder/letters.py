@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from collector.forwarder.tasks import Bury, InconsistentError
-from collector.spool.lanes import position_after
+from collector.errors import SpoolDamaged
+from collector.forwarder.tasks import Bury
+from collector.spool.lanes import position_after, waiting_day
 from collector.spool.settle import DeadLetter, Passage
 
 if TYPE_CHECKING:
@@ -40,17 +41,18 @@ def bury_damaged(
     """Give up a damaged chunk: the events from the cursor up to the next chunk.
 
     Raises:
-        InconsistentError: the rows around it do not say how many those are.
+        SpoolDamaged: the rows around it do not say how many those are, or the ledger does not have them.
     """
     chunk = damage.chunk
     # Nothing that the chunk says of itself is believed where its neighbours can be asked.
     end = position_after(connection, lane.stream, chunk.seq, end_seq=lane.end_seq)
     events = end - lane.cursor_position
     if events < 1:
-        raise InconsistentError(str(damage))
+        raise SpoolDamaged(str(damage))
+    day = waiting_day(connection, lane.id, chunk.seq, events=events)
     letter = DeadLetter(
         position=lane.cursor_position,
-        day=chunk.day,
+        day=day,
         received_at=chunk.received_at,
         published_at=chunk.published_at,
         remote_address=chunk.remote_address,
@@ -64,7 +66,7 @@ def bury_damaged(
         end_seq=chunk.seq + 1,
         end_index=0,
         end_position=end,
-        days=((chunk.day, events),),
+        days=((day, events),),
         passed_bytes=chunk.stored_bytes,
     )
     return Bury(lane, letter, passage, damaged=True, replaced=replaced)

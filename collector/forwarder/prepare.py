@@ -17,6 +17,7 @@ import msgspec
 from collector.core import batch as batches
 from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end, limit_after_delivery
+from collector.errors import SpoolDamaged
 from collector.forwarder.letters import bury_damaged, letter_of
 from collector.forwarder.splits import Splits
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
@@ -43,6 +44,7 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
 
     Raises:
         InconsistentError: nothing can be done.
+        SpoolDamaged: a start can make up for it.
     """
     lane = read.lane(connection, request.lane)
     sealed = read.outstanding(connection, lane)
@@ -141,7 +143,7 @@ def _seal(
         if run is None:
             if replaced is not None:
                 batch = replaced.batch
-                raise InconsistentError(f"events {batch.first} to {batch.last} are not in the spool")
+                raise SpoolDamaged(f"events {batch.first} to {batch.last} are not in the spool")
             return Idle(lane)
         wait = 0.0 if more or request.flush or replaced is not None else _linger(run, request)
         if wait > 0:
@@ -215,7 +217,8 @@ def _choose(
 
     Raises:
         DamagedChunk: what stands at the cursor is not what was written.
-        InconsistentError: it is, and cannot be right.
+        SpoolDamaged: what should stand there is not there.
+        InconsistentError: it is what was written, and cannot be right.
     """
     taken = -1
 
@@ -233,8 +236,16 @@ def _choose(
             if taken >= 0:
                 raise InconsistentError(f"chunk {taken} holds fewer events than were counted")
             return None, False
-        if run.first != lane.cursor_position or run.events != run.last - run.first + 1:
-            raise InconsistentError(f"events are missing from position {lane.cursor_position} on")
+        ends = [
+            lane.cursor_position,
+            *(piece.chunk.first_position + piece.chunk.events for piece in run.pieces),
+        ]
+        if any(piece.first_position != end for piece, end in zip(run.pieces, ends, strict=False)):
+            raise SpoolDamaged(f"events are missing from position {lane.cursor_position} on")
+        if run.events != run.last - run.first + 1:
+            raise InconsistentError(
+                f"a chunk from position {run.first} on holds fewer events than were counted"
+            )
         more = look_on and (run.end_index > 0 or taken >= run.end_seq or next(chunks, None) is not None)
         return run, more
 
@@ -255,7 +266,7 @@ def _bury_condemned(
     one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
     run, _ = _choose(connection, lane, one, Splits(), look_on=False)
     if run is None:
-        raise InconsistentError(f"event {condemned.position} is not in the spool")
+        raise SpoolDamaged(f"event {condemned.position} is not in the spool")
     reason, status = condemned.reason, condemned.status
     letter = letter_of(run, reason=reason, status=status, answer=reason)
     return Bury(lane, letter, Passage.of(run), damaged=False, replaced=replaced)

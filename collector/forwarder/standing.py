@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.forwarder.tasks import InconsistentError
 from collector.spool import lanes
 
@@ -118,6 +118,8 @@ def _told(error: Exception) -> str:
     match error:
         case InconsistentError():
             return f"the spool contradicts itself: {error}"
+        case SpoolDamaged():
+            return f"the spool is damaged: {error.cause}"
         case sqlite3.Error():
             return f"the spool fails: {error}"
         case _:

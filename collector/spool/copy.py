@@ -40,7 +40,7 @@ def copied(directory: Path, *, beside_daemon: bool = False) -> Generator[sqlite3
         SpoolUnavailable: it cannot be read, in the block too.
     """
     path = directory / DATABASE_FILE
-    if not path.exists():
+    if not _is_there(path):
         yield None
         return
     with tempfile.TemporaryDirectory(prefix="waystation-") as place:
@@ -60,6 +60,17 @@ def copied(directory: Path, *, beside_daemon: bool = False) -> Generator[sqlite3
                 yield connection
             except sqlite3.Error as error:
                 raise SpoolUnavailable(f"{path} cannot be read: {error}") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        # As of a directory that belongs to another user.
+        raise SpoolUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    return True
 
 
 def _copy(path: Path, copy: Path) -> None:

@@ -98,6 +98,7 @@ class Entrance:
     def change(self, options: SpoolOptions, takers: Callable[[str, str], Sequence[str]]) -> None:
         """Admit by other options from now on; what waits and is taken by nobody any more is refused."""
         self._limits = options.limits
+        self._room = options.limits.room
         self._rejects = options.when_full == "reject"
         self._find_takers = takers
         self._takers.clear()

@@ -29,6 +29,9 @@ SMALL = frozenset(
 )
 """Tables that do not; of these every page and value is."""
 
+KEPT_BY_OTHERS = ("sqlite_sequence", "_sqlite_migrations")
+"""Small tables that are SQLite's and sqlite-utils' own."""
+
 NAMED = {"stream": ("dialect", "product"), "upstream": ("name", "kind"), "lane": ("upstream", "stream")}
 """What `name_copy` keeps once more, by table."""
 
@@ -75,6 +78,8 @@ def examine(connection: sqlite3.Connection) -> None:
         for table in tables(connection):
             if table.name in SMALL:
                 _examine_table(connection, table)
+        for name in KEPT_BY_OTHERS:
+            _check_pages(connection, name)
         _examine_names(connection)
         _examine_counts(connection)
         _examine_chunks(connection)
@@ -154,11 +159,15 @@ def table(connection: sqlite3.Connection, name: str) -> Table:
     )
 
 
-def _examine_table(connection: sqlite3.Connection, table: Table) -> None:
-    # Where a table is named, its pages alone are gone through, and its constraints checked.
-    (verdict,) = connection.execute(f"PRAGMA quick_check('{table.name}')").fetchone()
+def _check_pages(connection: sqlite3.Connection, table: str) -> None:
+    # Where a table is named, its pages and indexes alone are gone through, and its constraints checked.
+    (verdict,) = connection.execute(f"PRAGMA integrity_check('{table}')").fetchone()
     if verdict != "ok":
-        raise SpoolDamaged(f"table {table.name}: {verdict}")
+        raise SpoolDamaged(f"table {table}: {verdict}")
+
+
+def _examine_table(connection: sqlite3.Connection, table: Table) -> None:
+    _check_pages(connection, table.name)
     if not all(map(table.fits, connection.execute(table.selection))):
         raise SpoolDamaged(f"table {table.name} holds what was never written to it")
 

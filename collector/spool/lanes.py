@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.errors import SpoolDamaged
+from collector.spool.store import Placed, checksum
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -43,6 +46,31 @@ def position_after(
         (stream, seq, end_seq),
     ).fetchone()
     return int(position)
+
+
+def waiting_day(connection: sqlite3.Connection, lane: int, seq: int, *, events: int) -> int:
+    """The day that a damaged chunk's events wait under in a lane's ledger.
+
+    One flipped bit makes another day of it, which the ledger may not even have. Then the
+    checksum fits with the right one.
+
+    Raises:
+        SpoolDamaged: so many events wait under none.
+    """
+    *said, crc, body = connection.execute(
+        "SELECT stream, first_position, events, day, received_at, published_at, remote_address, encoding,"
+        " checksum, body FROM chunk WHERE seq = ?",
+        (seq,),
+    ).fetchone()
+    placed = Placed(*said)
+    rows = connection.execute(
+        "SELECT day FROM ledger WHERE lane = ? AND pending >= ? ORDER BY day <> ?, pending DESC",
+        (lane, events, placed.day),
+    )
+    days = [int(day) for (day,) in rows]
+    if not days:
+        raise SpoolDamaged(f"lane {lane}: no day of its ledger has the {events} events of chunk {seq}")
+    return next((day for day in days if checksum(placed._replace(day=day), body) == crc), days[0])
 
 
 def answered(connection: sqlite3.Connection, lane: int, *, now: int) -> None:

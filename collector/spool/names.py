@@ -58,6 +58,11 @@ class Names:
     def restore(self) -> None:
         """Make streams, upstreams and lanes that could not be read from the copies of their names."""
         target = self.target
+        target.execute(
+            f"DELETE FROM name_copy WHERE kind NOT IN ({', '.join('?' * len(examine.NAMED))})",  # noqa: S608
+            tuple(examine.NAMED),
+        )
+        self._renumber()
         self._choose()
         # What was read has made copies of its own in passing; the same as those that were read.
         target.execute(
@@ -86,6 +91,21 @@ class Names:
             "UPDATE lane SET failures = 0, next_attempt_at = 0, learned_limit = NULL, settled = NULL,"
             " state = iif(state IN ('new', 'healthy', 'retrying', 'blocked'), state, 'new')"
         )
+
+    def _renumber(self) -> None:
+        """Give rows back their numbers: where one is garbled, all that refers to the row would be lost."""
+        for (kind, number), copy in self.copies.items():
+            first, second = examine.NAMED[kind]
+            if self.target.execute(f"SELECT 1 FROM {kind} WHERE id = ?", (number,)).fetchone():  # noqa: S608
+                continue
+            row = self.target.execute(
+                f"SELECT id FROM {kind} WHERE (CAST({first} AS TEXT), CAST({second} AS TEXT)) = (?, ?)",  # noqa: S608
+                copy,
+            ).fetchone()
+            if row is not None and (kind, row[0]) not in self.copies:
+                self.target.execute("DELETE FROM name_copy WHERE kind = ? AND id = ?", (kind, row[0]))
+                self.target.execute(f"UPDATE {kind} SET id = ? WHERE id = ?", (number, row[0]))  # noqa: S608
+                self.notes.append(f"{kind} {row[0]} is number {number} again")
 
     def _choose(self) -> None:
         """Where a name and its copy differ, take the one that the configuration knows."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from collector.errors import SpoolDamaged
 from collector.spool.upstreams import resume
 
 if TYPE_CHECKING:
@@ -48,11 +49,19 @@ class Passage:
 
 
 def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: Fate) -> None:
-    """Move a lane's cursor over a run, count it, and delete the chunks that nobody needs now."""
-    connection.executemany(
-        f"UPDATE ledger SET pending = pending - ?2, {fate} = {fate} + ?2 WHERE lane = ?3 AND day = ?1",  # noqa: S608 (a Literal)
-        [(day, events, lane) for day, events in passage.days],
-    )
+    """Move a lane's cursor over a run, count it, and delete the chunks that nobody needs now.
+
+    Raises:
+        SpoolDamaged: the ledger does not have so many waiting, so one of the two is not what was written.
+    """
+    for day, events in passage.days:
+        counted = connection.execute(
+            f"UPDATE ledger SET pending = pending - ?2, {fate} = {fate} + ?2"  # noqa: S608 (a Literal)
+            " WHERE lane = ?3 AND day = ?1 AND pending >= ?2",
+            (day, events, lane),
+        )
+        if counted.rowcount != 1:
+            raise SpoolDamaged(f"lane {lane}: {events} events of day {day} end, and its ledger has fewer")
     (stream,) = connection.execute(
         "UPDATE lane SET cursor_seq = ?, cursor_index = ?, cursor_position = ?,"
         " passed_bytes = passed_bytes + ?,"

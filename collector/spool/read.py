@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import sqlite3
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
@@ -16,6 +16,9 @@ from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+
+
+T = TypeVar("T")
 
 
 class DamagedChunk(Exception):
@@ -93,8 +96,15 @@ def lane(connection: sqlite3.Connection, lane_id: int) -> Lane:
 
 def _lane(row: tuple) -> Lane:  # type: ignore[type-arg]
     name = lane_name(row[1], row[2], row[3])
-    values = [row[0], name, *row[1:11], CONDEMNED.decode(row[11]), *row[12:]]
+    values = [row[0], name, *row[1:11], _decoded(CONDEMNED, row[11]), *row[12:]]
     return Lane(*values)
+
+
+def _decoded(decoder: msgspec.json.Decoder[T], text: str) -> T:
+    try:
+        return decoder.decode(text)
+    except msgspec.DecodeError as error:
+        raise SpoolDamaged(f"a row holds what was never written to it: {error}") from error
 
 
 def outstanding(connection: sqlite3.Connection, lane: Lane) -> SealedBatch | None:
@@ -124,7 +134,7 @@ def outstanding(connection: sqlite3.Connection, lane: Lane) -> SealedBatch | Non
         remote_address=row[9],
         body_sha256=row[10],
         renderer=row[11],
-        options=_options.decode(row[12]),
+        options=_decoded(_options, row[12]),
         attempts=row[13],
         last_status=row[14],
         same_status=row[15],

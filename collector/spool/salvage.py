@@ -40,7 +40,8 @@ _COUNTED = frozenset({"stream", "lane", "intake", "age_clock", "stop"})
 
 ALL = examine.LARGE | examine.SMALL
 _RETREATS: tuple[tuple[frozenset[str], str | None], ...] = (
-    (frozenset(), "not all could be put together, so only requests and names were taken"),
+    (frozenset(), "not all could be put together, so the copies of the names were left out"),
+    (frozenset({"name_copy"}), "that was not enough, so only requests and names were taken"),
     (ALL - {"chunk", "name_copy"}, "nothing could be put together"),
     (ALL, None),
 )
@@ -162,7 +163,7 @@ class _Salvage:
         copies = {
             (str(kind), number): (str(first), str(second))
             for kind, number, first, second in self._rows(tables["name_copy"])
-            if isinstance(number, int)
+            if isinstance(number, int) and kind in examine.NAMED
         }
         for table in tables.values():
             if table.name not in _MADE_ANEW:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.core.jsontext import split_array
+from collector.errors import SpoolDamaged
 from collector.spool import examine, read
 from collector.spool.books import ENDS
 from collector.spool.rebuild import END
@@ -54,7 +55,7 @@ def verify(connection: sqlite3.Connection, *, bodies: bool = True) -> Proof:
     for step in (_pages, _rows, *([_chunks] if bodies else []), _streams, _ledger, _letters):
         try:
             step(connection, proof)
-        except (sqlite3.Error, UnicodeDecodeError, TypeError) as error:
+        except (sqlite3.Error, UnicodeDecodeError, TypeError, SpoolDamaged) as error:
             # TypeError: of a row that was found to be garbled before.
             proof.note(f"cannot be read: {error}")
     return proof

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from fakes.daemon import Reply
 
 MIB = 1 << 20
-DISK = 48 * MIB
+DISK = 44 * MIB
 BALLAST = 20 * MIB
 EVENTS = 8
 """In a request."""
@@ -38,7 +38,7 @@ name = "samsara"
 kind = "samsara"
 url = "URL"
 signing = "none"
-backoff = {{ initial = "20ms", max = "200ms" }}
+backoff = {{ initial = "100ms", max = "1s" }}
 timeouts = {{ total = "20s" }}
 
 [log]
@@ -253,7 +253,7 @@ def test_a_reader_that_stands_still_costs_nothing(tmp_path, others):
 
 def test_a_drained_backlogs_space_goes_back_to_the_file_system_within_a_minute(tmp_path):
     with site(tmp_path) as here:
-        for _ in range(110):
+        for _ in range(75):
             assert here.post(300_000).status == 202
         full = here.disk.free
         here.upstream.down = False
@@ -261,6 +261,6 @@ def test_a_drained_backlogs_space_goes_back_to_the_file_system_within_a_minute(t
 
         def given_back() -> bool:
             used = sum(file.stat().st_size for file in here.state.glob("spool.db*"))
-            return used < 10 * MIB and here.disk.free > full + 10 * MIB
+            return used < 10 * MIB and here.disk.free > full + 5 * MIB
 
         until(given_back, "the files are small again", within=60)

@@ -132,6 +132,15 @@ def test_info_shows_what_lies_set_aside(home, capsys):
     assert "set aside" in run(capsys, "spool", "info")[1]
 
 
+@pytest.mark.parametrize("command", ["status", "spool info", "spool verify", "dead-letters list", "doctor"])
+def test_a_spool_that_this_user_may_not_see_is_told_and_is_no_bug(home, capsys, command):
+    config = home / "config.toml"
+    # Root may see everything; a name that is too long is refused in the same place.
+    config.write_text(config.read_text().replace(f"{home}/state", f"{home}/{'x' * 300}"))
+    code, out, err = run(capsys, *command.split())
+    assert (code, "File name too long" in out + err) == (1 if command == "doctor" else 74, True)
+
+
 def test_the_doctor_finds_nothing_wrong_with_a_sound_spool(home, capsys):
     code, out, _ = run(capsys, "doctor")
     assert code == 0, out

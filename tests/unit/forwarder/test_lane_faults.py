@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from collector.config.model import Backoff, Upstream
 from collector.core.verdict import Delivered
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.forwarder import lane as lane_module
 from collector.forwarder.file import FileSender
 from collector.spool import retention, settle
@@ -141,6 +141,20 @@ async def test_a_damaged_chunk_ends_in_the_ledger_and_everything_else_goes_on(tm
         assert not any(b"sald" in attempt.body for attempt in sender.attempts)
         assert await here.ledger() == {"accepted": 9, "delivered": 6, "damaged": 3}
         assert await here.dead_letters() == [(2, "damaged: its checksum does not fit", 0)]
+
+
+@pytest.mark.parametrize("damage", ["day = 0", "day = day + 4096", "day = day + 1, body = x'00'"])
+async def test_a_damaged_chunk_of_a_day_that_the_ledger_does_not_have_holds_up_no_lane(
+    tmp_path, autojump_clock, damage
+):
+    sender = ScriptedSender(answer(503))
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(2, 3, 4)
+        await here.quiet()
+        await here.change(f"UPDATE chunk SET {damage} WHERE seq = 2")  # noqa: S608 (the test's own)
+        await trio.sleep(60)
+        assert sender.taken["samsara/samsara"] == [0, 1, 5, 6, 7, 8]
+        assert await here.ledger() == {"accepted": 9, "delivered": 6, "damaged": 3}
 
 
 async def test_a_damaged_chunk_that_was_all_of_a_sealed_batch_is_given_up_with_it(tmp_path, autojump_clock):
@@ -280,9 +294,7 @@ async def test_a_lane_whose_fault_cannot_even_be_kept_goes_on_trying(tmp_path, a
         assert sender.taken["samsara/samsara"] == [0, 1, 2]
 
 
-async def test_missing_events_block_the_lane_and_are_named_until_a_start_makes_up_for_them(
-    tmp_path, autojump_clock
-):
+async def test_missing_events_end_the_process_and_a_start_makes_up_for_them(tmp_path, autojump_clock):
     sender = ScriptedSender(answer(503))
     async with site(tmp_path, {samsara(): sender}) as here:
         await here.accept(2)
@@ -293,8 +305,11 @@ async def test_missing_events_block_the_lane_and_are_named_until_a_start_makes_u
         lane = await here.lane()
         assert (lane.state, lane.reason) == (
             "blocked",
-            "the spool contradicts itself: events are missing from position 2 on",
+            "the spool is damaged: events are missing from position 2 on",
         )
+        # What the daemon waits for, and ends.
+        with pytest.raises(SpoolDamaged):
+            await here.spool.sound()
         assert sender.taken["samsara/samsara"] == [0, 1]
     async with site(tmp_path, {samsara(): sender}) as here:
         await here.quiet()

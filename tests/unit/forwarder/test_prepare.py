@@ -10,6 +10,7 @@ from fakes.letters import bury
 from fakes.sender import ScriptedSender
 
 from collector.config.model import Upstream
+from collector.errors import SpoolDamaged
 from collector.forwarder.prepare import ALL_LATE, prepare
 from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Request
 from collector.spool import replay, settle
@@ -352,10 +353,10 @@ async def test_missing_events_are_told_and_not_skipped(tmp_path, autojump_clock)
     async with resting(tmp_path, upstream) as here:
         await here.accept(2, 2, 2)
         await here.change("DELETE FROM chunk WHERE seq = 2")
-        with pytest.raises(InconsistentError, match="missing from position 0"):
+        with pytest.raises(SpoolDamaged, match="missing from position 0"):
             await look(here, upstream)
         await here.change("DELETE FROM chunk WHERE seq = 1")
-        with pytest.raises(InconsistentError, match="missing from position 0"):
+        with pytest.raises(SpoolDamaged, match="missing from position 0"):
             await look(here, upstream)
 
 
@@ -374,7 +375,7 @@ async def test_a_sealed_batch_whose_events_are_gone_is_told(tmp_path, autojump_c
         await here.accept(2)
         await seal(here, await look(here, upstream))
         await here.change("DELETE FROM chunk")
-        with pytest.raises(InconsistentError, match="events 0 to 1 are not in the spool"):
+        with pytest.raises(SpoolDamaged, match="events 0 to 1 are not in the spool"):
             await look(here, upstream)
 
 

@@ -6,12 +6,14 @@ from functools import partial
 
 import pytest
 from fakes.clocks import A_DAY, START, StandingClocks
+from fakes.damage import root, zero_page
 from fakes.disks import let_fail
 from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolUnavailable
-from collector.spool import age, boots
+from collector.spool import age, aside, boots
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
 
 MAX_AGE = 30 * A_DAY
@@ -242,3 +244,38 @@ def test_a_stretch_goes_on_while_the_clock_only_runs_and_is_trusted_alike():
     confirmed = boots.Stretch(1, base=5000, trust=Trust.CONFIRMED)
     assert confirmed.goes_on(moment(5000))
     assert not confirmed.goes_on(moment(5000, Trust.UNKNOWN))
+
+
+@pytest.mark.parametrize("lost", [(), ("age_clock",)])
+async def test_corrections_and_ages_come_through_a_salvage(tmp_path, lost):
+    clocks = StandingClocks(wall=60_000, good=False)
+    options = {"clocks": clocks, "max_age": MAX_AGE}
+    async with spool_in(tmp_path, machine=at("1"), **options) as spool:
+        await accept(spool, chunk(2, received_at=clocks.wall))
+        clocks.pass_time(A_DAY)
+        clocks.wall, clocks.good, clocks.confirmed = START, True, True
+        await accept(spool, chunk(3, received_at=clocks.wall))
+        before = await corrected(spool)
+        assert before == [START - A_DAY, START]
+        clocks.pass_time(A_DAY)
+        await spool.maintain()
+    clocks.wall += 10 * A_DAY
+    async with spool_in(tmp_path, machine=at("2"), **options) as spool:
+        await spool.maintain()
+        assert await query(spool, "SELECT missed FROM stop") == [(10 * A_DAY,)]
+    for table in lost:
+        zeroed = zero_page(root(tmp_path, table))
+        content = bytearray((tmp_path / DATABASE_FILE).read_bytes())
+        zeroed(content)
+        (tmp_path / DATABASE_FILE).write_bytes(content)
+    aside.mark_damaged(tmp_path / DATABASE_FILE, "for the test", certain=True)
+    async with spool_in(tmp_path, machine=at("2"), **options) as spool:
+        assert spool.salvaged.events == 5
+        assert await corrected(spool) == before
+        # The first is 12 days old, the second 11.
+        clocks.pass_time(MAX_AGE - 12 * A_DAY)
+        assert await spool.maintain() == {}
+        clocks.pass_time(1)
+        assert await spool.maintain() == {"main/samsara": 2}
+        clocks.pass_time(A_DAY)
+        assert await spool.maintain() == {"main/samsara": 3}

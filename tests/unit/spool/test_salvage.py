@@ -3,17 +3,32 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from contextlib import closing
+from functools import partial
 from random import Random  # noqa: TID251 (seeded)
 
 import pytest
-from fakes.damage import ACCEPTED, FILES, LANES, PAGE, assert_adds_up, hurt, open_in, root, start, zero_page
+from fakes.clocks import A_DAY, StandingClocks
+from fakes.damage import (
+    ACCEPTED,
+    FILES,
+    LANES,
+    PAGE,
+    assert_adds_up,
+    hurt,
+    open_in,
+    root,
+    start,
+    start_once,
+    zero_page,
+)
 from fakes.letters import bury
-from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in, wanted
+from fakes.spools import accept, batch_of, change, chunk, lane_of, ledger, next_run, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged
-from collector.spool import aside, replay, settle, wal
+from collector.spool import aside, read, replay, retention, settle, wal
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.letters import Choice
+from collector.spool.spool import Spool
 from collector.spool.verify import verify
 
 
@@ -176,6 +191,69 @@ async def test_a_garbled_row_of_a_chunk_ends_the_process_and_is_salvaged_next(tm
     async with spool_in(tmp_path) as spool:
         assert await ledger(spool) == {"accepted": 9, "pending": 6, "damaged": 3}
         assert spool.salvaged.damaged == 3
+
+
+async def test_a_garbled_name_in_the_copies_costs_nothing(tmp_path, filled):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    page = root(directory, "name_copy")
+    content = bytearray((directory / DATABASE_FILE).read_bytes())
+    content[content.index(b"lane", (page - 1) * PAGE, page * PAGE) + 2] ^= 32
+    (directory / DATABASE_FILE).write_bytes(content)
+    salvaged, books = await start_once(directory)
+    assert salvaged.damaged == 0
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+@pytest.mark.parametrize("table", ["stream", "upstream", "lane"])
+async def test_a_garbled_number_of_a_row_costs_nothing_that_refers_to_it(tmp_path, filled, table):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    with closing(sqlite3.connect(directory / DATABASE_FILE, isolation_level=None)) as connection:
+        connection.execute(f"UPDATE {table} SET id = id + 64 WHERE id = 2")  # noqa: S608 (the test's own)
+    salvaged, books = await start(directory)
+    assert salvaged.damaged == 0
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def test_a_lanes_garbled_list_is_damage_and_no_defect(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(2))
+        await change(spool, "UPDATE lane SET condemned = '[}'")
+        with pytest.raises(SpoolDamaged):
+            await spool.read(read.lanes)
+    async with spool_in(tmp_path) as spool:
+        assert spool.salvaged.events == 2
+        assert (await lane_of(spool)).condemned == ()
+
+
+async def test_a_flipped_bit_in_an_index_of_a_small_table_is_noticed_at_the_start(tmp_path, filled):
+    directory = shutil.copytree(filled / "closed", tmp_path / "hurt")
+    page = root(directory, "sqlite_autoindex_upstream_1")
+    content = bytearray((directory / DATABASE_FILE).read_bytes())
+    content[content.rindex(b"b", (page - 1) * PAGE, page * PAGE)] ^= 8
+    (directory / DATABASE_FILE).write_bytes(content)
+    salvaged, books = await start_once(directory)
+    assert "upstream" in salvaged.reason
+    assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
+
+
+async def evict(spool):
+    await spool.write(partial(retention.evict, wanted_bytes=1 << 20, in_flight=()))
+
+
+@pytest.mark.parametrize("retain", [Spool.maintain, evict])
+async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(tmp_path, retain):
+    clocks = StandingClocks()
+    options = {"clocks": clocks, "max_age": A_DAY}
+    async with spool_in(tmp_path, **options) as spool:
+        await accept(spool, chunk(2), chunk(3), chunk(4))
+        await change(spool, "UPDATE chunk SET day = day + 1 WHERE seq = 2")
+        clocks.pass_time(A_DAY + 1)
+        with pytest.raises(SpoolDamaged):
+            await retain(spool)
+    async with spool_in(tmp_path, **options) as spool:
+        assert spool.salvaged.damaged == 3
+        await spool.maintain()
+        assert await ledger(spool) == {"accepted": 9, "damaged": 3, "expired": 6}
 
 
 async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):

@@ -188,7 +188,7 @@ async def test_a_mark_does_not_make_a_salvage_that_has_begun_begin_anew(tmp_path
     assert {name: book["accepted"] for name, book in books.items()} == ACCEPTED
 
 
-@pytest.mark.parametrize(("fails", "pending"), [(1, 210), (2, 0)])
+@pytest.mark.parametrize(("fails", "pending"), [(1, 210), (2, 210), (3, 0)])
 async def test_what_cannot_be_put_together_is_left_out_rather_than_that_the_daemon_does_not_start(
     tmp_path, filled, monkeypatch, fails, pending
 ):
