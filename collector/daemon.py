@@ -19,6 +19,7 @@ import trio
 from collector import __version__
 from collector.admin.metrics import Sources
 from collector.admin.status import StatusSource, unready
+from collector.core.tap import Tap
 from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.fronts import Operator, Shared, Takers, admin_front, client_front
@@ -131,7 +132,8 @@ async def _run_spool(
             batch_id=lambda: secrets.token_hex(16),
             heard=clocks.heard,
         )
-        forwarder = Forwarder(spool, config.upstream, senders, chances)
+        tap = Tap()
+        forwarder = Forwarder(spool, config.upstream, senders, chances, tap)
         stack.push_async_callback(forwarder.aclose)
         spool.on_growth = forwarder.grown
         shared = Shared(
@@ -142,6 +144,7 @@ async def _run_spool(
             takes=Takers(config, await spool.read(known_products)),
             products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
+            tap=tap,
         )
         running = Running(
             config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)

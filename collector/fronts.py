@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters, reload
+from collector.admin import letters, reload, tail
 from collector.admin.access import Access
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collector.admin.metrics import Sources
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.core.tap import Tap
     from collector.listener.ingest import Counts, Dialect
     from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint
@@ -128,6 +129,7 @@ class Shared:
     Attributes:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
+        tap: where events pass.
     """
 
     config: Config
@@ -137,6 +139,7 @@ class Shared:
     takes: Takers
     products: ProductSecrets
     now_ms: Callable[[], int]
+    tap: Tap
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:
@@ -158,7 +161,8 @@ def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     policy = ingest.Policy(
         takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
     )
-    endpoint = ingest.Ingest(intake=shared.spool, policy=policy, wall_ms=shared.now_ms, counts=front.counts)
+    intake = tail.WatchedIntake(shared.spool, shared.tap, shared.now_ms)
+    endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms, counts=front.counts)
     settable = not shared.config.admin.exclusive
     front.site.gate = Admission.of(listener)
     front.site.routes = {
@@ -199,6 +203,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         reload.PATH: {"POST": reload.reload_endpoint(operator.reload)},
         "/v1/lanes": {"GET": lanes_endpoint(shared.spool)},
         **letters.routes(shared.spool),
+        tail.PATH: {"GET": tail.TailEndpoint(shared.tap)},
     }
     gate = Admission(check_host=False) if address.startswith("unix:") else Access(operator.tokens)
     sockets = bind(address, mode=0o600)

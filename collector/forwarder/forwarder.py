@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.tap import Tap
 from collector.forwarder.breaker import Breaker
 from collector.forwarder.lane import LaneTask
 from collector.forwarder.standing import SPOOL_RETRY
@@ -37,6 +38,9 @@ class Forwarder:
         upstreams: those of the configuration.
         senders: by upstream name.
         chances: time and chance.
+
+    Attributes:
+        tap: told of what is delivered.
     """
 
     def __init__(
@@ -45,8 +49,10 @@ class Forwarder:
         upstreams: Collection[Upstream],
         senders: Mapping[str, Sender],
         chances: Chances,
+        tap: Tap | None = None,
     ) -> None:
         self._spool = spool
+        self.tap = tap or Tap()
         self._chances = chances
         self._around = {
             upstream.name: self._surround(upstream, senders[upstream.name], Tally()) for upstream in upstreams
@@ -97,7 +103,7 @@ class Forwarder:
                 task.hurry()
 
     def _surround(self, upstream: Upstream, sender: Sender, tally: Tally) -> Surroundings:
-        return Surroundings(upstream, sender, Breaker(), self._spool, self._chances, tally)
+        return Surroundings(upstream, sender, Breaker(), self._spool, self._chances, tally, self.tap)
 
     def change(
         self, upstreams: Collection[Upstream], senders: Mapping[str, Sender], *, drain_timeout: float

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from collector.core.tap import Tap
 from collector.forwarder.tally import Tally
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ class Surroundings:
     spool: Spool
     chances: Chances
     tally: Tally = field(default_factory=Tally)
+    tap: Tap = field(default_factory=Tap)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.
