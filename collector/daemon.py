@@ -32,8 +32,8 @@ from collector.listener.capacity import Capacity
 from collector.listener.products import ProductSecrets
 from collector.parts import admin_tokens, make_sender, spool_options
 from collector.reloading import Reloader, Running
+from collector.spool.opening import open_spool
 from collector.spool.overview import products as known_products
-from collector.spool.spool import Spool, open_spool
 from collector.spool.upkeep import keep
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collector.fronts import Front
     from collector.host.logs import Log
     from collector.spool.identity import Epoch
+    from collector.spool.spool import Spool
 
 REFRESH_SECONDS = 10.0
 """Between two looks for rotated secrets."""
@@ -123,6 +124,7 @@ async def _run_spool(
     clocks = Clocks()
     async with AsyncExitStack() as stack:
         spool = await stack.enter_async_context(_open_spool(config, clocks))
+        _announce_salvage(spool)
         senders = {
             upstream.name: make_sender(upstream, config, environ, clocks) for upstream in config.upstream
         }
@@ -159,6 +161,7 @@ async def _run_spool(
         stop.reload = reloader.ask
         stack.callback(setattr, stop, "reload", _nothing)
         async with trio.open_nursery() as upkeep:
+            upkeep.start_soon(spool.sound)
             upkeep.start_soon(keep, spool)
             upkeep.start_soon(_refresh, shared.products, log)
             await _serve(running, reloader, Notifier(environ), stop)
@@ -180,6 +183,8 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             listeners=lambda: [view for front in fronts for view in front.views()],
             uptime=lambda: trio.current_time() - started,
             pid=os.getpid(),
+            labels=lambda: running.config.labels,
+            reload_refused=lambda: reloader.refused,
         ),
         metrics=Sources(
             spool=spool,
@@ -229,6 +234,22 @@ def _announce(config: Config, fronts: list[Front]) -> None:
         log.warning("durability_normal", reason="a power cut may lose the last acknowledged events")
     addresses = ", ".join(bound.address for front in fronts for bound in front.sockets)
     log.info("ready", version=__version__, listening=addresses, state_dir=config.state_dir)
+
+
+def _announce_salvage(spool: Spool) -> None:
+    if spool.unconfirmed:
+        structlog.get_logger().warning("damage_not_confirmed", reason=spool.unconfirmed)
+    salvaged = spool.salvaged
+    if salvaged is not None:
+        structlog.get_logger().error(
+            "spool_salvaged",
+            reason=salvaged.reason,
+            set_aside=salvaged.set_aside,
+            chunks=salvaged.chunks,
+            events=salvaged.events,
+            damaged=salvaged.damaged,
+            notes="; ".join(salvaged.notes),
+        )
 
 
 def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:

@@ -15,7 +15,8 @@
     │   ├── SpoolFull        admission: the quota is reached
     │   ├── NotTaken         no upstream takes what was handed over
     │   └── SpoolUnavailable the disk refused a commit; nothing of it was kept
-    │       └── SpoolNoSpace the disk is full
+    │       ├── SpoolNoSpace the disk is full
+    │       └── SpoolDamaged what is on disk is not what was written; the next start salvages
     ├── ReloadRefused        a running daemon cannot take up the configuration
     └── UpstreamError        an upstream cannot be used as configured
 
@@ -195,6 +196,18 @@ class SpoolUnavailable(SpoolError):
     def __init__(self, reason: str) -> None:
         super().__init__(f"the spool cannot be used: {reason}")
         self.reason = reason
+
+
+class SpoolDamaged(SpoolUnavailable):
+    """What is on disk is not what was written; the next start salvages what can be read.
+
+    Attributes:
+        cause: what is wrong with it.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"it is damaged: {reason}")
+        self.cause = reason
 
 
 class SpoolNoSpace(SpoolUnavailable):

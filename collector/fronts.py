@@ -22,6 +22,7 @@ from collector.listener import api_status, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
+from collector.listener.observed import Observed, ObservedEndpoint, ObservedIntake
 from collector.listener.routes import Site
 from collector.listener.serve import Server
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.core.tap import Tap
-    from collector.listener.ingest import Counts, Dialect
     from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint
     from collector.spool.spool import Spool
@@ -51,7 +51,7 @@ class Front:
 
     Attributes:
         name: its `bind`, as configured.
-        counts: of the events that it took, by dialect.
+        counts: of what brought events.
         admin: whether it is for operators.
     """
 
@@ -59,7 +59,7 @@ class Front:
     server: Server
     site: Site
     sockets: tuple[BoundSocket, ...]
-    counts: dict[Dialect, Counts] = field(default_factory=dict)
+    counts: Observed = field(default_factory=Observed)
     admin: bool = False
 
     def close(self) -> None:
@@ -151,7 +151,7 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     sockets = bind(listener.bind, mode=listener.mode, group=listener.group)
     site = Site(routes={}, gate=Admission.of(listener), report=_report)
     server = Server(sockets, site, shared.capacity)
-    front = Front(listener.bind, server, site, tuple(sockets), ingest.fresh_counts())
+    front = Front(listener.bind, server, site, tuple(sockets))
     serve_clients(front, listener, shared)
     return front
 
@@ -161,12 +161,13 @@ def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     policy = ingest.Policy(
         takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
     )
-    intake = tail.WatchedIntake(shared.spool, shared.tap, shared.now_ms)
-    endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms, counts=front.counts)
+    watched = tail.WatchedIntake(shared.spool, shared.tap, shared.now_ms)
+    intake = ObservedIntake(watched, front.counts)
+    endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms)
     settable = not shared.config.admin.exclusive
     front.site.gate = Admission.of(listener)
     front.site.routes = {
-        ingest.PATH: {"POST": endpoint},
+        ingest.PATH: {"POST": ObservedEndpoint(endpoint, front.counts)},
         api_status.PATH: shared.status.methods(settable=settable),
     }
 

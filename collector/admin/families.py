@@ -71,8 +71,8 @@ INGEST_REQUESTS = Family(
 INGEST_EVENTS = Family(
     "waystation_ingest_events",
     "counter",
-    "Events in those requests; those of a request that was refused as invalid are not counted.",
-    ("listener", "dialect", "status"),
+    "Events that were accepted: those in the requests that were answered with success.",
+    ("listener", "dialect"),
 )
 INGEST_BYTES = Family(
     "waystation_ingest_received_bytes",
@@ -112,6 +112,16 @@ ENDED = Family(
     "counter",
     "Events that ended undelivered since the start: expired or evicted.",
     ("lane", "fate"),
+)
+SALVAGES = Family(
+    "waystation_salvages", "gauge", "Salvages of a damaged spool that are remembered, 20 at most."
+)
+SALVAGED_REQUESTS = Family("waystation_salvaged_requests", "gauge", "Requests that those salvages saved.")
+SALVAGED_EVENTS = Family(
+    "waystation_salvaged_events",
+    "gauge",
+    "Events in those salvages: saved, or known to be lost, the latter once a lane.",
+    ("fate",),
 )
 PENDING_EVENTS = Family(
     "waystation_spool_pending_events", "gauge", "Events that wait, once for each lane that has them."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from collector.admin.readings import Reading
     from collector.forwarder.forwarder import Forwarder
-    from collector.listener.ingest import Counts, Dialect
+    from collector.listener.observed import Observed
     from collector.listener.routes import Tally
     from collector.spool.spool import Spool
 
@@ -33,12 +33,12 @@ class Counted:
 
     Attributes:
         name: its `bind`, as configured.
-        counts: by dialect; empty where it takes no events.
+        counts: of what brought events.
     """
 
     name: str
     tally: Tally
-    counts: Mapping[Dialect, Counts]
+    counts: Observed
 
 
 @dataclass(frozen=True, slots=True)

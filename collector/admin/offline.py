@@ -39,4 +39,5 @@ def offline_status(directory: Path, *, max_bytes: int) -> Status | None:
         lanes=view.lanes,
         ledger=view.ledger,
         received=view.received,
+        salvages=view.salvages,
     )

@@ -12,11 +12,11 @@ from collector.host.wear import written_bytes
 from collector.spool.gauges import FATES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from collector.admin.families import Family
     from collector.forwarder.forwarder import Forwarder
-    from collector.listener.ingest import Counts, Dialect
+    from collector.listener.observed import Observed
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
@@ -29,18 +29,17 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
 
 
-def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:
+def of_listener(name: str, tally: Tally, counts: Observed) -> Iterator[Reading]:
     """One listener's."""
     yield f.CONNECTIONS, (name,), tally.open
     yield f.ACCEPTED_CONNECTIONS, (name,), tally.connections
     for status, requests in tally.answers.items():
         yield f.LISTENER_REQUESTS, (name, str(status)), requests
-    for dialect, count in counts.items():
-        for status, answered in count.answers.items():
-            labels = (name, dialect, str(status))
-            yield f.INGEST_REQUESTS, labels, answered.requests
-            yield f.INGEST_EVENTS, labels, answered.events
-            yield f.INGEST_BYTES, labels, answered.bytes
+    for (dialect, status), answered in counts.answers.items():
+        yield f.INGEST_REQUESTS, (name, dialect, str(status)), answered.requests
+        yield f.INGEST_BYTES, (name, dialect, str(status)), answered.bytes
+    for dialect, events in counts.events.items():
+        yield f.INGEST_EVENTS, (name, dialect), events
 
 
 def of_spool(spool: Spool) -> Iterator[Reading]:
@@ -108,6 +107,10 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
     yield f.HEALTHY, (), healthy and healthy_lanes(lanes)
     yield f.PENDING_EVENTS, (), sum(lane.pending_events for lane in lanes)
     yield f.OLDEST_AGE, (), _oldest(lanes, now_ms)
+    yield f.SALVAGES, (), len(gauges.salvages)
+    yield f.SALVAGED_REQUESTS, (), sum(row.chunks for row in gauges.salvages)
+    yield f.SALVAGED_EVENTS, ("saved",), sum(row.events for row in gauges.salvages)
+    yield f.SALVAGED_EVENTS, ("lost",), sum(row.damaged for row in gauges.salvages)
     states: dict[tuple[str, str], int] = {
         (upstream, state): 0 for upstream in {lane.upstream for lane in lanes} for state in STATES
     }

@@ -9,7 +9,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer, error_answer
-from collector.spool.overview import IntakeRow, LaneView, LedgerRow, lane_views, overview
+from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, lane_views, overview
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -69,6 +69,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
         running: whether a daemon answered; False where the spool was read without one.
         healthy: whether commits succeed and no lane is retrying or blocked.
         uptime: seconds.
+        clock: how far the wall clock is believed: unknown, plausible or confirmed.
+        labels: the operator's own.
+        reload_refused: why the last reload was; empty where it was not.
     """
 
     version: str
@@ -77,6 +80,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     device: str
     epoch: str
     uptime: float | None = None
+    clock: str | None = None
     pid: int | None = None
     listeners: list[ListenerView] = []
     spool: SpoolView
@@ -84,6 +88,9 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     lanes: list[LaneView]
     ledger: list[LedgerRow]
     received: list[IntakeRow]
+    salvages: list[SalvageRow] = []
+    labels: dict[str, str] = {}
+    reload_refused: str = ""
 
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
@@ -97,6 +104,8 @@ class StatusSource:
     Args:
         listeners: how the listeners are now.
         uptime: seconds since the start.
+        labels: the operator's own, as they are now.
+        reload_refused: why the last reload was, as `Status` has it.
     """
 
     def __init__(
@@ -107,12 +116,16 @@ class StatusSource:
         listeners: Callable[[], list[ListenerView]],
         uptime: Callable[[], float],
         pid: int,
+        labels: Callable[[], dict[str, str]] = dict,
+        reload_refused: Callable[[], str] = str,
     ) -> None:
         self._spool = spool
         self._forwarder = forwarder
         self._listeners = listeners
         self._uptime = uptime
         self._pid = pid
+        self._labels = labels
+        self._reload_refused = reload_refused
 
     async def status(self) -> Status:
         """The status now."""
@@ -125,6 +138,7 @@ class StatusSource:
             device=spool.epoch.device,
             epoch=spool.epoch.name,
             uptime=round(self._uptime(), 3),
+            clock=spool.clock_trust.name.lower(),
             pid=self._pid,
             listeners=self._listeners(),
             spool=SpoolView(
@@ -143,6 +157,9 @@ class StatusSource:
             lanes=view.lanes,
             ledger=view.ledger,
             received=view.received,
+            salvages=view.salvages,
+            labels=self._labels(),
+            reload_refused=self._reload_refused(),
         )
 
 

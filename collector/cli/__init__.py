@@ -36,6 +36,8 @@ COMMANDS = {
     "top": Entry("collector.cli.top:top", "Show how fast events come and go."),
     "drain": Entry("collector.cli.drain:drain", "Have the daemon send at once what waits."),
     "ledger": Entry("collector.cli.ledger:ledger", "Tell what became of a day's events."),
+    "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
+    "doctor": Entry("collector.cli.doctor:doctor", "Check everything, and say what to do."),
     "dead-letters": Entry(
         "collector.cli.letters:dead_letters", "See, replay, export and purge what upstreams refused."
     ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from collector.config.model import Config
+
+T = TypeVar("T")
 
 PATH = "/v1/dead-letters"
 
@@ -85,7 +87,7 @@ class Source:
         if self._copy is None:
             reply = self._ask(f"{PATH}?{urlencode(asked)}")
             if reply is not None:
-                return msgspec.json.decode(_good(reply), type=Page)
+                return _decoded(reply, Page)
         ids = None if number is None else (number,)
         choice = Choice(ids=ids, lane=lane, all=number is None and lane is None)
         try:
@@ -111,7 +113,7 @@ class Source:
             DaemonUnavailable: none runs.
             WaystationError: it did not.
         """
-        return msgspec.json.decode(self._command("replay", choice), type=Replayed)
+        return _decoded(self._command("replay", choice), Replayed)
 
     def purge(self, choice: Choice) -> int:
         """Have the daemon purge letters; returns how many that were.
@@ -120,9 +122,9 @@ class Source:
             DaemonUnavailable: none runs.
             WaystationError: it did not.
         """
-        return msgspec.json.decode(self._command("purge", choice), type=_Purged).purged
+        return _decoded(self._command("purge", choice), _Purged).purged
 
-    def _command(self, what: str, choice: Choice) -> bytes:
+    def _command(self, what: str, choice: Choice) -> Reply:
         reply = self._ask(f"{PATH}/{what}", msgspec.json.encode(choice))
         if reply is None:
             reason = self._silence or "there is no admin socket"
@@ -130,7 +132,7 @@ class Source:
                 f"only the running daemon may {what} dead letters, and none answers: {reason};"
                 " start it with `waystation run`"
             )
-        return _good(reply)
+        return reply
 
     def _ask(self, path: str, body: bytes | None = None) -> Reply | None:
         """The running daemon's answer; None where no daemon answers."""
@@ -147,16 +149,16 @@ class Source:
         return None
 
 
-def _good(reply: Reply) -> bytes:
-    """The body of a success.
+def _decoded(reply: Reply, kind: type[T]) -> T:
+    """What a success says.
 
     Raises:
-        WaystationError: it is none; the text is the daemon's reason.
+        WaystationError: it is none, and the text is the daemon's reason; or it is garbage.
     """
-    if reply.status == 200:  # noqa: PLR2004 (OK)
-        return reply.body
     try:
+        if reply.status == 200:  # noqa: PLR2004 (OK)
+            return msgspec.json.decode(reply.body, type=kind)
         reason = msgspec.json.decode(reply.body, type=_Error).message
-    except ValueError:
-        reason = ""
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        reason = f"the answer of the daemon cannot be read: {error}" if reply.status == 200 else ""  # noqa: PLR2004
     raise WaystationError(reason or f"the daemon answered {reply.status}")

@@ -32,6 +32,11 @@ _COLOURS = {
     "orphaned": "yellow",
 }
 
+_CLOCK = {
+    "unknown": "events are counted under an unknown day, and their stamps corrected when it is right",
+    "plausible": "nobody has confirmed it; the time that the machine is off does not count as age",
+}
+
 _AS_WIDE_AS_IT_TAKES = 10_000
 """Columns; rich makes no table wider than its content."""
 
@@ -57,7 +62,7 @@ def lines(status: Status) -> list[str]:
     now_ms = time.time_ns() // 1_000_000
     lanes, ledger = status.lanes, status.ledger
     with console.capture() as captured:
-        _summary(console, status)
+        _summary(console, status, now_ms)
         if status.listeners:
             console.print(_listeners(status))
         console.print(
@@ -81,7 +86,7 @@ def show_ledger(rows: Sequence[LedgerRow]) -> None:
         click.echo(line.rstrip())
 
 
-def _summary(console: Console, status: Status) -> None:
+def _summary(console: Console, status: Status, now_ms: int) -> None:
     health = "[green]healthy[/green]" if status.healthy else "[red]not healthy[/red]"
     where = (
         f"running, process {status.pid}" if status.running else "no daemon runs; this is the spool as it lies"
@@ -92,15 +97,27 @@ def _summary(console: Console, status: Status) -> None:
         f" {rounded_size(status.spool.used_bytes)} of {rounded_size(status.spool.max_bytes)}",
         markup=False,
     )
+    if status.clock in _CLOCK:
+        console.print(f"clock {status.clock}: {_CLOCK[status.clock]}", markup=False)
     if not status.spool.healthy:
         console.print("[red]the last commit failed: see the log[/red]")
     if status.spool.disk_full:
         console.print("[red]the disk is full: nothing is accepted until there is room[/red]")
     if status.spool.refused_requests:
         console.print(f"{status.spool.refused_requests:,} requests were refused: the spool was full")
+    if status.reload_refused:
+        console.print("[yellow]the last reload was refused[/yellow]: " + escape(status.reload_refused))
     for upstream in status.upstreams:
         if upstream.waiting:
             console.print(f"upstream {upstream.name} waits for a probe: {upstream.waiting}", markup=False)
+    for salvage in status.salvages:
+        ago = rounded_duration(max(0, (now_ms - salvage.at) // 1000))
+        console.print(
+            f"salvaged {ago} ago from {salvage.set_aside} ({salvage.reason}): {salvage.events:,} events"
+            f" saved, {salvage.damaged:,} known to be lost {salvage.notes}".rstrip(),
+            markup=False,
+            style="yellow",
+        )
 
 
 def _fitting(console: Console, room: int, long: Table, short: Table) -> Table:

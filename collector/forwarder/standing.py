@@ -59,8 +59,8 @@ class Standing:
         return changed
 
     def tell_buried(self, letter: DeadLetter) -> None:
-        """Log a dead letter."""
-        self.log.warning("dead_letter", position=letter.position, status=letter.status, reason=letter.reason)
+        """Log a dead letter, without the upstream's words: they may repeat what is in the event."""
+        self.log.warning("dead_letter", position=letter.position, status=letter.status)
 
     def tell_replaced(self, replaced: Replaced | None) -> None:
         """Log a batch that could not be made again, if there was one."""

@@ -8,7 +8,7 @@ the order of cost: by the head alone 403 and 415 (413 by Content-Length is the r
 from __future__ import annotations
 
 import hmac
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from collector.core.dialects import Accepted, samsara, traintracks
@@ -91,15 +91,6 @@ class Policy:
 
 
 @dataclass(slots=True)
-class Answered:
-    """Requests that were answered alike."""
-
-    requests: int = 0
-    events: int = 0
-    bytes: int = 0
-
-
-@dataclass(slots=True)
 class Counts:
     """What one dialect brought since the start.
 
@@ -109,7 +100,6 @@ class Counts:
         warnings: about events that were committed all the same.
         refused: requests answered 4xx after their body was read.
         failed: requests answered 503, since the spool was full or could not commit.
-        answers: all of them by status; those refused by their head alone among them.
     """
 
     requests: int = 0
@@ -117,22 +107,6 @@ class Counts:
     warnings: int = 0
     refused: int = 0
     failed: int = 0
-    answers: dict[int, Answered] = field(default_factory=dict, compare=False)
-
-    def answered(self, status: int, *, size: int, events: int = 0) -> None:
-        """Count one request by its answer.
-
-        Args:
-            status: the answer's.
-            size: bytes of the body as it was received.
-            events: in it, as far as they were counted.
-        """
-        row = self.answers.get(status)
-        if row is None:
-            row = self.answers[status] = Answered()
-        row.requests += 1
-        row.bytes += size
-        row.events += events
 
 
 def fresh_counts() -> dict[Dialect, Counts]:
@@ -179,9 +153,7 @@ class Ingest:
             if len(self._refusals) < _MAX_KNOWN and len(key or "") <= _MAX_KEY:
                 self._refusals[key] = refusal
         if refusal is None and "content-encoding" in headers:
-            refusal = unknown_encoding(headers["content-encoding"])
-        if refusal is not None:
-            self.counts["samsara" if key is None else "traintracks"].answered(refusal.status, size=0)
+            return unknown_encoding(headers["content-encoding"])
         return refusal
 
     def begin(self, request: Request) -> Answer | Pending:
@@ -203,7 +175,6 @@ class Ingest:
         refusal = self._refuse_body(key, request, body, broken)
         if refusal is not None:
             counts.refused += 1
-            counts.answered(refusal.status, size=len(request.body))
             return refusal
         if key is None:
             read = samsara.read(
@@ -215,10 +186,8 @@ class Ingest:
             read = traintracks.read(body, content_type=headers.get("content-type"), strict=self.policy.strict)
         if not isinstance(read, Accepted):
             counts.refused += 1
-            counts.answered(read.answer.status, size=len(request.body))
             return read.answer
         if not read.events:
-            counts.answered(read.answer.status, size=len(request.body))
             return read.answer
         chunk = NewChunk(
             dialect="samsara" if key is None else "traintracks",
@@ -235,9 +204,8 @@ class Ingest:
             ticket = self._intake.submit(chunk)
         except SpoolError as error:
             counts.failed += 1
-            counts.answered(503, size=len(request.body), events=read.events)
             return _unavailable(error)
-        return _Stored(ticket, read, counts, len(request.body))
+        return _Stored(ticket, read, counts)
 
     def _refuse(self, key: str | None) -> Answer | None:
         policy = self.policy
@@ -269,13 +237,12 @@ class Ingest:
 class _Stored:
     """A request that the spool has and has not committed."""
 
-    __slots__ = ("_counts", "_read", "_size", "_ticket")
+    __slots__ = ("_counts", "_read", "_ticket")
 
-    def __init__(self, ticket: Ticket, read: Accepted, counts: Counts, size: int) -> None:
+    def __init__(self, ticket: Ticket, read: Accepted, counts: Counts) -> None:
         self._ticket = ticket
         self._read = read
         self._counts = counts
-        self._size = size
 
     async def answer(self) -> Answer:
         counts, read = self._counts, self._read
@@ -283,9 +250,7 @@ class _Stored:
             await self._ticket.committed()
         except SpoolError as error:
             counts.failed += 1
-            counts.answered(503, size=self._size, events=read.events)
             return _unavailable(error)
-        counts.answered(read.answer.status, size=self._size, events=read.events)
         counts.requests += 1
         counts.events += read.events
         counts.warnings += read.warnings

@@ -37,9 +37,11 @@ def keep(connection: sqlite3.Connection, moment: Moment, *, boot: str) -> None:
         boot: a name of the machine's start.
     """
     connection.execute(
-        "INSERT INTO age_clock (id, age, boot, ticks, newest_wall) VALUES (1, ?, ?, ?, ?)"
+        "INSERT INTO age_clock (id, age, boot, ticks, newest_wall, total)"
+        " VALUES (1, ?1, ?2, ?3, ?4, ?1 + ?3 + ?4)"
         " ON CONFLICT (id) DO UPDATE SET age = excluded.age, boot = excluded.boot, ticks = excluded.ticks,"
-        " newest_wall = excluded.newest_wall",
+        " newest_wall = excluded.newest_wall,"
+        " total = excluded.total + coalesce(confirmed_age, 0) + coalesce(confirmed_wall, 0)",
         (moment.age, boot, moment.ticks, moment.newest),
     )
     if moment.trust is not Trust.CONFIRMED:
@@ -52,7 +54,8 @@ def keep(connection: sqlite3.Connection, moment: Moment, *, boot: str) -> None:
         if missed > 0:
             _slept(connection, age=age, missed=missed)
     connection.execute(
-        "UPDATE age_clock SET confirmed_age = ?, confirmed_wall = ?, confirmed_boot = ?",
+        "UPDATE age_clock SET confirmed_age = ?1, confirmed_wall = ?2, confirmed_boot = ?3,"
+        " total = age + ticks + newest_wall + ?1 + ?2",
         (moment.age, moment.wall, boot),
     )
 
@@ -64,8 +67,8 @@ def _slept(connection: sqlite3.Connection, *, age: int, missed: int) -> None:
         (age,),
     )
     connection.execute(
-        "INSERT INTO stop (age, missed) VALUES (?1, ?2)"
-        " ON CONFLICT (age) DO UPDATE SET missed = missed + excluded.missed",
+        "INSERT INTO stop (age, missed, total) VALUES (?1, ?2, ?1 + ?2)"
+        " ON CONFLICT (age) DO UPDATE SET missed = missed + excluded.missed, total = total + excluded.missed",
         (age, missed),
     )
 

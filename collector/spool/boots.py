@@ -81,6 +81,14 @@ class Follower:
         return self._now
 
 
+def last(connection: sqlite3.Connection, boot: str) -> Stretch | None:
+    """The last stretch of a start of the machine, where there is one."""
+    row = connection.execute(
+        "SELECT id, base, trust FROM boot WHERE name = ? ORDER BY id DESC LIMIT 1", (boot,)
+    ).fetchone()
+    return None if row is None else Stretch(row[0], row[1], Trust(row[2]))
+
+
 def enter(connection: sqlite3.Connection, boot: str, moment: Moment) -> Stretch:
     """The stretch that a moment is of; where it begins, what it teaches of earlier ones is kept.
 
@@ -89,13 +97,9 @@ def enter(connection: sqlite3.Connection, boot: str, moment: Moment) -> Stretch:
         boot: a name of the machine's start.
         moment: now.
     """
-    row = connection.execute(
-        "SELECT id, base, trust FROM boot WHERE name = ? ORDER BY id DESC LIMIT 1", (boot,)
-    ).fetchone()
-    if row is not None:
-        stretch = Stretch(row[0], row[1], Trust(row[2]))
-        if stretch.goes_on(moment):
-            return stretch
+    stretch = last(connection, boot)
+    if stretch is not None and stretch.goes_on(moment):
+        return stretch
     _forget(connection)
     (number,) = connection.execute(
         "INSERT INTO boot (name, began_at, base, trust) VALUES (?, ?, ?, ?) RETURNING id",

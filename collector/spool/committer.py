@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
-from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
 from collector.spool.eviction import Eviction
 from collector.spool.items import attempt, run_alone, undo, unexpected
@@ -68,6 +68,9 @@ class Observer(Protocol):
 
     def refused(self, *, dequeued: int) -> None:
         """The disk refused a group."""
+
+    def damaged(self, error: SpoolDamaged) -> None:
+        """What is on disk is not what was written."""
 
 
 class Committer:
@@ -199,6 +202,8 @@ class Committer:
 
         def settle_and_count() -> None:
             self._observer.refused(dequeued=incoming)
+            if isinstance(error, SpoolDamaged):
+                self._observer.damaged(error)
             settle()
 
         return settle_and_count
@@ -275,6 +280,8 @@ class Committer:
 
     def _settle(self, group: Sequence[Item], result: Committed, incoming: int) -> None:
         for item in group:
+            if isinstance(item.error, SpoolDamaged):
+                self._observer.damaged(item.error)
             item.ticket.settle(item.error)
         self._observer.committed(result, dequeued=incoming)
 

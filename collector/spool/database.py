@@ -29,8 +29,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from collector.errors import SpoolNoSpace, SpoolUnavailable
-from collector.spool import schema
+from collector.errors import SpoolDamaged, SpoolNoSpace, SpoolUnavailable
+from collector.spool import examine, schema
 from collector.spool.ballast import has_room
 from collector.spool.refusals import cause, found_no_room, may_want_room
 
@@ -61,6 +61,7 @@ class Database:
 
     Raises:
         SpoolTooNew: the database was written by a later release.
+        SpoolDamaged: it is not what was written.
         SpoolUnavailable: it cannot be opened.
     """
 
@@ -77,10 +78,15 @@ class Database:
         try:
             self._configure(durability)
             self._empty_wal()
+            examine.examine(self.connection)
             self.migrated = schema.migrate(self.connection, path=str(path))
         except sqlite3.Error as error:
             self.connection.close()
             raise self._failure(error, about=f"{path}: ") from error
+        except UnicodeDecodeError as error:
+            # The text of SQLite's error, where it quotes a garbled schema.
+            self.connection.close()
+            raise SpoolDamaged("its schema is garbled") from error
         except BaseException:
             self.connection.close()
             raise
@@ -152,6 +158,8 @@ class Database:
         reason = about + (cause(error) if isinstance(error, sqlite3.Error) else f"{self.path}: {error}")
         if found_no_room(error) or (may_want_room(error) and not has_room(self.path.parent)):
             return SpoolNoSpace(reason)
+        if examine.is_damage(error):
+            return SpoolDamaged(reason)
         return SpoolUnavailable(reason)
 
     def _heal(self) -> None:

@@ -32,10 +32,10 @@ def make_directory(path: Path) -> None:
 
 
 def sync_directory(directory: Path) -> None:
-    """Sync a directory's entries.
+    """Make what was renamed, made or deleted in a directory outlive a power cut.
 
     Raises:
-        OSError: it cannot be synced.
+        OSError: the disk refused.
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:

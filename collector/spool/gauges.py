@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.core.batch import lane_name
-from collector.spool.overview import lane_views
+from collector.spool.overview import lane_views, salvages
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from collector.spool.overview import LaneView
+    from collector.spool.overview import LaneView, SalvageRow
 
 FATES = ("accepted", "pending", "delivered", "dead", "expired", "evicted", "damaged", "outcome_unknown")
 """The ledger's columns."""
@@ -29,16 +29,20 @@ class Gauges:
         lanes: with their backlog.
         ledger: by lane name and fate, events of all days.
         dead_letters: by upstream and kind of reason, those that are kept.
+        salvages: those that are remembered.
     """
 
     lanes: Sequence[LaneView]
     ledger: Mapping[tuple[str, str], int]
     dead_letters: Mapping[tuple[str, str], int]
+    salvages: Sequence[SalvageRow]
 
 
 def gauges(connection: sqlite3.Connection) -> Gauges:
     """Read them."""
-    return Gauges(lane_views(connection), _ledger(connection), _dead_letters(connection))
+    return Gauges(
+        lane_views(connection), _ledger(connection), _dead_letters(connection), salvages(connection)
+    )
 
 
 def _ledger(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:

@@ -1,89 +1,95 @@
-"""Opening a spool's files, also where the disk is full."""
+"""Opening the spool of a directory: owned, salvaged where it must be, and closed at the end."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolNoSpace
-from collector.spool import identity, upstreams
-from collector.spool.ballast import Ballast
-from collector.spool.database import Database, open_reader
-from collector.spool.directory import BALLAST_FILE, DATABASE_FILE
-from collector.spool.space import SPEND_BYTES, Space
+import trio
+
+from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.spool.aside import lift_doubt, mark_damaged
+from collector.spool.committer import Committer
+from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
+from collector.spool.files import open_files
+from collector.spool.lock import owned
+from collector.spool.spool import Spool
+from collector.spool.store import Store
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable
+    from collections.abc import AsyncGenerator, Callable
 
+    from collector.spool import identity
+    from collector.spool.files import Files
     from collector.spool.options import SpoolOptions
     from collector.spool.store import Times
 
+LOOKS = 2
+"""How often a start looks for damage that it has met: the second time it is believed."""
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """What is open.
+CLOSE_SECONDS = 30.0
+"""How long closing waits for a disk that hangs. systemd kills after 90."""
 
-    Attributes:
-        clocks: told what was kept of them.
+
+@asynccontextmanager
+async def open_spool(
+    options: SpoolOptions,
+    times: Callable[[identity.Epoch | None], Times],
+    *,
+    machine: identity.Machine,
+    device: str | None = None,
+) -> AsyncGenerator[Spool]:
+    """Own and open the spool of a directory; it is closed, after all that was queued, at the end.
+
+    Args:
+        options: how.
+        times: the clocks; called again, once it is known what was kept of them.
+        machine: the machine that this runs on.
+        device: the configured device id, or None to make one once.
+
+    Raises:
+        SpoolLocked: another live process owns it.
+        SpoolTooNew: it was written by a later release.
+        SpoolUnavailable: its database cannot be opened. One that is damaged is set aside,
+            and what can be saved of it is. SpoolNoSpace where the disk is full and there is no
+            ballast to give up.
     """
-
-    database: Database
-    reader: sqlite3.Connection
-    space: Space
-    epoch: identity.Epoch
-    clocks: Times
-
-
-def open_files(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    *,
-    machine: identity.Machine,
-    device: str | None,
-) -> Opened:
-    """Open database and ballast; the arguments and errors are those of `open_spool`."""
-    ballast = Ballast(options.directory / BALLAST_FILE)
-    short = False
-    while True:
-        try:
-            return _open(options, times, machine, device, ballast, short=short)
-        except SpoolNoSpace:
-            # Opening takes some room too, and more where a log was left behind.
-            if not ballast.size:
-                raise
-            ballast.cut(max(0, ballast.size - SPEND_BYTES))
-            short = True
-
-
-def _open(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    machine: identity.Machine,
-    device: str | None,
-    ballast: Ballast,
-    *,
-    short: bool,
-) -> Opened:
-    wall = times(None)
-
-    def establish(connection: sqlite3.Connection) -> identity.Epoch:
-        epoch = identity.establish(connection, machine=machine, device=device, now=wall.wall_ms())
-        upstreams.reconcile(connection, options.upstreams, now=wall.wall_ms())
-        return epoch
-
     path = options.directory / DATABASE_FILE
-    database = Database(path, durability=options.durability)
-    try:
-        epoch = database.commit(establish)
-        reader = open_reader(path)
+    make_directory(options.directory)
+    with owned(options.directory / LOCK_FILE):
+        for _ in range(LOOKS):
+            # Met behind what is looked at before: this very start looks at all, and salvages.
+            try:
+                files = open_files(options, times, machine=machine, device=device)
+                break
+            except SpoolDamaged as damage:
+                with suppress(OSError):
+                    mark_damaged(path, damage.cause)
+        else:
+            files = open_files(options, times, machine=machine, device=device)
+        spool = _spool(options, files)
         try:
-            space = Space(database, ballast, size=options.ballast_bytes)
-            space.begin(short=short)
-        except BaseException:
-            reader.close()
-            raise
-    except BaseException:
-        database.close()
-        raise
-    return Opened(database, reader, space, epoch, times(epoch))
+            # The first commit says what the spool takes, and who is admitted.
+            await spool.write(spool.keep_clocks)
+            yield spool
+        finally:
+            with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
+                with suppress(SpoolUnavailable):
+                    await spool.write(spool.keep_clocks)
+                await spool.close()
+                if spool.damage is None:
+                    with suppress(OSError):
+                        lift_doubt(path)
+            if closing.cancelled_caught:
+                raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
+
+
+def _spool(options: SpoolOptions, files: Files) -> Spool:
+    """The spool of open files, at work."""
+    spool = Spool(options, files.clocks, files.epoch)
+    spool.salvaged, spool.unconfirmed = files.salvaged, files.unconfirmed
+    store = Store(boot=files.epoch.boot, takers=options.takers, times=files.clocks)
+    evicts = options.when_full == "drop-oldest"
+    committer = Committer(spool, files.database, store, options.limits, files.space, make_room=evicts)
+    spool.start(files.space, committer, files.reader)
+    return spool

@@ -70,17 +70,45 @@ class IntakeRow(msgspec.Struct, frozen=True, kw_only=True):
     events: int
 
 
+class SalvageRow(msgspec.Struct, frozen=True, kw_only=True):
+    """What was saved of a damaged spool.
+
+    Attributes:
+        at: ms since 1970.
+        reason: what was damaged.
+        set_aside: the file that the damaged database is kept in.
+        chunks: saved requests; `events` those in them.
+        damaged: events that waited and were lost, over all lanes, as far as that is known.
+        notes: what else is to be known of it.
+    """
+
+    at: int
+    reason: str
+    set_aside: str
+    epoch: str
+    chunks: int
+    events: int
+    damaged: int
+    notes: str
+
+
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
     """All of it."""
 
     lanes: list[LaneView]
     ledger: list[LedgerRow]
     received: list[IntakeRow]
+    salvages: list[SalvageRow]
 
 
 def overview(connection: sqlite3.Connection) -> Overview:
     """Read the spool's overview."""
-    return Overview(lanes=lane_views(connection), ledger=_ledger(connection), received=_intake(connection))
+    return Overview(
+        lanes=lane_views(connection),
+        ledger=_ledger(connection),
+        received=_intake(connection),
+        salvages=salvages(connection),
+    )
 
 
 def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
@@ -159,6 +187,26 @@ def _intake(connection: sqlite3.Connection) -> list[IntakeRow]:
     ).fetchall()
     return [
         IntakeRow(dialect=row[0], product=row[1], day=day_name(row[2]), requests=row[3], events=row[4])
+        for row in rows
+    ]
+
+
+def salvages(connection: sqlite3.Connection) -> list[SalvageRow]:
+    """The journal of salvages, the newest first."""
+    rows = connection.execute(
+        "SELECT at, reason, set_aside, epoch, chunks, events, damaged, notes FROM salvage ORDER BY id DESC"
+    ).fetchall()
+    return [
+        SalvageRow(
+            at=row[0],
+            reason=row[1],
+            set_aside=row[2],
+            epoch=row[3],
+            chunks=row[4],
+            events=row[5],
+            damaged=row[6],
+            notes=row[7],
+        )
         for row in rows
     ]
 

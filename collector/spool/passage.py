@@ -71,11 +71,11 @@ def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: F
         " WHERE json_extract(value, '$.position') >= ?) WHERE id = ? AND condemned <> '[]'",
         (passage.end_position, lane),
     )
-    _release(connection, stream, passage.first_seq, passage.end_seq)
+    release(connection, stream, passage.first_seq, passage.end_seq)
     resume(connection, lane)
 
 
-def _release(connection: sqlite3.Connection, stream: int, first_seq: int, end_seq: int) -> None:
+def release(connection: sqlite3.Connection, stream: int, first_seq: int, end_seq: int) -> None:
     """Delete the chunks of a stream from `first_seq` up to `end_seq` that no lane needs."""
     connection.execute(
         "DELETE FROM chunk WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 AND NOT EXISTS ("

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.core.batch import Chunk, Options, SealedBatch, lane_name
+from collector.errors import SpoolDamaged
 from collector.spool.settle import CONDEMNED, Condemned
 from collector.spool.store import Placed, checksum, unpack
 
@@ -138,6 +139,7 @@ def chunks(
 
     Raises:
         DamagedChunk: the first of them is not what was written.
+        SpoolDamaged: a row is garbled as a whole.
     """
     last = (1 << 62) if end_seq is None else end_seq
     cursor = connection.execute(
@@ -163,6 +165,10 @@ def chunks(
 
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     seq, first_position, events, day, received_at, published_at, address, encoding, crc, boot, body = row
+    numbers = (first_position, events, day, received_at, crc, boot)
+    if not isinstance(body, bytes) or not all(isinstance(number, int) for number in numbers):
+        # Then where the chunk stands is not known either, so the lane could not go on behind it.
+        raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
     chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body, boot)
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from collector.core.batch import lane_name
+from collector.errors import SpoolDamaged
 from collector.spool.passage import Passage, advance
 
 if TYPE_CHECKING:
@@ -145,6 +146,8 @@ def _head(
     ended = passed_bytes = 0
     end = (cursor_seq, cursor_index, 0)
     for seq, day, events, first_position, size, accepted_age in cursor:
+        if not isinstance(events, int) or not isinstance(first_position, int) or not isinstance(day, int):
+            raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
         start = cursor_index if seq == cursor_seq else 0
         enough = (
             ended >= chunks

@@ -1,240 +1,20 @@
-"""The spool's tables, and the changes that made them.
-
-What the tables mean
---------------------
-`stream` is one dialect and product. Each of its events has a position, counted from 0 and
-given out without gaps. `chunk` holds the events of one accepted request, once, whoever
-takes them. `lane` is one upstream's way through one stream: a cursor (chunk and index) and
-the state that its forwarding must keep across a restart. `batch` is the one sealed batch
-that a lane may have outstanding. `ledger` counts each lane's events by their day of
-acceptance; its CHECK is the promise that nothing goes missing in silence, so a
-transaction that broke it could not commit. `intake` counts what was received, once an
-event however many upstreams take it. `epoch` names the lives of the spool. `boot` has the
-machine's starts, in stretches between which its wall clock was set, with what that was wrong
-by where it became known. `age_clock` is what `max_age` counts by: the time that the machine
-has run, so that a wall clock that jumps ten years ends no event's life; `stop` has the
-times when it was off, where both ends are known. `confirmed_*` is the last moment at which the
-wall clock was known to be right.
-
-`absence` holds the stretches of a stream that are not a lane's own: what was accepted
-while its upstream was out of the configuration, and what was gone already when an upstream
-that starts at the oldest event was new. The last one is open, without an end, while the
-upstream is away. A lane that has come up to a closed one goes on behind it. `full` marks those
-of a lane that was not admitted: what was accepted for others meanwhile counts as evicted here.
-
-`stream.replayed` counts the positions that were given to replayed dead letters: the others are
-those of `intake`. `chunk.only_lane` names the lane that a chunk of replayed dead letters is
-for; the other lanes of its stream have an absence over it. `dead_letter.boot` and
-`received_at` are the chunk's that the event came in, so that a replay renders it as it would
-have been. `died_age` is read off the age clock. `damaged` marks what is left of a whole
-chunk: that can be looked at, not replayed.
-
-A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
-absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
-without, it would start again at 1 after a full drain, below the cursors.
-
-A batch carries its device, since a device that is named anew must not change what was
-sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
-chunk for it.
-
-Times are ms since 1970, days whole UTC days since 1970, sizes bytes.
-"""
+"""The spool's schema: bringing a database up to this release's, and what it should be."""
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolTooNew
+from collector.errors import SpoolDamaged, SpoolTooNew
+from collector.spool.tables import first_tables
 
 if TYPE_CHECKING:
-    from sqlite_utils import Database as SqliteUtilsDatabase
+    from collections.abc import Iterable
+
 
 MIGRATION_SET = "spool"
 FIRST = "0001_first_tables"
-
-_FIRST_TABLES = """
-CREATE TABLE epoch (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    started_at INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    device TEXT NOT NULL,
-    machine TEXT NOT NULL
-);
-CREATE TABLE boot (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    began_at INTEGER NOT NULL,
-    base INTEGER NOT NULL,
-    trust INTEGER NOT NULL,
-    clock_offset INTEGER,
-    corrected_by INTEGER NOT NULL DEFAULT 0
-);
-CREATE INDEX boot_by_name ON boot (name);
-CREATE TABLE age_clock (
-    id INTEGER PRIMARY KEY CHECK (id = 1),
-    age INTEGER NOT NULL,
-    boot TEXT NOT NULL,
-    ticks INTEGER NOT NULL,
-    newest_wall INTEGER NOT NULL,
-    confirmed_age INTEGER,
-    confirmed_wall INTEGER,
-    confirmed_boot TEXT
-);
-CREATE TABLE stop (
-    age INTEGER PRIMARY KEY,
-    missed INTEGER NOT NULL CHECK (missed > 0)
-);
-CREATE TABLE stream (
-    id INTEGER PRIMARY KEY,
-    dialect TEXT NOT NULL,
-    product TEXT NOT NULL,
-    next_position INTEGER NOT NULL DEFAULT 0,
-    replayed INTEGER NOT NULL DEFAULT 0,
-    stored_bytes INTEGER NOT NULL DEFAULT 0,
-    UNIQUE (dialect, product)
-);
-CREATE TABLE chunk (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    stream INTEGER NOT NULL REFERENCES stream (id),
-    boot INTEGER NOT NULL,
-    day INTEGER NOT NULL,
-    accepted_age INTEGER NOT NULL,
-    received_at INTEGER NOT NULL,
-    published_at INTEGER,
-    uid INTEGER,
-    remote_address TEXT NOT NULL,
-    events INTEGER NOT NULL CHECK (events > 0),
-    first_position INTEGER NOT NULL,
-    encoding TEXT NOT NULL,
-    checksum INTEGER NOT NULL,
-    only_lane INTEGER,
-    body BLOB NOT NULL
-);
-CREATE INDEX chunk_by_stream ON chunk (stream);
-CREATE INDEX chunk_replayed ON chunk (boot) WHERE only_lane IS NOT NULL;
-CREATE TABLE upstream (
-    id INTEGER PRIMARY KEY,
-    name TEXT NOT NULL UNIQUE,
-    kind TEXT NOT NULL,
-    added_at INTEGER NOT NULL,
-    orphaned_at INTEGER
-);
-CREATE TABLE lane (
-    id INTEGER PRIMARY KEY,
-    upstream INTEGER NOT NULL REFERENCES upstream (id),
-    stream INTEGER NOT NULL REFERENCES stream (id),
-    cursor_seq INTEGER NOT NULL,
-    cursor_index INTEGER NOT NULL DEFAULT 0,
-    cursor_position INTEGER NOT NULL,
-    passed_bytes INTEGER NOT NULL,
-    suspect_end INTEGER,
-    condemned TEXT NOT NULL DEFAULT '[]',
-    state TEXT NOT NULL DEFAULT 'new',
-    reason TEXT NOT NULL DEFAULT '',
-    since INTEGER NOT NULL,
-    failures INTEGER NOT NULL DEFAULT 0,
-    next_attempt_at INTEGER NOT NULL DEFAULT 0,
-    wait INTEGER NOT NULL DEFAULT 0,
-    learned_limit INTEGER,
-    judged INTEGER NOT NULL DEFAULT 0,
-    rejected INTEGER NOT NULL DEFAULT 0,
-    settled TEXT,
-    UNIQUE (upstream, stream)
-);
-CREATE INDEX lane_by_stream ON lane (stream, cursor_seq);
-CREATE TABLE absence (
-    lane INTEGER NOT NULL REFERENCES lane (id),
-    from_seq INTEGER NOT NULL,
-    to_seq INTEGER CHECK (to_seq >= from_seq),
-    to_position INTEGER,
-    from_bytes INTEGER NOT NULL,
-    to_bytes INTEGER,
-    full INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (lane, from_seq)
-) WITHOUT ROWID;
-CREATE TABLE batch (
-    id TEXT PRIMARY KEY,
-    lane INTEGER NOT NULL UNIQUE REFERENCES lane (id),
-    epoch INTEGER NOT NULL REFERENCES epoch (number),
-    device TEXT NOT NULL,
-    first INTEGER NOT NULL,
-    last INTEGER NOT NULL,
-    first_seq INTEGER NOT NULL,
-    first_index INTEGER NOT NULL,
-    end_seq INTEGER NOT NULL,
-    end_index INTEGER NOT NULL,
-    remote_address TEXT NOT NULL,
-    body_sha256 BLOB NOT NULL,
-    renderer INTEGER NOT NULL,
-    options TEXT NOT NULL,
-    sealed_at INTEGER NOT NULL,
-    attempts INTEGER NOT NULL DEFAULT 0,
-    last_status INTEGER NOT NULL DEFAULT 0,
-    same_status INTEGER NOT NULL DEFAULT 0,
-    replaces TEXT
-) WITHOUT ROWID;
-CREATE TABLE dead_letter (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    lane INTEGER NOT NULL REFERENCES lane (id),
-    epoch INTEGER NOT NULL REFERENCES epoch (number),
-    position INTEGER NOT NULL,
-    day INTEGER NOT NULL,
-    boot INTEGER,
-    received_at INTEGER NOT NULL,
-    published_at INTEGER,
-    remote_address TEXT NOT NULL,
-    died_at INTEGER NOT NULL,
-    died_age INTEGER NOT NULL,
-    damaged INTEGER NOT NULL,
-    bytes INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    status INTEGER NOT NULL,
-    answer TEXT NOT NULL,
-    event BLOB NOT NULL
-);
-CREATE INDEX dead_letter_by_lane ON dead_letter (lane, boot, bytes);
-CREATE TABLE ledger (
-    lane INTEGER NOT NULL REFERENCES lane (id),
-    day INTEGER NOT NULL,
-    accepted INTEGER NOT NULL DEFAULT 0,
-    pending INTEGER NOT NULL DEFAULT 0 CHECK (pending >= 0),
-    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
-    dead INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
-    expired INTEGER NOT NULL DEFAULT 0 CHECK (expired >= 0),
-    evicted INTEGER NOT NULL DEFAULT 0 CHECK (evicted >= 0),
-    damaged INTEGER NOT NULL DEFAULT 0 CHECK (damaged >= 0),
-    outcome_unknown INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (lane, day),
-    CHECK (accepted = pending + delivered + dead + expired + evicted + damaged)
-) WITHOUT ROWID;
-CREATE TABLE intake (
-    stream INTEGER NOT NULL REFERENCES stream (id),
-    day INTEGER NOT NULL,
-    requests INTEGER NOT NULL DEFAULT 0,
-    events INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (stream, day)
-) WITHOUT ROWID;
-"""
-
-
-def _statements(script: str) -> list[str]:
-    """The script's statements; `executescript` would commit the migration's transaction."""
-    statements, current = [], ""
-    for line in script.strip().splitlines():
-        current += line + "\n"
-        if sqlite3.complete_statement(current):
-            statements.append(current)
-            current = ""
-    return statements
-
-
-def first_tables(db: SqliteUtilsDatabase) -> None:
-    """Make the tables of the first release."""
-    for statement in _statements(_FIRST_TABLES):
-        db.conn.execute(statement)
-
 
 CHANGES = {FIRST: first_tables}
 """Every change ever released, in order, by name; none is ever edited."""
@@ -263,6 +43,9 @@ def migrate(connection: sqlite3.Connection, *, path: str) -> bool:
     present = applied(connection)
     unknown = tuple(name for name in present if name not in CHANGES)
     if unknown:
+        # A later release knows all of this one's changes, and has more behind them.
+        if present[: len(CHANGES)] != tuple(CHANGES):
+            raise SpoolDamaged(f"the names of its changes are garbled: {', '.join(unknown)}")
         raise SpoolTooNew(path=path, unknown=unknown)
     if len(present) == len(CHANGES):
         return False
@@ -282,3 +65,31 @@ def migrate(connection: sqlite3.Connection, *, path: str) -> bool:
         raise
     connection.execute("COMMIT")
     return True
+
+
+@dataclass(frozen=True, slots=True)
+class _Bare:
+    """A connection as the changes ask for it."""
+
+    conn: sqlite3.Connection
+
+
+def described(connection: sqlite3.Connection) -> frozenset[tuple[str, str]]:
+    """Name and definition of all that the changes have made."""
+    return frozenset(
+        connection.execute(
+            "SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite%'"
+            " AND name NOT LIKE '%_sqlite_migrations%'"
+        ).fetchall()
+    )
+
+
+def reference(names: Iterable[str]) -> frozenset[tuple[str, str]]:
+    """What a database that has these changes is made of."""
+    connection = sqlite3.connect(":memory:")
+    try:
+        for name in names:
+            CHANGES[name](_Bare(connection))
+        return described(connection)
+    finally:
+        connection.close()

@@ -7,21 +7,20 @@ held in memory does not grow with the backlog.
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, TypeVar
+import sqlite3
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 import trio
 
-from collector.errors import SpoolUnavailable
+from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import age, identity, letters, retention
-from collector.spool.committer import Committed, Committer
-from collector.spool.directory import LOCK_FILE, make_directory
+from collector.spool.aside import mark_damaged
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.entrance import Entrance
-from collector.spool.lock import owned
-from collector.spool.opening import open_files
+from collector.spool.examine import is_damage
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
-from collector.spool.store import NewChunk, Store, Times
 from collector.spool.terms import take_up
 from collector.spool.worker import (
     CLOSED,
@@ -35,19 +34,18 @@ from collector.spool.worker import (
 )
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import AsyncGenerator, Callable, Collection, Generator
+    from collections.abc import Callable, Collection, Generator
 
-    from collector.core.timekeeping import Moment
+    from collector.core.timekeeping import Moment, Trust
+    from collector.spool.committer import Committed, Committer
+    from collector.spool.journal import Salvaged
     from collector.spool.space import Space
+    from collector.spool.store import NewChunk, Times
 
-__all__ = ["Spool", "SpoolOptions", "open_spool"]
+__all__ = ["Spool", "SpoolOptions"]
 
 T = TypeVar("T")
 Stream = tuple[str, str]
-
-CLOSE_SECONDS = 30.0
-"""How long closing waits for a disk that hangs. systemd kills after 90."""
 
 
 class Spool:
@@ -65,6 +63,10 @@ class Spool:
         self.counters = Counters()
         self.used_bytes = 0
         self.healthy = True
+        self.salvaged: Salvaged | None = None
+        self.unconfirmed = ""
+        self.damage: SpoolDamaged | None = None
+        self._damaged = trio.Event()
         self.disk_full = False
         self.shortage = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
@@ -135,9 +137,20 @@ class Spool:
         """Run `work` on the reading connection; all that it sees is of one moment.
 
         Raises:
+            SpoolDamaged: what is on disk is not what was written.
             sqlite3.Error: the disk failed.
         """
-        return await self._reader.run(work)
+        try:
+            return await self._reader.run(work)
+        except SpoolDamaged as met:
+            self.damaged(met)
+            raise
+        except sqlite3.Error as error:
+            if not is_damage(error):
+                raise
+            damage = SpoolDamaged(str(error))
+            self.damaged(damage)
+            raise damage from error
 
     @contextmanager
     def flight(self, lane: int) -> Generator[None]:
@@ -210,6 +223,11 @@ class Spool:
         age.keep(connection, moment, boot=self.epoch.boot)
         return moment
 
+    @property
+    def clock_trust(self) -> Trust:
+        """How far the wall clock is believed now."""
+        return self._times.moment().trust
+
     async def _chore(self, run: Callable[[], T]) -> T:
         """Run something on the writer's thread, outside of any transaction."""
         ticket: ResultTicket[T] = ResultTicket()
@@ -248,6 +266,16 @@ class Spool:
         await self._reader.close()
         await self._writer.close()
 
+    async def sound(self) -> NoReturn:
+        """Wait for as long as nothing shows that the spool is damaged.
+
+        Raises:
+            SpoolDamaged: something did, and the next start will salvage.
+        """
+        await self._damaged.wait()
+        assert self.damage is not None  # noqa: S101 (set before the event)
+        raise self.damage
+
     # -- told by the committer
 
     def committed(self, result: Committed, *, dequeued: int) -> None:
@@ -278,45 +306,11 @@ class Spool:
         self.counters.failed_commits += 1
         self._entrance.refused(dequeued=dequeued)
 
-
-@asynccontextmanager
-async def open_spool(
-    options: SpoolOptions,
-    times: Callable[[identity.Epoch | None], Times],
-    *,
-    machine: identity.Machine,
-    device: str | None = None,
-) -> AsyncGenerator[Spool]:
-    """Own and open the spool of a directory; it is closed, after all that was queued, at the end.
-
-    Args:
-        options: how.
-        times: the clocks; called again, once it is known what was kept of them.
-        machine: the machine that this runs on.
-        device: the configured device id, or None to make one once.
-
-    Raises:
-        SpoolLocked: another live process owns it.
-        SpoolTooNew: it was written by a later release.
-        SpoolUnavailable: its database cannot be opened; SpoolNoSpace where the disk is full and there is
-            no ballast to give up.
-    """
-    make_directory(options.directory)
-    with owned(options.directory / LOCK_FILE):
-        opened = open_files(options, times, machine=machine, device=device)
-        spool = Spool(options, opened.clocks, opened.epoch)
-        store = Store(boot=opened.epoch.boot, takers=options.takers, times=opened.clocks)
-        evicts = options.when_full == "drop-oldest"
-        committer = Committer(spool, opened.database, store, options.limits, opened.space, make_room=evicts)
-        spool.start(opened.space, committer, opened.reader)
-        try:
-            # The first commit says what the spool takes, and who is admitted.
-            await spool.write(spool.keep_clocks)
-            yield spool
-        finally:
-            with trio.move_on_after(CLOSE_SECONDS, shield=True) as closing:
-                with suppress(SpoolUnavailable):
-                    await spool.write(spool.keep_clocks)
-                await spool.close()
-            if closing.cancelled_caught:
-                raise SpoolUnavailable(f"the disk did not take what was queued within {CLOSE_SECONDS:g} s")
+    def damaged(self, error: SpoolDamaged) -> None:
+        """What is on disk is not what was written: nothing more can be relied upon."""
+        self.healthy = False
+        if self.damage is None:
+            self.damage = error
+            with suppress(OSError):
+                mark_damaged(self.options.directory / DATABASE_FILE, error.cause)
+            self._damaged.set()

@@ -16,7 +16,8 @@ from collector.core.timekeeping import Moment, Trust
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.spool import read
 from collector.spool.identity import Machine
-from collector.spool.spool import SpoolOptions, open_spool
+from collector.spool.opening import open_spool
+from collector.spool.spool import SpoolOptions
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 

@@ -243,6 +243,21 @@ class Model:
         if lane.suspect_end is not None and lane.suspect_end <= head:
             lane.suspect_end = None
 
+    def salvage(self, found: Collection[int]) -> None:
+        """A new spool is made of the chunks that were found: the others are lost, and what was under way."""
+        for lane in self.lanes.values():
+            self.end_batch(lane)
+            lane.condemned, lane.suspect_end = [], None
+            for seq in [seq for seq in lane.needs if seq not in found]:
+                chunk = self.chunks[seq]
+                begun = lane.index if seq == lane.needs[0] else 0
+                lost = chunk.events - begun
+                lane.count(chunk.day, pending=-lost, damaged=lost)
+                lane.index = 0 if seq == lane.needs[0] else lane.index
+                lane.needs.remove(seq)
+        for seq in found:
+            self.chunks[seq].damaged = False
+
     def end_batch(self, lane: ModelLane) -> None:
         if lane.batch is not None:
             self.ended.add(lane.batch.id)

@@ -18,7 +18,8 @@ from collector.core import rendering
 from collector.spool import read
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
-from collector.spool.spool import Spool, SpoolOptions, open_spool
+from collector.spool.opening import open_spool
+from collector.spool.spool import Spool, SpoolOptions
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 

@@ -37,10 +37,13 @@ from hypothesis.stateful import (
 
 from collector.errors import SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import read, replay, retention
+from collector.spool.aside import mark_damaged
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
 from collector.spool.letters import Choice
 from collector.spool.options import LetterBounds
 from collector.spool.store import stored
+from collector.spool.verify import verify
 
 MAX_AGE = 100
 MAX_LETTERS = 4
@@ -347,6 +350,24 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             for lane in self.model.lanes.values():
                 self.model.end_batch(lane)
         self.open(configuration or self.model.takes)
+
+    @precondition(lambda self: self.model.chunks)
+    @rule(dies=st.booleans())
+    def be_salvaged(self, dies):
+        """All but the chunks that do not fit their checksums is there again, in a new epoch."""
+        directory = snapshot(self.directory, self.root / str(next(self.lives))) if dies else self.directory
+        self.close()
+        if not dies:
+            self.keep_clocks()
+        self.directory = directory
+        mark_damaged(directory / DATABASE_FILE, "for the test", certain=True)
+        self.open(self.model.takes)
+        assert self.spool.salvaged is not None
+        found = {seq for (seq,) in self.read(lambda c: c.execute("SELECT seq FROM chunk").fetchall())}
+        sound = {seq for seq in self.model.needed() if not self.model.chunks[seq].damaged}
+        assert sound <= found <= {*self.model.needed()}
+        self.model.salvage(found)
+        assert self.read(verify).problems == []
 
     def go_on_in(self, directory, configuration=None):
         self.close()

@@ -87,6 +87,7 @@ def test_an_invalid_file_changes_nothing_and_says_why(make_daemon):
     assert not (daemon.home / "more.sock").exists()
     assert len(daemon.status()["upstreams"]) == 1
     assert metric(daemon, "waystation_config_last_reload_successful") == 0
+    assert "spool.max_age" in daemon.status()["reload_refused"]
     daemon.signal(signal.SIGHUP)
     until(lambda: daemon.log().count("event=reload_refused") == 1, "the log says so")
     assert "spool.max_age" in daemon.log()

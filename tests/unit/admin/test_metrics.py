@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from fakes.spools import accept, chunk, spool_in, wanted
+from fakes.spools import accept, change, chunk, spool_in, wanted
 
 from collector.admin import families
 from collector.admin.families import FAMILIES, OTHERS
@@ -14,7 +14,7 @@ from collector.admin.metrics import Counted, Sources, scrape
 from collector.core.batch import Chunk, Options, Piece, Run
 from collector.core.verdict import Delivered, Outcome, Retry
 from collector.forwarder.tally import Tally as Attempts
-from collector.listener.ingest import fresh_counts
+from collector.listener.observed import Answered, Observed
 from collector.listener.routes import Tally
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "operations"
@@ -117,16 +117,15 @@ async def test_commits_are_timed(tmp_path):
 
 
 async def test_requests_are_told_by_listener_dialect_and_answer(tmp_path):
-    counts = fresh_counts()
-    counts["samsara"].answered(202, size=100, events=5)
-    counts["samsara"].answered(202, size=50, events=1)
-    counts["traintracks"].answered(401, size=7)
+    counts = Observed(
+        {("samsara", 202): Answered(2, 150), ("traintracks", 401): Answered(1, 7)}, {"samsara": 6}
+    )
     counted = Counted("localhost:9000", Tally(connections=4, open=1, answers={202: 2, 401: 1}), counts)
     async with spool_in(tmp_path) as spool:
         found = await samples(sources(spool, listeners=lambda: [counted]))
     here = 'listener="localhost:9000"'
     assert found[f'waystation_ingest_requests_total{{dialect="samsara",{here},status="202"}}'] == 2
-    assert found[f'waystation_ingest_events_total{{dialect="samsara",{here},status="202"}}'] == 6
+    assert found[f'waystation_ingest_events_total{{dialect="samsara",{here}}}'] == 6
     assert found[f'waystation_ingest_received_bytes_total{{dialect="samsara",{here},status="202"}}'] == 150
     assert found[f'waystation_ingest_requests_total{{dialect="traintracks",{here},status="401"}}'] == 1
     assert found[f"waystation_listener_connections{{{here}}}"] == 1
@@ -181,3 +180,17 @@ async def test_what_ended_or_was_refused_is_told_by_lane(tmp_path, monkeypatch):
     assert found['waystation_spool_refused_requests_total{lane="a/samsara"}'] == 2
     assert found['waystation_spool_refused_requests_total{lane=""}'] == 1
     assert found['waystation_dead_letters_discarded_total{lane="a/samsara"}'] == 6
+
+
+async def test_salvages_are_told(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        assert (await samples(sources(spool)))["waystation_salvages"] == 0
+        await change(
+            spool,
+            "INSERT INTO salvage (at, reason, set_aside, epoch, chunks, events, damaged, notes)"
+            " VALUES (1, 'r', 'f', 1, 3, 30, 4, '')",
+        )
+        found = await samples(sources(spool))
+    assert found["waystation_salvages"] == 1
+    assert found["waystation_salvaged_requests"] == 3
+    assert found['waystation_salvaged_events{fate="lost"}'] == 4

@@ -181,6 +181,18 @@ def test_the_reason_of_a_refusal_is_the_daemons(run, configured):
     assert (outcome.code, outcome.err) == (1, "waystation: there is no lane x\n")
 
 
+@pytest.mark.parametrize("command", ["list", "replay", "purge"])
+@pytest.mark.parametrize("body", [b"<html>", b"\xff\xff", b'{"letters":7,"replayed":"x","purged":null}'])
+def test_an_answer_that_cannot_be_read_is_said_to_be_so(run, configured, command, body):
+    configured.answers = [b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)]
+    outcome = run("dead-letters", command, *(["3", "--yes"] if command != "list" else []))
+    assert outcome.code == 1
+    assert outcome.err.startswith("waystation: the answer of the daemon cannot be read: ")
+    configured.answers = [b"HTTP/1.1 500 No\r\nContent-Length: 6\r\n\r\n<html>"]
+    outcome = run("dead-letters", command, *(["3", "--yes"] if command != "list" else []))
+    assert outcome.err == "waystation: the daemon answered 500\n"
+
+
 @pytest.mark.parametrize("command", ["replay", "purge"])
 def test_without_a_daemon_nothing_is_changed(run, command):
     outcome = run("dead-letters", command, "3", "--yes")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 
+import msgspec
 import pytest
 from fakes.statuses import make_lane, make_row, make_status
 
@@ -78,6 +79,12 @@ def test_unknown_outcomes_have_a_column_where_there_are_any(lines):
 
 def test_sizes_are_rounded(lines):
     assert "device kiosk-17  epoch 9d1e  spool /var/lib/waystation: 7.7MiB of 1GiB" in lines(STATUS)
+
+
+@pytest.mark.parametrize(("clock", "told"), [("unknown", 1), ("plausible", 1), ("confirmed", 0), (None, 0)])
+def test_a_clock_that_is_not_confirmed_is_told(lines, clock, told):
+    shown = lines(msgspec.structs.replace(STATUS, clock=clock))
+    assert [line.split(":")[0] for line in shown if line.startswith("clock ")] == [f"clock {clock}"] * told
 
 
 def test_a_reader_that_goes_away_is_an_error_and_no_exit(monkeypatch):

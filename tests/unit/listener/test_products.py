@@ -45,3 +45,19 @@ def test_without_its_secret_nothing_starts(file):
     file.unlink()
     with pytest.raises(SecretError):
         ProductSecrets([Product(key=KEY, secret_file=str(file))], {})
+
+
+def test_another_configurations_products_are_held_and_a_changed_secret_beside_the_one_before(
+    tmp_path, secrets
+):
+    def product(key, name, content):
+        path = tmp_path / name
+        path.write_bytes(content)
+        path.chmod(0o600)
+        return Product(key=key, secret_file=str(path))
+
+    held = secrets
+    secrets.take_up(ProductSecrets([product(KEY, "a", b"new"), product("other", "b", b"its own")], {}))
+    assert held == {KEY: (b"new", b"old"), "other": (b"its own",)}
+    secrets.take_up(ProductSecrets([product("other", "b", b"its own")], {}))
+    assert held == {"other": (b"its own",)}

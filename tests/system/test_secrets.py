@@ -1,0 +1,101 @@
+"""No secret is where it should not be: not in logs, answers, metrics, crash output or the spool."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import pytest
+from fakes.daemon import Client, until
+
+pytestmark = pytest.mark.system
+
+PRODUCT = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+PLANTED = {
+    "product.secret": b"planted-product-secret-8d1f",
+    "hmac.secret": b"planted-shared-secret-77aa",
+    "admin.secret": b"planted-admin-token-0c3e",
+}
+IN_URL = "planted-url-password-41b9"
+IN_QUERY = "planted-query-key-9f20"
+
+CONFIG = f"""
+[[listener]]
+bind = "unix:$socket"
+auth = "required"
+
+[admin]
+bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
+token_file = "admin.secret"
+
+[log]
+level = "debug"
+
+[[product]]
+key = "{PRODUCT}"
+secret_file = "product.secret"
+
+[[upstream]]
+name = "samsara"
+kind = "samsara"
+url = "http://user:{IN_URL}@127.0.0.1:9/v1/events?key={IN_QUERY}"
+signing = "rfc9421"
+key_id = "kiosk"
+secret_file = "hmac.secret"
+
+[[upstream]]
+name = "tt"
+kind = "traintracks"
+url = "http://user:{IN_URL}@127.0.0.1:9/v1/events?key={IN_QUERY}"
+"""
+
+SAMSARA = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"sold"}]'
+TRAINTRACKS = json.dumps(
+    [{"clientTimestamp": "2012-03-14T02:33:42.416587-07:00", "eventType": "load", "data": {}}]
+).encode()
+
+
+def test_planted_secrets_are_nowhere(make_daemon):
+    daemon = make_daemon()
+    for name, content in PLANTED.items():
+        daemon.secret(name, content)
+    daemon.configure(CONFIG)
+    daemon.admin = daemon.home / "admin.sock"
+    daemon.start()
+    seen: list[bytes] = []
+
+    def ask(address, method, path, body=None, **headers):
+        with Client(address) as client:
+            reply = client.ask(
+                method, path, body, {name.replace("_", "-"): text for name, text in headers.items()}
+            )
+        seen.extend((repr(reply.headers).encode(), reply.body))
+        return reply.status
+
+    json_type = {"Content_Type": "application/json"}
+    secret = PLANTED["product.secret"]
+    good = hashlib.md5(TRAINTRACKS + secret).hexdigest()
+    assert ask(daemon.socket, "POST", "/v1/events", SAMSARA, **json_type) == 202
+    signed = {"X_Product_Key": PRODUCT, **json_type}
+    assert ask(daemon.socket, "POST", "/v1/events", TRAINTRACKS, X_Product_Auth=good, **signed) == 200
+    assert ask(daemon.socket, "POST", "/v1/events", TRAINTRACKS, X_Product_Auth="0" * 32, **signed) == 401
+    until(lambda: {lane["state"] for lane in daemon.status()["lanes"]} == {"retrying"}, "both lanes fail")
+    (port,) = daemon.ports()
+    token = f"Bearer {PLANTED['admin.secret'].decode()}"
+    for path in ("/v1/status", "/v1/lanes", "/metrics", "/v1/dead-letters"):
+        assert ask(port, "GET", path, Authorization=token) == 200
+    broken = CONFIG.replace('kind = "samsara"', f'kind = "samsara"\ncolour = "{IN_URL}"')
+    daemon.configure(broken)
+    assert ask(daemon.admin, "POST", "/v1/reload") == 409
+    seen += [daemon.run("config", "check").stderr, daemon.run("status").stdout]
+    daemon.configure(CONFIG)
+    assert ask(daemon.admin, "POST", "/v1/reload") == 200
+    seen.append(daemon.run("config", "show").stdout)
+    daemon.kill()
+    seen.append(daemon.log().encode())
+    seen += [file.read_bytes() for file in daemon.state_dir.rglob("*") if file.is_file()]
+    everything = b"\n".join(seen)
+    assert b"lane_retrying" in everything
+    assert b"sold" in everything
+    for planted in (*PLANTED.values(), IN_URL.encode(), IN_QUERY.encode()):
+        assert planted not in everything, planted
