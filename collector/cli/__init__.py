@@ -47,7 +47,7 @@ COMMANDS = {
     ),
     "completion": Entry(
         "collector.cli.completion:completion",
-        "Print the script that completes commands, options and lanes in a shell.",
+        "Print the script that completes commands in a shell.",
     ),
 }
 

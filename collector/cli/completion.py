@@ -11,7 +11,7 @@ SHELLS = ("bash", "fish", "zsh")
 @click.argument("shell", type=click.Choice(SHELLS))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script that completes commands, options and lanes in a shell.
+    """Print the script that completes commands in a shell, their options and lanes too.
 
     bash: eval "$(waystation completion bash)" in ~/.bashrc.
 
