@@ -120,7 +120,7 @@ def export(config_path: Path | None, *, lane_name: str | None, output: Path | No
         lanes = _lanes(connection, lane_name)
         damaged = 0
         with ExitStack() as stack:
-            advance = _unseen
+            advance: Callable[[int], None] = _unseen
             if output is not None:
                 try:
                     # Events are as private here as they are in the spool.
