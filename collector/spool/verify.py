@@ -68,14 +68,10 @@ def verify(
         advance: told of chunks as they are done.
     """
     proof = Proof()
-    for step in (
-        _pages,
-        _rows,
-        *([partial(_chunks, advance=advance)] if bodies else []),
-        _streams,
-        _ledger,
-        _letters,
-    ):
+    steps: list[Callable[[sqlite3.Connection, Proof], None]] = [_pages, _rows, _streams, _ledger, _letters]
+    if bodies:
+        steps.insert(2, partial(_chunks, advance=advance))
+    for step in steps:
         try:
             step(connection, proof)
         except (sqlite3.Error, UnicodeDecodeError, TypeError) as error:
