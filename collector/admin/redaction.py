@@ -32,6 +32,9 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 
+_UPSTREAMS_WORDS = re.compile(r"(\bhttp \d{3}(?: [A-Za-z' -]+)?): (?:(?! -> )[^\"\\\n]|\\.)+")
+"""What an upstream answered, behind its status: it may repeat what is in an event."""
+
 
 class Redaction:
     """What must not be seen.
@@ -93,6 +96,7 @@ class Redaction:
 
 
 def _clean_line(line: str) -> str:
+    line = _UPSTREAMS_WORDS.sub(rf"\1: {REDACTED}", line)
     line = _CREDENTIALS.sub(rf"\1 {REDACTED}", redact_url(line))
     return _NAMED.sub(_without_value, line)
 

@@ -54,8 +54,8 @@ machine.json       versions, system, disk, and the names of environment variable
 log.txt            the last lines of the daemon's log, where it was found
 missing.txt        what could not be had, and why
 
-Left out: what is in events, and what upstreams said of single events; secrets, keys and tokens; of
-URLs the user, the password, values in the query and the fragment.
+Left out: what is in events, and what upstreams answered, which may repeat it; secrets, keys and tokens;
+of URLs the user, the password, values in the query and the fragment.
 Still in it: names of hosts, upstreams, lanes, products and devices, paths, and the labels.
 """
 

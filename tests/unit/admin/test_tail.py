@@ -141,6 +141,16 @@ async def test_what_waits_is_bounded_in_bytes_too(autojump_clock, monkeypatch):
         assert await watch.next() == {"missed": 1}
 
 
+async def test_what_was_read_makes_room(autojump_clock, monkeypatch):
+    monkeypatch.setattr(tail, "MAX_WAITING_BYTES", 100)
+    tap = Tap()
+    async with watching(tap) as watch:
+        for _ in range(3):
+            tap.tell(accepted(EVENT % 1))
+            tap.tell(accepted(EVENT % 2))
+            assert [(await watch.next())["event"]["n"] for _ in range(2)] == [1, 2]
+
+
 async def test_empty_lines_say_that_it_still_watches(autojump_clock):
     async with aclosing(Watcher(Wanted()).parts(Tap())) as parts:
         assert await anext(parts) == b"\n"

@@ -95,3 +95,22 @@ def test_what_tells_nothing_stays(redaction):
 
 def test_secrets_that_cannot_be_read_are_named(redaction, home):
     assert redaction.unread == [f"file {home / 'gone.secret'}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (
+            '  "reason": "http 400 Bad Request: till \\"4\\" sold 3",',
+            '  "reason": "http 400 Bad Request: ***",',
+        ),
+        (
+            'level=warning event=lane_blocked reason="http 418 I\'m a Teapot: till-4" lane=a/samsara',
+            'level=warning event=lane_blocked reason="http 418 I\'m a Teapot: ***" lane=a/samsara',
+        ),
+        ("fail  a: http 599: till-4 sold -> look at it", "fail  a: http 599: *** -> look at it"),
+        ("http 503 Service Unavailable", "http 503 Service Unavailable"),
+    ],
+)
+def test_what_upstreams_answer_is_left_out_since_it_may_repeat_an_event(redaction, text, left):
+    assert redaction.clean(text.encode()).decode() == left
