@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters, reload, upstreams
+from collector.admin import letters, reload, tail, upstreams
 from collector.admin.access import Access
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collector.admin.page import Page
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.core.tap import Tap
     from collector.forwarder.forwarder import Forwarder
     from collector.host.activation import Inherited
     from collector.listener.products import ProductSecrets
@@ -137,7 +138,7 @@ class Shared:
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
         inherited: listening sockets that the service manager made.
-        inherited: listening sockets that the service manager made.
+        tap: where events pass.
     """
 
     config: Config
@@ -149,6 +150,7 @@ class Shared:
     products: ProductSecrets
     now_ms: Callable[[], int]
     inherited: Inherited
+    tap: Tap
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:
@@ -170,7 +172,8 @@ def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     policy = ingest.Policy(
         takes=shared.takes, secrets=shared.products, auth=listener.auth_mode, strict=listener.strict
     )
-    intake = ObservedIntake(shared.spool, front.counts)
+    watched = tail.WatchedIntake(shared.spool, shared.tap, shared.now_ms)
+    intake = ObservedIntake(watched, front.counts)
     endpoint = ingest.Ingest(intake=intake, policy=policy, wall_ms=shared.now_ms)
     settable = not shared.config.admin.exclusive
     front.site.gate = Admission.of(listener)
@@ -217,6 +220,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         **letters.routes(shared.spool),
         **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
         **operator.page.routes(),
+        tail.PATH: {"GET": tail.TailEndpoint(shared.tap)},
     }
     if address.startswith("unix:"):
         gate: Gate = Admission(check_host=False)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, assert_never
 
 from collector.core.backoff import next_delay
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
+from collector.core.tap import Sighting
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder import sizing
 from collector.forwarder.letters import letter_of
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from collector.core.batch import SealedBatch
+    from collector.core.batch import Run, SealedBatch
     from collector.core.verdict import Outcome
     from collector.forwarder.standing import Standing
     from collector.forwarder.surroundings import Surroundings
@@ -142,6 +143,8 @@ class Settling:
             return MOVED_PAUSE
         now_ms = self._around.chances.wall_ms()
         self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
+        if self._around.tap.watchers:
+            self._around.tap.tell(seen_delivered(task.batch, task.run, now_ms=now_ms))
         if self._standing.tells("healthy", ""):
             self._standing.log.info("lane_healthy")
         return 0.0
@@ -255,6 +258,22 @@ class Settling:
             return MOVED_PAUSE
         self._standing.tell_buried(letter)
         return 0.0
+
+
+def seen_delivered(batch: SealedBatch, run: Run, *, now_ms: int) -> Sighting:
+    """What watchers are told of a batch that its upstream has taken."""
+    return Sighting(
+        what="delivered",
+        at=now_ms,
+        dialect=batch.dialect,
+        product=batch.product,
+        count=batch.events,
+        size=sum(len(event) for piece in run.pieces for event in piece.events),
+        events=lambda: [event for piece in run.pieces for event in piece.events],
+        lane=batch.lane_name,
+        batch=batch.id,
+        first=batch.first,
+    )
 
 
 def _worth_resealing(task: Ready, outcome: Outcome) -> bool:

@@ -11,6 +11,7 @@ the phase:
     ANSWERING  an endpoint                   503, close           go on
     SENDING    the client to take answers    close                go on
     LEAVING    the client to go              close                go on
+    STREAMING  more to tell                  never                close
 
 Every answer sent while the listener stops ends its connection, unless part of another
 request has come already.
@@ -19,6 +20,7 @@ request has come already.
 from __future__ import annotations
 
 import math
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -27,6 +29,7 @@ from collector.core.http import Answer, error_answer
 from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
+from collector.listener.streaming import HEAD, Streamed, until_gone
 from collector.listener.turns import BODYLESS, CLOSE, OLD
 from collector.listener.wire import CONTINUE, render, render_special
 
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 FRESH_SECONDS = 0.5
 """For so long after it was accepted a client is about to ask, and not to be sent away by a stop."""
 
-IDLE, RECEIVING, ANSWERING, SENDING, LEAVING = range(5)
+IDLE, RECEIVING, ANSWERING, SENDING, LEAVING, STREAMING = range(6)
 
 _TOO_SLOW = error_answer(408, "The request took too long to arrive.")
 _STALLED = error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),))
@@ -74,7 +77,7 @@ class Connection:
 
     def stop(self) -> None:
         """The listener stops: end if nothing is in hand, nor about to be."""
-        if self.phase == IDLE and not self._stays_a_moment():
+        if self.phase == STREAMING or (self.phase == IDLE and not self._stays_a_moment()):
             self.expire()
 
     def _stays_a_moment(self) -> bool:
@@ -156,6 +159,7 @@ class Connection:
         for outcome, turn_flags, extra in turns:
             left -= 1
             flags = turn_flags
+            answer: Answer | Streamed
             if isinstance(outcome, Answer):
                 answer = outcome
             else:
@@ -164,6 +168,10 @@ class Connection:
                 except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
                     site.report("an answer failed", error)
                     answer = INTERNAL
+            if isinstance(answer, Streamed):
+                await self._pour(answer, head_only=bool(flags & BODYLESS))
+                reader.finished = True
+                break
             if answer.close or (site.stopping and not left and not reader.open):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
@@ -180,6 +188,29 @@ class Connection:
                 break
         turns.clear()
         await self._send_ready()
+
+    async def _pour(self, streamed: Streamed, *, head_only: bool) -> None:
+        """Send an answer without an end, until either side ends it."""
+        counts = self._site.tally.answers
+        counts[200] = counts.get(200, 0) + 1
+        self._ready.append(HEAD)
+        async with aclosing(streamed.parts):
+            await self._send_ready()
+            if head_only or self._site.stopping:
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pour_parts, streamed, nursery.cancel_scope)
+                await until_gone(self._stream)
+                nursery.cancel_scope.cancel()
+
+    async def _pour_parts(self, streamed: Streamed, scope: trio.CancelScope) -> None:
+        self.phase, self.deadline = STREAMING, math.inf
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            async for part in streamed.parts:
+                self.deadline = trio.current_time() + self._site.limits.send_timeout
+                await self._stream.send_all(part)
+                self.deadline = math.inf
+        scope.cancel()
 
     async def _send_ready(self) -> None:
         ready = self._ready

@@ -10,6 +10,7 @@ from collector.core.http import Answer
 if TYPE_CHECKING:
     from collector.listener.ingest import Intake, Ticket
     from collector.listener.routes import Endpoint, Pending, Request
+    from collector.listener.streaming import Streamed
     from collector.spool.store import NewChunk
 
 
@@ -74,9 +75,10 @@ class _Pending:
         self._request = request
         self._counts = counts
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> Answer | Streamed:
         answer = await self._inner.answer()
-        self._counts.count(self._request, answer)
+        if isinstance(answer, Answer):
+            self._counts.count(self._request, answer)
         return answer
 
 
