@@ -8,18 +8,18 @@ from typing import TYPE_CHECKING, assert_never
 
 from collector.core.backoff import next_delay
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
-from collector.core.tap import Sighting
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder import sizing
 from collector.forwarder.letters import letter_of
 from collector.forwarder.prepare import ALL_LATE
+from collector.forwarder.sightings import seen_delivered
 from collector.spool import lanes, settle
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable
 
-    from collector.core.batch import Run, SealedBatch
+    from collector.core.batch import SealedBatch
     from collector.core.verdict import Outcome
     from collector.forwarder.standing import Standing
     from collector.forwarder.surroundings import Surroundings
@@ -258,22 +258,6 @@ class Settling:
             return MOVED_PAUSE
         self._standing.tell_buried(letter)
         return 0.0
-
-
-def seen_delivered(batch: SealedBatch, run: Run, *, now_ms: int) -> Sighting:
-    """What watchers are told of a batch that its upstream has taken."""
-    return Sighting(
-        what="delivered",
-        at=now_ms,
-        dialect=batch.dialect,
-        product=batch.product,
-        count=batch.events,
-        size=sum(len(event) for piece in run.pieces for event in piece.events),
-        events=lambda: [event for piece in run.pieces for event in piece.events],
-        lane=batch.lane_name,
-        batch=batch.id,
-        first=batch.first,
-    )
 
 
 def _worth_resealing(task: Ready, outcome: Outcome) -> bool:
