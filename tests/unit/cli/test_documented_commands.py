@@ -8,6 +8,7 @@ import click
 import pytest
 from fakes.markdown import DOCUMENTS, ROOT, commands, name_of
 
+from collector.admin.families import FAMILIES
 from collector.cli import COMMANDS, waystation
 
 USES = [(name_of(document), words) for document in DOCUMENTS for words in commands(document)]
@@ -56,3 +57,11 @@ def test_links_between_documents_lead_somewhere(document):
             headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE)
             slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
             assert anchor in slugs, f"{name_of(document)}: {target}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_document_names_metrics_that_there_are(document):
+    text = document.read_text(encoding="utf-8")
+    known = {family.name for family in FAMILIES} | {family.shown for family in FAMILIES}
+    named = set(re.findall(r"`(waystation_[a-z_]+[a-z])", text)) - {"waystation_device"}  # a credential
+    assert {name for name in named if re.sub(r"_(?:bucket|sum|count)$", "", name) not in known} == set()
