@@ -21,6 +21,7 @@ from collector.admin.metrics import Sources
 from collector.admin.page import Page
 from collector.admin.status import StatusSource, unready
 from collector.announcements import announce, announce_salvage, announce_unclaimed
+from collector.core.tap import Tap
 from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
@@ -161,7 +162,8 @@ async def _run_spool(
             batch_id=lambda: secrets.token_hex(16),
             heard=clocks.heard,
         )
-        forwarder = Forwarder(spool, config.upstream, senders, chances)
+        tap = Tap()
+        forwarder = Forwarder(spool, config.upstream, senders, chances, tap)
         stack.push_async_callback(forwarder.aclose)
         spool.on_growth = forwarder.grown
         shared = Shared(
@@ -175,6 +177,7 @@ async def _run_spool(
             now_ms=clocks.wall_ms,
             environ=environ,
             inherited=inherited,
+            tap=tap,
         )
         running = Running(
             config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from collector.admin import letters, reload, upstreams
+from collector.admin import letters, reload, tail, upstreams
 from collector.admin.access import Access
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from collector.admin.page import Page
     from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
+    from collector.core.tap import Tap
     from collector.forwarder.forwarder import Forwarder
     from collector.host.activation import Inherited
     from collector.listener.products import ProductSecrets
@@ -153,6 +154,7 @@ class Shared:
         now_ms: wall time, ms since 1970.
         environ: of the process.
         inherited: listening sockets that the service manager made.
+        tap: where events pass.
         users: what each user handed over, on all of them.
         worker: looks at bodies that take long, of all of them one at a time.
     """
@@ -167,6 +169,7 @@ class Shared:
     now_ms: Callable[[], int]
     environ: Mapping[str, str]
     inherited: Inherited
+    tap: Tap
     users: UserCounts = field(default_factory=UserCounts)
     worker: ingest.OneAtATime = field(default_factory=ingest.OneAtATime)
 
@@ -202,7 +205,7 @@ def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     )
     quota = listener.quota_by_user
     endpoint = ingest.Ingest(
-        intake=shared.spool,
+        intake=tail.WatchedIntake(shared.spool, shared.tap, shared.now_ms),
         policy=policy,
         wall_ms=shared.now_ms,
         counts=front.counts,
@@ -258,6 +261,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         **letters.routes(shared.spool),
         **upstreams.routes(Desk(operator.config, shared.spool, shared.forwarder, shared.now_ms)),
         **operator.page.routes(),
+        tail.PATH: {"GET": tail.TailEndpoint(shared.tap)},
     }
     if address.startswith("unix:"):
         gate: Gate = Admission(check_host=False)

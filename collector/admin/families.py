@@ -243,18 +243,24 @@ _HEAD = """\
 
 `GET /metrics` of the admin listener, in Prometheus' text format. Over the UNIX socket:
 
-    curl --unix-socket /run/waystation/admin.sock http://localhost/metrics
+```sh
+curl -fsS --unix-socket /run/waystation/admin.sock http://localhost/metrics
+```
 
 Prometheus itself scrapes over TCP. Give the admin listener a loopback port, and Prometheus the token
 (see [the control API](api.md#who-may-ask)):
 
-    [admin]
-    bind = ["unix:/run/waystation/admin.sock", "127.0.0.1:9010"]
+```toml
+[admin]
+bind = ["unix:/run/waystation/admin.sock", "127.0.0.1:9010"]
+```
 
-    scrape_configs:
-      - job_name: waystation
-        authorization: {credentials_file: /etc/prometheus/waystation.token}
-        static_configs: [{targets: ["127.0.0.1:9010"]}]
+```yaml
+scrape_configs:
+  - job_name: waystation
+    authorization: {credentials_file: /etc/prometheus/waystation.token}
+    static_configs: [{targets: ["127.0.0.1:9010"]}]
+```
 
 `alerts.yml` beside this page has alert rules, `dashboard.json` a dashboard for Grafana.
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import click
 
 import collector
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,9 @@ COMMANDS = {
     "demo": Entry("collector.cli.demo:demo", "Show events going all the way through, on this machine."),
     "send": Entry("collector.cli.send:send", "Hand events over to the daemon."),
     "status": Entry("collector.cli.status:status", "Show listeners, lanes, backlog and the ledger."),
+    "tail": Entry("collector.cli.tail:tail", "Show events as they are accepted and delivered."),
+    "top": Entry("collector.cli.top:top", "Show how fast events come and go."),
+    "drain": Entry("collector.cli.drain:drain", "Have the daemon send at once what waits."),
     "ledger": Entry("collector.cli.ledger:ledger", "Tell what became of a day's events."),
     "open": Entry("collector.cli.open:open_page", "Open the status page in a browser."),
     "spool": Entry("collector.cli.spool:spool", "Look inside the spool."),
@@ -42,6 +49,13 @@ COMMANDS = {
         "collector.cli.service:service", "Install the daemon as a service, start, stop and watch it."
     ),
     "config": Entry("collector.cli.config:config", "Check and show the configuration."),
+    "support-bundle": Entry(
+        "collector.cli.bundle:support_bundle", "Gather what helps from afar, without secrets or events."
+    ),
+    "completion": Entry(
+        "collector.cli.completion:completion",
+        "Print the script that completes commands in a shell.",
+    ),
 }
 
 
@@ -66,6 +80,17 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{entry.target} is not a command")
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem[str]]:
+        """The commands and options that begin so, without importing any."""
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - for completion alone
+
+        commands = [
+            CompletionItem(name, help=entry.summary)
+            for name, entry in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the commands without importing any."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from collector.errors import DaemonUnavailable, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Generator, Mapping
     from io import BufferedReader
 
 MAX_LINE_BYTES = 64 * 1024
@@ -21,6 +21,7 @@ MAX_HEADERS = 200
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The largest is a page of dead letters with one event in it, of the 32 MiB that a request may be."""
 
+_OK = 200
 _CONTINUE = range(100, 200)
 _NO_BODY = {204, 304}
 
@@ -74,6 +75,55 @@ def get(target: Target, *, timeout: float) -> Reply:
         DaemonUnavailable: nothing listens there, or what does gives no HTTP answer.
     """
     return _exchange("GET", target, b"", {}, timeout)
+
+
+def stream(target: Target, *, timeout: float) -> Reply | tuple[int, Generator[bytes]]:
+    """Ask for an answer without an end.
+
+    Args:
+        target: asked for its path.
+        timeout: seconds, of each step: the connection, and the wait for each line.
+
+    Returns:
+        The status and the lines of a success, which end with the connection; the answer where it is none.
+
+    Raises:
+        DaemonUnavailable: nothing listens there, or what does gives no HTTP answer; while the lines are
+            read, that none came in time.
+    """
+    connection = _connect(target, timeout)
+    reader = connection.makefile("rb")
+    try:
+        connection.sendall(_head("GET", target, b"", {}))
+        status, headers = _read_head(reader)
+        if status != _OK or "content-length" in headers:
+            body = _read_exactly(reader, _bounded(int(headers.get("content-length", "0"))))
+            _close(connection, reader)
+            return Reply(status, body)
+    except (OSError, ValueError) as error:
+        _close(connection, reader)
+        raise _silence(target, error) from None
+    return status, _lines(target, connection, reader)
+
+
+def _lines(target: Target, connection: socket.socket, reader: BufferedReader) -> Generator[bytes]:
+    try:
+        yield from reader
+    except OSError as error:
+        raise _silence(target, error) from None
+    finally:
+        _close(connection, reader)
+
+
+def _close(connection: socket.socket, reader: BufferedReader) -> None:
+    reader.close()
+    connection.close()
+
+
+def _silence(target: Target, error: Exception) -> DaemonUnavailable:
+    return DaemonUnavailable(
+        f"{target.name}: {'no answer in time' if isinstance(error, TimeoutError) else error}"
+    )
 
 
 def _exchange(method: str, target: Target, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from collector.cli.options import config_option
+from collector.cli.options import complete_lane, config_option
 from collector.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ UNKNOWN = "unknown"
 @click.option(
     "--day", metavar="DAY", help="A UTC day: 2026-11-17, today, yesterday or unknown. [default: all]"
 )
-@click.option("--lane", metavar="LANE", help="Of this lane alone.")
+@click.option("--lane", metavar="LANE", shell_complete=complete_lane, help="Of this lane alone.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def ledger(config_path: Path | None, day: str | None, lane: str | None, *, as_json: bool) -> None:
     """Tell what became of a day's events, by lane.

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import click
 
-from collector.cli.options import config_option
+from collector.cli.options import complete_lane, config_option
+from collector.cli.progress import bar
 from collector.errors import UsageError, WaystationError
 
 if TYPE_CHECKING:
@@ -20,7 +22,12 @@ if TYPE_CHECKING:
 
 all_option = click.option("--all", "everything", is_flag=True, help="All of them.")
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
-lane_option = click.option("--lane", metavar="LANE", help="Those of one lane alone, as `status` names it.")
+lane_option = click.option(
+    "--lane",
+    metavar="LANE",
+    shell_complete=complete_lane,
+    help="Those of one lane alone, as `status` names it.",
+)
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
@@ -79,10 +86,14 @@ def export(config_path: Path | None, lane: str | None) -> None:
     """Print them with their events as NDJSON, the oldest first."""
     import msgspec  # noqa: PLC0415
 
-    with _source(config_path) as source:
+    with ExitStack() as stack:
+        source = stack.enter_context(_source(config_path))
+        advance = None if sys.stdout.isatty() else stack.enter_context(bar("exporting", None))
         for letter in source.letters(lane=lane, events=True):
             # A line break is legal between the tokens of an event, never inside a string.
             click.echo(msgspec.json.encode(letter).translate(_LINE_BREAKS))
+            if advance is not None:
+                advance(1)
 
 
 @dead_letters.command()
@@ -99,7 +110,8 @@ def replay(
     with _source(config_path) as source:
         if choice.ids is None:
             _confirm(f"Replay {_described(choice)}?", yes=yes)
-        done = source.replay(choice)
+        with source.watched("replaying", choice):
+            done = source.replay(choice)
     click.echo(f"replayed {_letters(done.replayed)}")
     if done.damaged:
         click.echo(f"kept {_letters(done.damaged)}: what is left of damaged chunks cannot be replayed")

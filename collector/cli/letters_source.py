@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import sys
+import threading
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TypeVar
 from urllib.parse import urlencode
@@ -11,6 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from collector.cli.http_post import Reply, Target, get, post
+from collector.cli.progress import bar
 from collector.config.model import UnixAddress
 from collector.errors import DaemonUnavailable, WaystationError
 from collector.spool import letters
@@ -20,7 +23,7 @@ from collector.spool.replay import Replayed
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from types import TracebackType
 
     from collector.config.model import Config
@@ -29,12 +32,24 @@ T = TypeVar("T")
 
 PATH = "/v1/dead-letters"
 
+LOOK_SECONDS = 0.5
+"""Between two looks at how far the daemon is."""
+
 ASK_SECONDS = 60.0
 """How long the daemon may take to answer: a replay of everything is many commits."""
 
 
 class _Purged(msgspec.Struct):
     purged: int
+
+
+class _Lane(msgspec.Struct):
+    name: str
+    dead_letters: int
+
+
+class _Lanes(msgspec.Struct):
+    lanes: list[_Lane]
 
 
 class _Error(msgspec.Struct):
@@ -114,6 +129,44 @@ class Source:
             WaystationError: it did not.
         """
         return _decoded(self._command("replay", choice), Replayed)
+
+    @contextmanager
+    def watched(self, what: str, choice: Choice) -> Generator[None]:
+        """Show on a terminal, while held, how the number of kept letters goes down."""
+        if not sys.stderr.isatty():
+            yield
+            return
+        before = self._kept(choice)
+        total = before if choice.ids is None else len(choice.ids)
+        ended = threading.Event()
+        with bar(what, total) as advance:
+
+            def look() -> None:
+                left = before
+                while left is not None and not ended.wait(LOOK_SECONDS):
+                    now = self._kept(choice)
+                    if now is not None:
+                        advance(max(0, left - now))
+                        left = min(left, now)
+
+            looking = threading.Thread(target=look)
+            looking.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                looking.join()
+
+    def _kept(self, choice: Choice) -> int | None:
+        """How many letters the daemon keeps of the lane that a choice names, or of all; None: unknown."""
+        reply = self._ask("/v1/lanes")
+        if reply is None:
+            return None
+        try:
+            lanes = msgspec.json.decode(reply.body, type=_Lanes).lanes
+        except ValueError:
+            return None
+        return sum(lane.dead_letters for lane in lanes if choice.lane in {None, lane.name})
 
     def purge(self, choice: Choice) -> int:
         """Have the daemon purge letters; returns how many that were.

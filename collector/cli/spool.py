@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from collector.cli.options import config_option
+from collector.cli.options import complete_lane, config_option
+from collector.cli.progress import bar
 from collector.errors import UsageError, WaystationError
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator, Iterator
 
     from collector.config.model import Config
     from collector.spool.read import Lane
 
 lane_option = click.option(
-    "--lane", "lane_name", metavar="NAME", help="Only this lane, as `status` names it."
+    "--lane",
+    "lane_name",
+    metavar="NAME",
+    shell_complete=complete_lane,
+    help="Only this lane, as `status` names it.",
 )
 
 
@@ -114,19 +119,29 @@ def export(config_path: Path | None, *, lane_name: str | None, output: Path | No
     with _open(_load(config_path)) as connection:
         lanes = _lanes(connection, lane_name)
         damaged = 0
-        if output is None:
+        with ExitStack() as stack:
+            advance: Callable[[int], None] = _unseen
+            if output is not None:
+                try:
+                    # Events are as private here as they are in the spool.
+                    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+                except OSError as error:
+                    raise UsageError(f"{output}: {error.strerror}") from error
+                file: TextIO = stack.enter_context(os.fdopen(descriptor, "w", encoding="utf-8"))
+            else:
+                file = sys.stdout
+            if not file.isatty():
+                waiting = _waiting(connection, {lane.name for lane in lanes})
+                advance = stack.enter_context(bar("exporting", waiting))
             for lane in lanes:
-                damaged += _print(_lines(connection, lane), sys.stdout)
-        else:
-            try:
-                # Events are as private here as they are in the spool.
-                descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            except OSError as error:
-                raise UsageError(f"{output}: {error.strerror}") from error
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                for lane in lanes:
-                    damaged += _print(_lines(connection, lane), file)
+                damaged += _print(_lines(connection, lane), file, advance)
     _end(damaged)
+
+
+def _waiting(connection: sqlite3.Connection, lanes: set[str]) -> int:
+    from collector.spool.overview import overview  # noqa: PLC0415
+
+    return sum(row.pending for row in overview(connection).ledger if row.lane in lanes)
 
 
 @spool.command()
@@ -139,10 +154,11 @@ def verify(config_path: Path | None, *, as_json: bool) -> None:
     """
     import msgspec  # noqa: PLC0415
 
+    from collector.spool.verify import chunk_count  # noqa: PLC0415
     from collector.spool.verify import verify as prove  # noqa: PLC0415
 
-    with _open(_load(config_path)) as connection:
-        proof = prove(connection)
+    with _open(_load(config_path)) as connection, bar("verifying chunks", chunk_count(connection)) as advance:
+        proof = prove(connection, advance=advance)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(proof), indent=2))
     else:
@@ -182,10 +198,15 @@ def _lines(connection: sqlite3.Connection, lane: Lane) -> Iterator[str | None]:
 _LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
-def _print(lines: Iterator[str | None], file: TextIO) -> int:
+def _unseen(_lines: int) -> None:
+    """Show nothing."""
+
+
+def _print(lines: Iterator[str | None], file: TextIO, advance: Callable[[int], None] = _unseen) -> int:
     """Write lines; returns how many damaged chunks there were between them."""
     damaged = 0
     for line in lines:
+        advance(1)
         if line is None:
             damaged += 1
         else:

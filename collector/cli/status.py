@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
+from collector.cli.live import count_option, interval_option, repeat
 from collector.cli.options import config_option
 
 if TYPE_CHECKING:
@@ -17,7 +17,12 @@ if TYPE_CHECKING:
 @click.command()
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
-def status(config_path: Path | None, *, as_json: bool) -> None:
+@click.option("--watch", is_flag=True, help="Show it again and again, until interrupted.")
+@interval_option
+@count_option
+def status(
+    config_path: Path | None, interval: float, count: int | None, *, as_json: bool, watch: bool
+) -> None:
     """Show listeners, lanes, backlog and the ledger.
 
     Asks the running daemon; where none runs, reads the spool itself. Exits with 0 when all is
@@ -33,7 +38,21 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
     environ = dict(os.environ)
     config = load(config_path, environ, read_secrets=False)
     found = current_status(config)
-    if as_json:
+    if watch:
+        from collector.cli.admin_socket import daemon_status  # noqa: PLC0415
+
+        def frame() -> str:
+            nonlocal found
+            # Of the daemon alone: a spool would be copied for each look.
+            found = daemon_status(config)
+            if as_json:
+                return msgspec.json.encode(found).decode()
+            from collector.cli.status_table import lines  # noqa: PLC0415
+
+            return "\n".join(lines(found))
+
+        repeat(frame, interval=interval, count=count)
+    elif as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found), indent=2))
     else:
         from collector.cli.status_table import show  # noqa: PLC0415
@@ -42,4 +61,4 @@ def status(config_path: Path | None, *, as_json: bool) -> None:
         if step := next_step(config, config_file(environ, config_path), environ):
             click.echo(step)
     if not found.healthy:
-        sys.exit(1)
+        raise click.exceptions.Exit(1)

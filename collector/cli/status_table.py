@@ -50,6 +50,13 @@ _LEAST_COLUMNS = 3
 
 def show(status: Status) -> None:
     """Print it."""
+    # Through click, because rich ends the process by itself where nobody reads any more.
+    for line in lines(status):
+        click.echo(line)
+
+
+def lines(status: Status) -> list[str]:
+    """It, a line each."""
     console = Console(highlight=False, soft_wrap=True)
     room = console.width if console.is_terminal else _AS_WIDE_AS_IT_TAKES
     console.width = _AS_WIDE_AS_IT_TAKES
@@ -66,9 +73,7 @@ def show(status: Status) -> None:
             if lane.reason:
                 console.print(f"{lane.name}: {lane.reason}", markup=False)
         console.print(_fitting(console, room, _ledger(ledger, short=False), _ledger(ledger, short=True)))
-    # Through click, because rich ends the process by itself where nobody reads any more.
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def show_ledger(rows: Sequence[LedgerRow]) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.tap import Tap
 from collector.core.window import Window
 from collector.forwarder import trial
 from collector.forwarder.breaker import Breaker
@@ -40,6 +41,9 @@ class Forwarder:
         upstreams: those of the configuration.
         senders: by upstream name.
         chances: time and chance.
+
+    Attributes:
+        tap: told of what is delivered.
     """
 
     def __init__(
@@ -48,8 +52,10 @@ class Forwarder:
         upstreams: Collection[Upstream],
         senders: Mapping[str, Sender],
         chances: Chances,
+        tap: Tap | None = None,
     ) -> None:
         self._spool = spool
+        self.tap = tap or Tap()
         self._chances = chances
         self._around = {
             upstream.name: self._surround(upstream, senders[upstream.name], Tally()) for upstream in upstreams
@@ -132,7 +138,14 @@ class Forwarder:
 
     def _surround(self, upstream: Upstream, sender: Sender, tally: Tally) -> Surroundings:
         return Surroundings(
-            upstream, sender, Breaker(), self._spool, self._chances, window=_window(upstream), tally=tally
+            upstream,
+            sender,
+            Breaker(),
+            self._spool,
+            self._chances,
+            window=_window(upstream),
+            tally=tally,
+            tap=self.tap,
         )
 
     def change(

@@ -12,6 +12,7 @@ from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, e
 from collector.forwarder import sizing
 from collector.forwarder.letters import letter_of
 from collector.forwarder.prepare import ALL_LATE
+from collector.forwarder.sightings import seen_delivered
 from collector.spool import lanes, settle
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ class Settling:
             return MOVED_PAUSE
         now_ms = self._around.chances.wall_ms()
         self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
+        if self._around.tap.watchers:
+            self._around.tap.tell(seen_delivered(task.batch, task.run, now_ms=now_ms))
         if self._standing.tells("healthy", ""):
             self._standing.log.info("lane_healthy")
         return 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
+from collector.core.tap import Tap
 from collector.forwarder.splits import Splits
 from collector.forwarder.tally import Tally
 
@@ -89,6 +90,7 @@ class Surroundings:
     window: Window | None = None
     splits: Splits = field(default_factory=Splits)
     tally: Tally = field(default_factory=Tally)
+    tap: Tap = field(default_factory=Tap)
 
     def probe_interval(self) -> float:
         """Seconds until a blocked lane probes.

@@ -11,6 +11,7 @@ request has come already.
 from __future__ import annotations
 
 import math
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,9 +21,10 @@ from collector.core.limits import ANSWERS_BYTES, MIN_RATE, NEWCOMER_GRACE, PARKE
 from collector.listener.capacity import Hold
 from collector.listener.express import Express
 from collector.listener.parting import LAST_WORDS, linger
-from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING, STREAMING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
+from collector.listener.streaming import HEAD, Streamed, until_gone
 from collector.listener.turns import BODYLESS, CLOSE, OLD
 from collector.listener.wire import CONTINUE
 
@@ -102,7 +104,7 @@ class Connection:
 
     def stop(self) -> None:
         """The listener stops: end if nothing is in hand, nor about to be."""
-        if self.phase == IDLE and not self._stays_a_moment():
+        if self.phase == STREAMING or (self.phase == IDLE and not self._stays_a_moment()):
             self.expire()
 
     def _stays_a_moment(self) -> bool:
@@ -239,6 +241,7 @@ class Connection:
         for outcome, turn_flags, extra in turns:
             left -= 1
             flags = turn_flags
+            answer: Answer | Streamed
             if isinstance(outcome, Answer):
                 answer = outcome
             else:
@@ -247,6 +250,10 @@ class Connection:
                 except Exception as error:  # noqa: BLE001 - a fault of ours costs one request, not the daemon
                     site.report("an answer failed", error)
                     answer = INTERNAL
+            if isinstance(answer, Streamed):
+                await self._pour(answer, head_only=bool(flags & BODYLESS))
+                reader.finished = True
+                break
             if answer.close or (site.stopping and not left and not reader.open):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
@@ -265,6 +272,29 @@ class Connection:
         await self._send_ready()
         if reader.finished and reader.cut_short:
             await self._linger()
+
+    async def _pour(self, streamed: Streamed, *, head_only: bool) -> None:
+        """Send an answer without an end, until either side ends it."""
+        counts = self._site.tally.answers
+        counts[200] = counts.get(200, 0) + 1
+        self._ready.append(HEAD)
+        async with aclosing(streamed.parts):
+            await self._send_ready()
+            if head_only or self._site.stopping:
+                return
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._pour_parts, streamed, nursery.cancel_scope)
+                await until_gone(self._stream)
+                nursery.cancel_scope.cancel()
+
+    async def _pour_parts(self, streamed: Streamed, scope: trio.CancelScope) -> None:
+        self.phase, self.deadline = STREAMING, math.inf
+        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+            async for part in streamed.parts:
+                self.deadline = trio.current_time() + self._site.limits.send_timeout
+                await self._stream.send_all(part)
+                self.deadline = math.inf
+        scope.cancel()
 
     async def _send_ready(self) -> None:
         ready = self._ready

@@ -151,12 +151,12 @@ class Ingest:
             return _Examined(self, request)
         return self.settle(request, finding)
 
-    async def look_closely(self, request: Request) -> Answer | Pending:
+    async def look_closely(self, request: Request) -> Answer | _Stored:
         """As `begin`, for what takes long."""
         policy = self.policy
         return self.settle(request, await self._worker(lambda: examine.thoroughly(request, policy)))
 
-    def settle(self, request: Request, finding: examine.Finding) -> Answer | Pending:
+    def settle(self, request: Request, finding: examine.Finding) -> Answer | _Stored:
         """Act on what was found."""
         if isinstance(finding, Answer):
             return self._refused(request, finding)

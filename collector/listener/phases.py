@@ -7,8 +7,9 @@ ANSWERING  an endpoint                   503, close           go on
 SENDING    the client to take answers    close                go on
 LEAVING    the client to go              close                go on
 PARKED     others of its peer to end     503, close           go on
+STREAMING  more to tell                  never                close
 """
 
 from __future__ import annotations
 
-IDLE, RECEIVING, ANSWERING, SENDING, LEAVING, PARKED = range(6)
+IDLE, RECEIVING, ANSWERING, SENDING, LEAVING, PARKED, STREAMING = range(7)

@@ -17,6 +17,7 @@ from collector.listener.wire import Wording
 
 if TYPE_CHECKING:
     from collector.core.http import Answer
+    from collector.listener.streaming import Streamed
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ class Request:
 class Pending(Protocol):
     """An answer that must wait for something."""
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> Answer | Streamed:
         """Wait and answer; awaited once. What it raises becomes a 500."""
         ...
 

@@ -10,6 +10,7 @@ from collector.core.http import Answer
 
 if TYPE_CHECKING:
     from collector.listener.routes import Endpoint, Pending, Request
+    from collector.listener.streaming import Streamed
 
 CLOSE, BODYLESS, OLD = 1, 2, 4
 """How a turn's answer differs: the connection ends with it, it answers HEAD, or HTTP/1.0 kept alive."""
@@ -38,7 +39,7 @@ class Deferred:
         self._endpoint = endpoint
         self._request = request
 
-    async def answer(self) -> Answer:
+    async def answer(self) -> Answer | Streamed:
         """Let others go first, then begin it, and wait for what it waits for."""
         await trio.lowlevel.checkpoint()
         outcome = self._endpoint.begin(self._request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from collector.core.jsontext import split_array
@@ -14,7 +15,7 @@ from collector.spool.rebuild import END
 from collector.spool.store import Placed, checksum, unpack
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from collector.core.batch import Chunk
 
@@ -43,16 +44,35 @@ class Proof:
             self.problems.append(problem)
 
 
-def verify(connection: sqlite3.Connection, *, bodies: bool = True) -> Proof:
+def chunk_count(connection: sqlite3.Connection) -> int | None:
+    """How many chunks there are; None where that cannot be read."""
+    try:
+        (count,) = connection.execute("SELECT count(*) FROM chunk").fetchone()
+    except sqlite3.Error:
+        return None
+    return int(count)
+
+
+def _untold(_chunks: int) -> None:
+    """Tell nobody."""
+
+
+def verify(
+    connection: sqlite3.Connection, *, bodies: bool = True, advance: Callable[[int], None] = _untold
+) -> Proof:
     """Read all of a spool, on a connection that nobody writes through; takes as long as that is large.
 
     Args:
         connection: any.
         bodies: whether to look into the chunks too. One whose checksum does not fit is
             dead-lettered when a lane comes to it; all else that does not hold is damage.
+        advance: told of chunks as they are done.
     """
     proof = Proof()
-    for step in (_pages, _rows, *([_chunks] if bodies else []), _streams, _ledger, _letters):
+    steps: list[Callable[[sqlite3.Connection, Proof], None]] = [_pages, _rows, _streams, _ledger, _letters]
+    if bodies:
+        steps.insert(2, partial(_chunks, advance=advance))
+    for step in steps:
         try:
             step(connection, proof)
         except (sqlite3.Error, UnicodeDecodeError, TypeError, SpoolDamaged) as error:
@@ -88,12 +108,13 @@ def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
         proof.note(f"chunk {seq} is for a lane that is not there")
 
 
-def _chunks(connection: sqlite3.Connection, proof: Proof) -> None:
+def _chunks(connection: sqlite3.Connection, proof: Proof, *, advance: Callable[[int], None]) -> None:
     table = examine.table(connection, "chunk")
     for row in connection.execute(f"{table.selection} ORDER BY seq"):
         values = dict(zip(table.columns, row, strict=True))
         seq, crc, body = values["seq"], values["checksum"], values["body"]
         proof.chunks += 1
+        advance(1)
         if not table.fits(row):
             continue  # told already
         placed = Placed(*(values[name] for name in Placed._fields))

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
+import signal
+import stat
+import tarfile
 
 import pytest
 from fakes.daemon import Client, until
@@ -49,14 +53,27 @@ kind = "traintracks"
 url = "http://user:{IN_URL}@127.0.0.1:9/v1/events?key={IN_QUERY}"
 """
 
-SAMSARA = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"sold"}]'
+EVENT_NAME = b"till.drawer.opened.4a1c"
+SAMSARA = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"%b"}]' % EVENT_NAME
 TRAINTRACKS = json.dumps(
     [{"clientTimestamp": "2012-03-14T02:33:42.416587-07:00", "eventType": "load", "data": {}}]
 ).encode()
 
 
+def bundled(daemon, name, *options):
+    """What is in a support bundle that is made now."""
+    made = daemon.run("support-bundle", "-o", str(daemon.home / name), *options)
+    assert made.returncode == 0, made.stderr
+    assert stat.S_IMODE((daemon.home / name).stat().st_mode) == 0o600
+    with tarfile.open(daemon.home / name) as archive:
+        files = {member.name: archive.extractfile(member).read() for member in archive.getmembers()}
+    told = b"\n".join(files.values())
+    assert b"README" in b"".join(name.encode() for name in files)
+    return [made.stdout, made.stderr, told]
+
+
 def test_planted_secrets_are_nowhere(make_daemon):
-    daemon = make_daemon()
+    daemon = make_daemon(PYTHONFAULTHANDLER="1", WAYSTATION_DEBUG="1")
     for name, content in PLANTED.items():
         daemon.secret(name, content)
     daemon.configure(CONFIG)
@@ -91,11 +108,21 @@ def test_planted_secrets_are_nowhere(make_daemon):
     daemon.configure(CONFIG)
     assert ask(daemon.admin, "POST", "/v1/reload") == 200
     seen.append(daemon.run("config", "show").stdout)
-    daemon.kill()
+    seen += bundled(daemon, "running.tar.gz")
+    daemon.signal(signal.SIGABRT)  # a crash, with the interpreter's own report
+    assert daemon.wait() == -signal.SIGABRT
+    assert "Fatal Python error" in daemon.log()
     seen.append(daemon.log().encode())
+    daemon.configure(broken)
+    seen += bundled(daemon, "broken.tar.gz")
+    daemon.configure(CONFIG)
+    seen += bundled(daemon, "stopped.tar.gz", "--log", str(daemon.log_file))
+    told = b"\n".join(seen)
+    assert EVENT_NAME not in told
     seen += [file.read_bytes() for file in daemon.state_dir.rglob("*") if file.is_file()]
     everything = b"\n".join(seen)
     assert b"lane_retrying" in everything
-    assert b"sold" in everything
+    assert EVENT_NAME in everything
     for planted in (*PLANTED.values(), IN_URL.encode(), IN_QUERY.encode()):
-        assert planted not in everything, planted
+        for shape in (planted, base64.b64encode(planted).rstrip(b"="), planted.hex().encode()):
+            assert shape not in everything, planted

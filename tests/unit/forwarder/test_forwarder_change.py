@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 from fakes.lanes import samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, no_answer
 
 from collector.config.model import Backoff
 from collector.core.verdict import Delivered, Failure
+from collector.spool import steering
 
 DOWN = no_answer(Failure.CONNECT)
 
@@ -95,3 +97,38 @@ async def test_one_change_after_the_other_ends_with_the_last(tmp_path, autojump_
         await trio.sleep(20)
         assert [sender.ranges for sender in senders] == [[(0, 0)], [], [], [(1, 2)]]
         assert [sender.closed for sender in senders] == [True, True, True, False]
+
+
+async def test_a_paused_upstream_stays_paused_when_it_changes_and_when_it_comes_back(
+    tmp_path, autojump_clock
+):
+    senders = [ScriptedSender() for _ in range(3)]
+    async with site(tmp_path, {samsara(): senders[0]}) as here:
+        await here.spool.write(lambda connection: steering.set_paused(connection, "samsara", at=1))
+        here.forwarder.breaker("samsara").pause()
+        await here.accept(2)
+        await here.quiet()
+        here.forwarder.change([samsara(linger=0.1)], {"samsara": senders[1]}, drain_timeout=1)
+        await trio.sleep(3600)
+        here.forwarder.change([], {}, drain_timeout=1)
+        await here.quiet()
+        here.forwarder.change([samsara()], {"samsara": senders[2]}, drain_timeout=1)
+        await trio.sleep(3600)
+        assert [sender.attempts for sender in senders] == [[], [], []]
+        here.forwarder.breaker("samsara").resume()
+        await trio.sleep(1)
+        assert senders[2].ranges == [(0, 1)]
+
+
+@pytest.mark.parametrize("steps", range(8))
+async def test_a_flush_counts_at_whatever_the_lane_is(tmp_path, autojump_clock, steps):
+    sender = ScriptedSender()
+    async with site(tmp_path, {samsara(linger=3600): sender}) as here:
+        await here.accept(2)
+        await here.quiet()
+        here.forwarder.hurry("samsara")
+        for _ in range(steps):
+            await trio.lowlevel.checkpoint()
+        here.forwarder.flush("samsara")
+        await trio.sleep(1)
+        assert sender.ranges == [(0, 1)]

@@ -153,3 +153,22 @@ def test_outside_of_launchd_there_are_none():
 @pytest.mark.skipif(sys.platform == "darwin", reason="there it is launchd who is asked")
 def test_other_systems_have_no_launchd():
     assert launchd.activated() == []
+
+
+def test_one_that_was_given_back_can_be_taken_again_and_goes_on_taking_connections(tmp_path):
+    path = str(tmp_path / "s")
+    given = socket.socket(socket.AF_UNIX)
+    given.bind(path)
+    given.listen()
+    found = Inherited([("http", given)])
+    (first,) = bind(f"unix:{path}", inherited=found)
+    found.give_back(first.sock.dup())
+    first.close()
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(path)
+        (again,) = bind(f"unix:{path}", inherited=found)
+        assert again.inherited
+        accepted, _ = again.sock.accept()
+        accepted.close()
+        again.close()
+    assert found.close() == []

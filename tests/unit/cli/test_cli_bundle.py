@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import json
+import tarfile
+
+import pytest
+
+from collector.admin.redaction import Redaction
+from collector.config.load import load
+
+
+def files_of(path):
+    with tarfile.open(path) as archive:
+        return {
+            member.name.partition("/")[2]: archive.extractfile(member).read().decode()
+            for member in archive.getmembers()
+        }
+
+
+def test_without_a_daemon_it_gathers_what_there_is_and_says_what_is_not(run, home):
+    outcome = run("support-bundle", "-o", "out.tar.gz", "--log", "no.log")
+    assert outcome.code == 0, outcome.err
+    files = files_of(home / "out.tar.gz")
+    assert {"README.txt", "config.toml", "machine.json", "doctor.txt", "missing.txt"} <= files.keys()
+    assert json.loads(files["machine.json"])["waystation"]
+    assert "metrics.txt: no daemon answers" in files["missing.txt"]
+    assert "log.txt: " in files["missing.txt"]
+
+
+def test_a_configuration_that_cannot_be_used_is_told_and_no_obstacle(run, home):
+    (home / "bad.toml").write_text("colour = 1\n")
+    outcome = run("support-bundle", "-o", "out.tar.gz", "--config", "bad.toml")
+    assert outcome.code == 0
+    files = files_of(home / "out.tar.gz")
+    assert "colour" in files["config-errors.txt"]
+    assert "config.toml" not in files
+
+
+def test_a_file_that_is_there_is_not_overwritten(run, home):
+    (home / "out.tar.gz").write_text("mine")
+    assert run("support-bundle", "-o", "out.tar.gz").code == 64
+    assert (home / "out.tar.gz").read_text() == "mine"
+
+
+@pytest.fixture
+def redaction(home):
+    (home / "p.secret").write_text("hunter2hunter2\n")
+    (home / "p.secret").chmod(0o600)
+    (home / "c.toml").write_text("""
+[[product]]
+key = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
+secret_file = "p.secret"
+
+[[product]]
+key = "b32e6578-17b7-11e4-930a-bc764e1c05e4"
+secret_file = "gone.secret"
+
+[[upstream]]
+name = "tt"
+kind = "traintracks"
+url = "https://me:pass%77ord@api.example/v1?key=value-of-key"
+""")
+    redaction = Redaction()
+    environ = {"HTTPS_PROXY": "http://px:proxypass@proxy.example:3128", "HOME": str(home)}
+    redaction.learn(load(home / "c.toml", environ, read_secrets=False), environ)
+    return redaction
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a line with hunter2hunter2 in it",
+        "aHVudGVyMmh1bnRlcjI=",
+        b"hunter2hunter2".hex(),
+        "someone said pass%77ord",
+        "and value-of-key, and proxypass",
+        "Authorization: Bearer abcdefghijkl",
+        "my_token=abcdefghijkl",
+        '"admin_password": "abcdefghijkl"',
+        "https://u:abcdefghijkl@h/p?q=abcdefghijkl#abcdefghijkl",
+        "-----BEGIN PRIVATE KEY-----\nabcdefghijkl\n-----END PRIVATE KEY-----",
+    ],
+)
+def test_secrets_are_left_out_whatever_stands_around_them(redaction, text):
+    cleaned = redaction.clean(text.encode()).decode()
+    left_out = ("hunter2", "aHVudGVy", "68756e74", "pass%77ord", "value-of-key", "proxypass", "abcdef")
+    for secret in left_out:
+        assert secret not in cleaned
+
+
+def test_what_tells_nothing_stays(redaction):
+    for text in ('secret_file = "/etc/p.secret"', "waystation_tokens_total: 17", "lane=tt/traintracks"):
+        assert redaction.clean(text.encode()).decode() == text
+
+
+def test_secrets_that_cannot_be_read_are_named(redaction, home):
+    assert redaction.unread == [f"file {home / 'gone.secret'}"]
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        (
+            '  "reason": "http 400 Bad Request: till \\"4\\" sold 3",',
+            '  "reason": "http 400 Bad Request: ***",',
+        ),
+        (
+            'level=warning event=lane_blocked reason="http 418 I\'m a Teapot: till-4" lane=a/samsara',
+            'level=warning event=lane_blocked reason="http 418 I\'m a Teapot: ***" lane=a/samsara',
+        ),
+        ("fail  a: http 599: till-4 sold -> look at it", "fail  a: http 599: *** -> look at it"),
+        ("http 503 Service Unavailable", "http 503 Service Unavailable"),
+    ],
+)
+def test_what_upstreams_answer_is_left_out_since_it_may_repeat_an_event(redaction, text, left):
+    assert redaction.clean(text.encode()).decode() == left
