@@ -137,6 +137,8 @@ class LaneTask:
             task = await self._around.spool.read(lambda connection: prepare(connection, request))
         match task:
             case Idle():
+                if self._flushing and not request.flush:
+                    return 0.0  # asked for while this was being looked up
                 self._flushing = False
                 return task.linger
             case Bury():
