@@ -81,25 +81,6 @@ async def test_flushed_with_nothing_to_send_the_next_events_linger(tmp_path, aut
         assert sender.times == [60, 130]
 
 
-async def test_flushed_while_it_looks_a_lane_does_not_linger(tmp_path, autojump_clock, monkeypatch):
-    sender = ScriptedSender()
-    async with site(tmp_path, {samsara(linger=600): sender}) as here:
-        await here.accept(1)
-        await trio.sleep(600)
-        read = here.spool.read
-
-        async def flushed_meanwhile(work):
-            found = await read(work)
-            monkeypatch.setattr(here.spool, "read", read)
-            here.forwarder.flush("samsara")
-            return found
-
-        monkeypatch.setattr(here.spool, "read", flushed_meanwhile)
-        await here.accept(2)
-        await trio.sleep(1)
-        assert sender.times == [600, 600]
-
-
 async def test_flushed_a_lane_waits_no_longer_for_its_next_attempt(tmp_path, autojump_clock):
     sender = ScriptedSender(answer(503, retry_after="3000"))
     async with site(tmp_path, {samsara(): sender}) as here:
