@@ -12,6 +12,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
+    from collector.core.limits import ConnectionLimits
     from collector.listener.routes import Request
 
 MAX_HEADS = 256
@@ -57,11 +58,20 @@ class Heads:
 
     def __init__(self) -> None:
         self._heads: dict[tuple[bytes, ...], Head] = {}
+        self._limits: ConnectionLimits | None = None
 
-    def recall(self, data: bytes | bytearray) -> Whole | None:
-        """What `data` is, if that is one whole request with a remembered head."""
+    def recall(self, data: bytes | bytearray, limits: ConnectionLimits) -> Whole | None:
+        """What `data` is, if that is one whole request with a remembered head.
+
+        Args:
+            data: what was read.
+            limits: heads must keep to; what was remembered under others is forgotten.
+        """
+        if limits is not self._limits:
+            self._limits = limits
+            self._heads.clear()
         end = data.find(_END, 0, MAX_HEAD_BYTES)
-        if end < 0:
+        if end < 0 or end + len(_END) > limits.head_bytes:
             return None
         parts = _VARYING.split(data[: end + 2])
         values = parts[2::3]

@@ -102,8 +102,8 @@ class Reader:
 
         What one read holds is small: a refusal leaves nothing of it unread.
         """
-        whole = self._heads.recall(data)
-        if whole is None or len(data) - len(whole.body) > self._site.limits.head_bytes:
+        whole = self._heads.recall(data, self._site.limits)
+        if whole is None:
             return False
         head, headers, body = whole
         if self._needs_host and "host" not in headers:

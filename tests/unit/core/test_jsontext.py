@@ -5,7 +5,7 @@ import json
 import pytest
 
 from collector.core import jsontext
-from collector.core.limits import MAX_NESTING
+from collector.core.limits import MAX_DIGITS, MAX_NESTING
 
 
 @pytest.mark.parametrize(
@@ -182,3 +182,11 @@ def test_elements_are_counted_without_being_held(body, longer):
 )
 def test_counting_elements_survives_any_text(body):
     assert jsontext.longer_than(body, 3) in {True, False}
+
+
+@pytest.mark.parametrize("digits", [MAX_DIGITS + 1, MAX_DIGITS + 2, 3 * MAX_DIGITS])
+def test_a_long_run_of_digits_is_seen_wherever_it_begins(digits):
+    for before in range(2 * MAX_DIGITS):
+        assert jsontext.may_have_long_number(b"x" * before + b"7" * digits + b"x")
+    usual = b'{"timestamp":1790000000000,"id":"12345678901234567890"},' * 200
+    assert not jsontext.may_have_long_number(usual + b"7" * 400)

@@ -147,6 +147,17 @@ def test_a_head_beyond_the_bound_is_refused_with_a_remembered_head_too():
     assert [answer.status for answer in read(reader, request(headers=stamp % (b"1" * 32)))] == [431]
 
 
+def test_what_was_remembered_under_other_limits_is_read_anew():
+    site = make_site()
+    reader = Counting(site, TCP)
+    data = request(headers=b"X-Twice: a\r\n" * 2)
+    assert [answer.status for answer in read(reader, data)] == [200]
+    assert [answer.status for answer in read(reader, data)] == [200]
+    assert reader.parsed == 1
+    site.limits = ConnectionLimits(headers=3)
+    assert [answer.status for answer in read(reader, data)] == [431]
+
+
 def test_a_head_without_host_that_came_over_a_socket_file_is_refused_over_tcp():
     site = make_site()
     data = b"POST /echo HTTP/1.1\r\nContent-Length: 2\r\n\r\n[]"
