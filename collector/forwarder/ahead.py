@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from collector.errors import SpoolError
 from collector.forwarder.prepare import prepare_behind
+from collector.forwarder.tasks import InconsistentError
 
 if TYPE_CHECKING:
     from collector.core.verdict import Outcome
@@ -82,6 +84,6 @@ class Ahead:
         request = dataclasses.replace(request, batch_id=self._around.chances.batch_id())
         try:
             ready = await self._around.spool.read(partial(prepare_behind, request=request, before=task))
-        except sqlite3.Error:
+        except (sqlite3.Error, SpoolError, InconsistentError):
             return  # the next turn meets it too, and tells
         self._ready, self._prepared = ready, trio.current_time()
