@@ -162,6 +162,12 @@ LANE_STATE = Family(
     "1 for the state that a lane is in, 0 for the others.",
     ("lane", "state"),
 )
+LANE_REASON = Family(
+    "waystation_lane_reason",
+    "gauge",
+    "1 for what keeps a lane from delivering, as its status says it, without the upstream's own words.",
+    ("lane", "reason"),
+)
 LANE_PENDING_EVENTS = Family("waystation_lane_pending_events", "gauge", "Events that wait.", ("lane",))
 LANE_PENDING_BYTES = Family(
     "waystation_lane_pending_bytes", "gauge", "Bytes in the spool that a lane still needs.", ("lane",)

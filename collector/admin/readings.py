@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Reading = tuple["Family", tuple[str, ...], float | Histogram]
 """A metric, its labels' values, and what it stands at."""
 
+MAX_REASON = 100
+"""Characters of a reason that a label has."""
+
 STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
 
 
@@ -136,6 +139,9 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
         yield from _of_group(lane.name, [lane], gauges, now_ms)
         for state in STATES:
             yield f.LANE_STATE, (lane.name, state), lane.state == state
+        if lane.reason and lane.state != "healthy":
+            # What an upstream says of it comes behind a colon, and may be anything.
+            yield f.LANE_REASON, (lane.name, lane.reason.partition(":")[0][:MAX_REASON]), 1
     if others:
         yield from _of_group(f.OTHERS, others, gauges, now_ms)
 

@@ -98,6 +98,19 @@ async def test_backlog_is_told_by_lane(tmp_path):
     assert found['waystation_lane_state{lane="a/samsara",state="blocked"}'] == 0
 
 
+async def test_what_keeps_a_lane_from_delivering_is_told_without_the_upstreams_words(tmp_path):
+    async with spool_in(tmp_path, wanted("a"), wanted("b")) as spool:
+        await accept(spool, chunk(3))
+        await change(
+            spool,
+            "UPDATE lane SET state = 'blocked', reason = 'http 401 Unauthorized: who? {\"n\":1}'"
+            " WHERE upstream = (SELECT id FROM upstream WHERE name = 'a')",
+        )
+        found = await samples(sources(spool))
+    told = [name for name in found if name.startswith("waystation_lane_reason")]
+    assert told == ['waystation_lane_reason{lane="a/samsara",reason="http 401 Unauthorized"}']
+
+
 async def test_lanes_beyond_the_bound_are_summed(tmp_path, monkeypatch):
     monkeypatch.setattr(families, "MAX_LANES", 2)
     async with spool_in(tmp_path, wanted()) as spool:
