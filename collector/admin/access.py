@@ -23,7 +23,7 @@ from collector.admin import html, page
 from collector.admin.links import query_value
 from collector.config.secret import read_secret_file
 from collector.core.http import Answer, error_answer
-from collector.listener import api_status
+from collector.listener import api_status, contract
 from collector.listener.admission import LOCAL_HOSTS, host_name
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from collector.admin.links import Links
     from collector.listener.routes import Request
 
-OPEN = frozenset({"/livez", "/readyz", api_status.PATH, *html.ASSETS})
+OPEN = frozenset({"/livez", "/readyz", api_status.PATH, contract.PATH, *html.ASSETS})
 """Paths that need no token."""
 
 TOKEN_FILE = "admin.token"  # noqa: S105 (a file's name)

@@ -41,5 +41,7 @@ def refuse_foreign(config: Config) -> None:
         WaystationError: with what to type.
     """
     directory = Path(config.state_dir)
-    if directory.is_dir() and not os.access(directory, os.R_OK | os.X_OK):
+    # Where not even this can be seen, what reads the spool tells why.
+    is_there = os.access(directory, os.F_OK)
+    if is_there and not os.access(directory, os.R_OK | os.X_OK):
         raise WaystationError(f"{directory} is another user's: try `sudo waystation status`")
