@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import tempfile
@@ -198,6 +199,17 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         self.expire(set(), set())
         assert self.spool.ready
 
+    @rule(request=requests)
+    def find_the_quota_reached(self, request):
+        """A request that there is no room for is refused whole, and nothing else ends for it."""
+        if not self.model.takers(request[0]):
+            return
+        options = self.spool.options
+        self.run(self.spool.change, dataclasses.replace(options, max_bytes=1))
+        with pytest.raises(SpoolFull, match="of 1 bytes are in use"):
+            self.run(self.spool.submit(self.new_chunk(*request)).committed)
+        self.run(self.spool.change, options)
+
     # -- forwarding
 
     @precondition(lambda self: self.model.needed())
@@ -242,9 +254,12 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         ):
             events = list(group)
             assert {id(letter.lane) for letter in events} == {lane}
-            ((size, count),) = self.read(partial(self.chunk_row, seq=self.model.next_seq))
-            assert count == len(events)
-            self.model.replay(events[0].lane, day, count, age=self.clocks.age, size=size)
+            while events:
+                # In chunks of their own where they came under clocks of their own.
+                ((size, count),) = self.read(partial(self.chunk_row, seq=self.model.next_seq))
+                assert 0 < count <= len(events)
+                self.model.replay(events[0].lane, day, count, age=self.clocks.age, size=size)
+                del events[:count]
 
     @precondition(lambda self: self.model.letters)
     @rule(numbers=st.sets(which, min_size=1, max_size=2))
