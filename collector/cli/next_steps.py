@@ -41,7 +41,9 @@ def refuse_foreign(config: Config) -> None:
         WaystationError: with what to type.
     """
     directory = Path(config.state_dir)
-    # Where not even this can be seen, what reads the spool tells why.
-    is_there = os.access(directory, os.F_OK)
+    try:
+        is_there = directory.is_dir()
+    except OSError:
+        return  # what reads the spool tells why
     if is_there and not os.access(directory, os.R_OK | os.X_OK):
         raise WaystationError(f"{directory} is another user's: try `sudo waystation status`")
