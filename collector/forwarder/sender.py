@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.failure import Failure
 from collector.core.reply import http_date
 from collector.core.verdict import (
     UNAUTHORISED,
     Blocked,
     Delivered,
-    Failure,
     Outcome,
     judge,
     judge_failure,
