@@ -6,18 +6,17 @@ import json
 from contextlib import asynccontextmanager
 
 import pytest
-import trio
 from fakes.capture import LOGIN, LOST, PORTAL, STATUSES, Capture, cuts
 from fakes.certificates import Authority
 from fakes.forwarding import sending
 from fakes.lanes import balanced, site
 from fakes.upstream import Behaviour
+from fakes.waiting import until
 
 from collector.config.model import Backoff, Timeouts
 
 EVENTS = 12
 QUICK = Backoff(initial=0.001, max=0.002)
-PATIENCE = 60
 HTML = Behaviour(status=202, headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><p>OK")
 
 
@@ -33,14 +32,6 @@ async def forwarding(directory, capture, **options):
     options = {"url": capture.url, "backoff": QUICK, "max_events": 8, **options}
     async with sending(**options) as sender, site(directory, {sender._upstream: sender}) as here:
         yield here
-
-
-async def until(condition, what):
-    with trio.move_on_after(PATIENCE):
-        while not await condition():  # noqa: ASYNC110 -- of the spool, which tells nobody
-            await trio.sleep(0.005)
-        return
-    pytest.fail(f"not within {PATIENCE} s: {what}")
 
 
 async def settled(here):
