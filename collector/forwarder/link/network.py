@@ -4,9 +4,9 @@ What stays with a refusal: an upstream that will not have a batch, for its size 
 certificate, says so and hangs up while the batch is still being sent. The write fails then, and trio's
 TLS would never read again what has come before. Here a write that fails leaves the connection readable.
 
-What stays in the kernel: trio bounds what it has taken and not yet sent to 16 KiB (`TCP_NOTSENT_LOWAT`),
-so a body that was written has all but left, and the read time-out may begin. Linux holds writes to that.
-macOS tells it only to those who ask whether they may write.
+What stays in the kernel: what it has taken and not yet sent is bounded, so a body that was written has all
+but left, and the read time-out may begin. Linux holds writes to that. macOS tells it only to those who
+ask whether they may write.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ import trio
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator, Iterable
+
+MAX_UNSENT_BYTES = 16 * 1024
+"""`TCP_NOTSENT_LOWAT` of each connection: two seconds on a link that carries 8 KiB/s."""
 
 ASKS_FIRST = sys.platform == "darwin"
 """Whether to ask before each write; elsewhere it would cost a round through the event loop for nothing."""
@@ -60,6 +63,7 @@ class Network(httpcore.AsyncNetworkBackend):
         """Connect to a host, at the first of its addresses that answers."""
         with _bounded(timeout, _CONNECTING):
             raw = await trio.open_tcp_stream(host, port, local_address=local_address)
+        raw.setsockopt(trio.socket.IPPROTO_TCP, trio.socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
         for option in socket_options or ():
             raw.setsockopt(*option)
         wire = _Wire(raw)
