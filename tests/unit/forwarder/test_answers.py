@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from functools import partial
 
 import pytest
 import trio
@@ -140,3 +141,42 @@ async def test_an_answer_in_gzip_is_read(fake):
     assert (await outcome_of(fake, success)).verdict == Delivered()
     refused = Behaviour(status=400, headers=headers, body=gzip.compress(b'["OK","bad"]'))
     assert (await outcome_of(fake, refused)).verdict.named == ((1, "bad"),)
+
+
+CUT = {
+    "a status line": b"HTTP/1.1 202",
+    "a status line, at its end": b"HTTP/1.1 202 OK\r\n",
+    "headers": b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n",
+    "headers, before the last byte": b"HTTP/1.1 202 OK\r\nContent-Length: 0\r\n\r",
+    "a body": b"HTTP/1.1 202 OK\r\nContent-Length: 2\r\n\r\n{",
+    "chunks": b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab",
+    "chunks, before their end": b"HTTP/1.1 202 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n",
+    "behind a hint": b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\n\r\n",
+}
+ODD = {
+    "two lengths": b"HTTP/1.1 202 OK\r\nContent-Length: 5\r\nContent-Length: 0\r\n\r\n",
+    "a length beyond all": b"HTTP/1.1 202 OK\r\nContent-Length: 99999999999999999999999\r\n\r\n",
+    "another transfer coding": b"HTTP/1.1 202 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+    "another protocol": b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+    "endless headers": b"HTTP/1.1 202 OK\r\nX: " + b"a" * 200_000 + b"\r\n\r\n",
+    "no HTTP": b"<html>login</html>",
+}
+
+
+@pytest.mark.parametrize("answer", [*CUT.values(), *ODD.values()], ids=[*CUT, *ODD])
+async def test_what_is_no_whole_answer_is_no_delivery(answer):
+    async def upstream(stream):
+        data = b""
+        while not data.endswith(make_body()):
+            data += await stream.receive_some()
+        await stream.send_all(answer)
+        await stream.aclose()
+
+    async with trio.open_nursery() as nursery:
+        (listener,) = await nursery.start(partial(trio.serve_tcp, upstream, 0, host="127.0.0.1"))
+        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+        async with sending(url=url, compress=False, timeouts=Timeouts(read=600, total=600)) as sender:
+            outcome = await sender.attempt(make_batch(), make_body())
+        nursery.cancel_scope.cancel()
+    assert isinstance(outcome.verdict, Retry)
+    assert outcome.verdict.reason.startswith("the connection broke before the whole answer came: ")
