@@ -31,7 +31,7 @@ SAME_500_LIMIT = 10
 """Answers of 500 in a row after which the batch itself is suspected."""
 
 UNAUTHORISED = 401
-_FORBIDDEN = 403
+REFUSALS = frozenset({UNAUTHORISED, 403})  # of who asks
 _INTERNAL_SERVER_ERROR = 500
 _TOO_LARGE = 413
 _NETWORK_AUTHENTICATION_REQUIRED = 511
@@ -192,10 +192,8 @@ def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
     status = reply.status
     said = _said(status)
     stranger = _of_a_stranger(reply)
-    if stranger and (status in _SUCCESSES or status in policy.success):
-        return stranger
-    if status in policy.success:
-        return Delivered()
+    if status in policy.success or (stranger and status in _SUCCESSES):
+        return stranger or Delivered()
     if status in policy.retry:
         after = retry_after(reply, now_ms=now_ms)
         return Retry(said, status, after, breaker=status in BREAKER_STATUSES)
@@ -238,7 +236,7 @@ def name_skew(verdict: Verdict, offset: float) -> Verdict:
     Returns:
         The verdict with that in its reason; the same one where it is no refusal of who asks.
     """
-    if not isinstance(verdict, Blocked) or verdict.status not in {UNAUTHORISED, _FORBIDDEN}:
+    if not isinstance(verdict, Blocked) or verdict.status not in REFUSALS:
         return verdict
     way = "behind" if offset > 0 else "ahead of"
     told = f"this machine's clock is {abs(offset):.0f} s {way} the upstream's"

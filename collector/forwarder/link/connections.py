@@ -223,5 +223,6 @@ def _secrets_of(*urls: httpx.URL | None) -> Iterator[bytes]:
             continue
         if url.userinfo:
             yield base64.b64encode(f"{url.username}:{url.password}".encode())
-            yield from (text.encode() for text in (url.userinfo.decode(), url.password) if text)
+            spelt = url.userinfo.decode()
+            yield from (text.encode() for text in (spelt, spelt.partition(":")[2], url.password) if text)
         yield from (value.encode() for value in url.params.values() if len(value) >= MIN_HIDDEN)
