@@ -180,7 +180,13 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     Raises:
         BindError: it cannot be bound.
     """
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group, inherited=shared.inherited)
+    sockets = bind(
+        listener.bind,
+        mode=listener.mode,
+        group=listener.group,
+        inherited=shared.inherited,
+        backlog=shared.config.limits.listen_backlog,
+    )
     site = Site(routes={}, gate=Admission.of(listener), report=_report, wall_ms=shared.now_ms)
     server = Server(sockets, site, shared.capacity)
     front = Front(listener.bind, server, site, tuple(sockets))

@@ -40,10 +40,7 @@ _OPENING = b"[{"
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY = (b"null", b"false")
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
-_DIGITS_STEP = MAX_DIGITS // 2
 _SAMPLES = 8  # of each longer run, at least
-_SAMPLE_STEP = MAX_DIGITS // _SAMPLES
 _SAMPLED_RUN = b"0" * _SAMPLES
 _DIGITS_AS_ZEROS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))  # noqa: PLR2004 (ASCII)
 
@@ -140,17 +137,21 @@ def nested_too_deep(raw: bytes, depth: int = MAX_NESTING) -> bool:
     return max(accumulate(memoryview(steps).cast("b"))) > depth
 
 
-def may_have_long_number(text: bytes) -> bool:
-    """Whether more than `MAX_DIGITS` digits may follow one another; fast, and never wrong to say no."""
-    if len(text) <= MAX_DIGITS or _SAMPLED_RUN not in text[::_SAMPLE_STEP].translate(_DIGITS_AS_ZEROS):
+def may_have_long_number(text: bytes, digits: int = MAX_DIGITS) -> bool:
+    """Whether more than so many digits, 8 at least, may follow one another; fast, and never wrong to say no."""
+    if len(text) <= digits or _SAMPLED_RUN not in text[:: digits // _SAMPLES].translate(_DIGITS_AS_ZEROS):
         return False
     # So long a run covers one of the blocks of half its length whole, wherever it begins.
-    return any(text[at : at + _DIGITS_STEP].isdigit() for at in range(0, len(text), _DIGITS_STEP))
+    step = digits // 2
+    return any(text[at : at + step].isdigit() for at in range(0, len(text), step))
 
 
-def has_long_number(raw: bytes) -> bool:
-    """Whether a number of the text has more than `MAX_DIGITS` digits in a row."""
-    return may_have_long_number(raw) and _LONG_NUMBER.search(_STRINGS.sub(b"", raw)) is not None
+def has_long_number(raw: bytes, digits: int = MAX_DIGITS) -> bool:
+    """Whether a number of the text has more than so many digits in a row."""
+    return (
+        may_have_long_number(raw, digits)
+        and re.search(rb"[0-9]{%d}" % (digits + 1), _STRINGS.sub(b"", raw)) is not None
+    )
 
 
 def longer_than(body: bytes, count: int) -> bool:

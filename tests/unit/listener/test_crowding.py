@@ -6,7 +6,13 @@ import trio
 from fakes.site import HOST, Waiting, make_site, replies
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from collector.core.limits import ANSWER_TIMEOUT, NEWCOMER_GRACE, PARKED_GRACE, ROOM_GRACE, SWEEP_INTERVAL
+from collector.core.limits import (
+    ANSWER_TIMEOUT,
+    NEWCOMER_GRACE,
+    ROOM_GRACE,
+    SWEEP_INTERVAL,
+    WAITING_GRACE,
+)
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
@@ -104,7 +110,7 @@ async def test_who_waits_behind_its_own_makes_room_for_another_peer_only_after_a
         waits = await client(server, sends=PLAIN)
         await seats.free()
         assert await until_end(waits) == [503]
-        assert PARKED_GRACE < trio.current_time() <= PARKED_GRACE + 2 * NEWCOMER_GRACE
+        assert WAITING_GRACE < trio.current_time() <= WAITING_GRACE + 2 * NEWCOMER_GRACE
         nursery.cancel_scope.cancel()
 
 
