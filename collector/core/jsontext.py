@@ -138,7 +138,7 @@ def nested_too_deep(raw: bytes, depth: int = MAX_NESTING) -> bool:
 
 
 def may_have_long_number(text: bytes, digits: int = MAX_DIGITS) -> bool:
-    """Whether more than so many digits, 8 at least, may follow one another; fast, and never wrong to say no."""
+    """Whether more than so many digits, at least 8, may follow one another; a no is never wrong."""
     if len(text) <= digits or _SAMPLED_RUN not in text[:: digits // _SAMPLES].translate(_DIGITS_AS_ZEROS):
         return False
     # So long a run covers one of the blocks of half its length whole, wherever it begins.

@@ -125,4 +125,4 @@ class Hold:
         """Whether others who wait for the room need it more: little has come since, or it takes long."""
         had = now - self._since
         slow = had > limits.room_grace and received - self._received < had * limits.min_rate
-        return self.size > 0 and (slow or had > limits.answer_timeout / 3)
+        return self.size > 0 and (slow or had > limits.answer_timeout / 4)
