@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.core.limits import MAX_DIGITS, MAX_NESTING
+from collector.core.limits import MAX_DIGITS, MAX_NESTING, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -43,6 +43,19 @@ _EMPTY = (b"null", b"false")
 _SAMPLES = 8  # of each longer run, at least
 _SAMPLED_RUN = b"0" * _SAMPLES
 _DIGITS_AS_ZEROS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))  # noqa: PLR2004 (ASCII)
+
+EXPLAINED_BYTES = MIB
+"""Larger texts are not searched for what is wrong with them; it takes up to 100 ms for each MiB."""
+
+_SPACE = 0x20
+_POSITION = re.compile(r"\(byte ([0-9]+)\)")
+_SURROGATE_FAULTS = re.compile("surrogate|hex escape|unicode escape")
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_CUT_ESCAPE = re.compile(rb"(?:\\(?:u[0-9a-fA-F]{0,3})?)?")  # the second half of a pair, where the text ends
+_NO_NUMBERS = re.compile(rb"-?(?:NaN|Infinity)")
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -67,9 +80,34 @@ def split_array(body: bytes) -> list[bytes]:
             return []
         raise JsonError("expected an array of events") from None
     except msgspec.DecodeError as error:
-        raise JsonError(f"invalid JSON: {error}") from None
+        raise JsonError(f"invalid JSON: {_reason(body, str(error))}") from None
     except RecursionError:
         raise JsonError(f"invalid JSON: nested deeper than {MAX_NESTING} levels") from None
+
+
+def _reason(body: bytes, said: str) -> str:
+    """Why the text is not JSON, and where, in words for who wrote it.
+
+    Args:
+        body: UTF-8.
+        said: by msgspec, which takes half a surrogate pair for the end of the text and knows no NaN.
+    """
+    found = _POSITION.search(said)
+    if found is None or _SURROGATE_FAULTS.search(said) is not None:
+        if len(body) > EXPLAINED_BYTES:
+            return "half of a surrogate pair, or the text ends before the array does"
+        for escape in _ESCAPES.finditer(body):
+            if escape[1] is not None and _CUT_ESCAPE.fullmatch(body, escape.end()) is None:
+                return f"half of a surrogate pair, {escape[1].decode()} (byte {escape.start()})"
+        if found is None:
+            return f"the text ends before the array does (byte {len(body)})"
+    at = int(found[1])
+    word = _NO_NUMBERS.match(body, max(0, at - 1)) or _NO_NUMBERS.match(body, at)
+    if word is not None:
+        return f"{word[0].decode()} is not a number in JSON (byte {word.start()})"
+    if at < len(body) and body[at] < _SPACE:
+        return f"the control character 0x{body[at]:02x} must be written as an escape (byte {at})"
+    return said.removeprefix("JSON is malformed: ")
 
 
 def members(raw: bytes) -> Iterator[tuple[str, int, int]]:
