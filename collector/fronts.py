@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector.admin import letters, reload, tail, upstreams
-from collector.admin.access import Access
+from collector.admin.access import Access, SocketAccess
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
     ListenerView,
@@ -270,7 +270,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         tail.PATH: {"GET": tail.TailEndpoint(shared.tap)},
     }
     if address.startswith("unix:"):
-        gate: Gate = Admission(check_host=False)
+        gate: Gate = SocketAccess()
     else:
         gate = Access(operator.tokens, operator.page.links)
     sockets = bind(address, mode=0o600, inherited=shared.inherited)
