@@ -224,7 +224,6 @@ class Connection(Guest):
                 break
         turns.clear()
         del outcome  # and so the body
-        self._room.release()
         await self._send_ready()
         if reader.finished and reader.cut_short:
             await self._linger()
@@ -242,9 +241,12 @@ class Connection(Guest):
     async def _send_ready(self) -> None:
         ready = self._ready
         self.phase = SENDING
+        if self._room.size:
+            self._waits_since = trio.current_time()
         self.deadline += self._site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
+        self._room.release()
 
     async def _await_rest(self, *, resumed: bool) -> None:
         """Prepare to receive the rest of a request of which the first part has come."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.listener.capacity import Hold
-from collector.listener.phases import IDLE, PARKED, RECEIVING, WAITING
+from collector.listener.phases import IDLE, PARKED, RECEIVING, SENDING, WAITING
 
 if TYPE_CHECKING:
     from collector.core.limits import ConnectionLimits
@@ -64,7 +64,7 @@ class Guest:
         self._reader = reader
         self._room = Hold(capacity, self.owner)
         self._pace = Pace()
-        self._waits_since = math.inf  # for a turn, or for room
+        self._waits_since = math.inf  # for a turn, for room, or to send what room is kept for
         self._scope = trio.CancelScope()  # of what it waits for
         self._interrupted = False
         self._leaving = False  # somebody else needs the seat
@@ -92,7 +92,9 @@ class Guest:
         return 0.0
 
     def hinders(self, now: float) -> bool:
-        """Whether it brings less of a body than those need it to who wait for room for theirs."""
+        """Whether it keeps room that others wait for: it brings little of its body, or takes no answer."""
+        if self.phase == SENDING:
+            return self._room.size > 0 and now - self._waits_since > self._site.limits.room_grace
         return self.phase == RECEIVING and self._room.hinders(now, self._reader.received, self._site.limits)
 
     def _wait(self, phase: int) -> None:
