@@ -15,8 +15,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         max_connections: on all listeners together; further clients wait in the listen queue.
-        max_connections_per_peer: of one user on UNIX sockets, of one address over TCP or of all of loopback, that are
-            served at a time; its further ones wait, and get 503 after `answer_timeout`.
+        max_connections_per_peer: of one user on UNIX sockets, of one address over TCP, or of all of
+            loopback, that are served at a time; its further ones wait, and get 503 after `answer_timeout`.
         max_head_bytes: request line and headers of a request; more gets 431.
         max_headers: headers of a request; more get 431.
         max_body_bytes: a body as it is sent; more gets 413.
