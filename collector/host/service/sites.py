@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from collector.config.paths import SYSTEM_HOME, SYSTEM_RUNTIME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from collector.config.model import Config
     from collector.host.service.steps import Plan
-
-SYSTEM_HOME = {
-    "linux": Path("/var/lib/waystation"),
-    "darwin": Path("/Library/Application Support/waystation"),
-}
-SYSTEM_RUNTIME = {"linux": Path("/run/waystation"), "darwin": SYSTEM_HOME["darwin"] / "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +25,7 @@ class Wish:
         program: absolute path of the `waystation` to be run.
         config_path: what `--config` says, absolute; None where the daemon is to look itself.
         config: as the daemon will load it.
+        config_directory: where it looks for its file when `config_path` is None.
         root: `/`, or what stands for it.
         home: of the user who asks.
         uid: of that user.
@@ -38,6 +35,7 @@ class Wish:
     program: Path
     config_path: Path | None
     config: Config
+    config_directory: Path
     root: Path
     home: Path
     uid: int
