@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.cut_filesystem import CutFilesystem
-from fakes.cut_filesystem import Impossible as NoCut
 from fakes.cyclonedx import faults
 from fakes.daemon import unbalanced, until
 from fakes.delivery import delivery_faults, in_files
 from fakes.load import App, seeded
 from fakes.machine import Impossible, Machine, tree
+from fakes.mount_namespace import Impossible as NoCut
 from fakes.packages import SOCKET, build, load, settled, status
 
 if TYPE_CHECKING:
