@@ -9,6 +9,7 @@ import msgspec
 import msgspec.inspect as mi
 
 from collector.config import paths
+from collector.config.addresses import DEFAULT_PORT
 from collector.config.checks import SecretCheck, check_admin, check_labels, check_listeners, check_products
 from collector.config.convert import Converter
 from collector.config.environment import Variables
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collector.config.positions import KeyPath
-
-DEFAULT_PORT = 9000
-"""The port of the Samsara ingestion API's document."""
 
 
 def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = True) -> Config:

@@ -19,6 +19,7 @@ from collector.host.launchd import SOCKET_NAMES
 from collector.host.service import job
 from collector.host.service.launchctl import JobName, Kickstart, Load, Unload
 from collector.host.service.leavings import leavings, purged, sockets_gone
+from collector.host.service.sites import configuration
 from collector.host.service.steps import AfterChange, MakeDirectory, Plan, Remove, Run, Write
 
 if TYPE_CHECKING:
@@ -219,6 +220,7 @@ def _account(wish: Wish) -> list[Step]:
         # To be passed through on the way to the socket, not to be looked into.
         MakeDirectory(wish.below_root(str(SYSTEM_HOME["darwin"])), 0o711, _owner(wish)),
         MakeDirectory(wish.below_root("/etc/waystation")),
+        *configuration(wish, "darwin"),
     ]
 
 

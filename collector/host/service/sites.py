@@ -6,7 +6,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from collector.config.addresses import DEFAULT_PORT
 from collector.config.paths import SYSTEM_HOME, SYSTEM_RUNTIME
+from collector.host.service.steps import Write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -92,3 +94,36 @@ def environment(
         bare.pop(name, None)
     home = str(SYSTEM_HOME[family])
     return {**bare, "HOME": home, "STATE_DIRECTORY": home, "RUNTIME_DIRECTORY": str(SYSTEM_RUNTIME[family])}
+
+
+_CONFIGURATION = """\
+# Waystation's configuration, as it runs without one. `waystation config check` tells what is wrong with it.
+# After a change of a [[listener]]: `waystation service install`; else restart or reload the service.
+# Every key: https://github.com/waystation/waystation/blob/main/docs/configuration.md
+
+state_dir = "{home}"
+
+[[listener]]
+bind = "localhost:{port}"
+
+[[listener]]
+bind = "unix:{runtime}/waystation.sock"
+
+[admin]
+bind = ["unix:{runtime}/admin.sock"]
+
+# Until there is an upstream, events go to files in {home}/events.
+[[upstream]]
+name = "file"
+kind = "file"
+"""
+
+
+def configuration(wish: Wish, platform: Literal["linux", "darwin"]) -> tuple[Write, ...]:
+    """A configuration for the machine's service that has none: it also tells commands where the daemon is."""
+    if wish.config_path is not None:
+        return ()
+    text = _CONFIGURATION.format(
+        home=SYSTEM_HOME[platform], runtime=SYSTEM_RUNTIME[platform], port=DEFAULT_PORT
+    )
+    return (Write(wish.below_root(str(wish.config_directory / "config.toml")), text.encode(), yours=True),)

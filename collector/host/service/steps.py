@@ -44,17 +44,21 @@ class Write:
 
     Attributes:
         mode: permission bits.
+        yours: from then on it is somebody else's: one that is there is left as it is.
     """
 
     path: Path
     content: bytes
     mode: int = 0o644
+    yours: bool = False
 
     def __str__(self) -> str:
-        return f"write {self.path} ({self.mode:04o})"
+        return f"write {self.path} ({self.mode:04o})" + (", where there is none" if self.yours else "")
 
     def due(self, machine: Machine) -> bool:  # noqa: ARG002 - files are seen without it
         """Whether it is not there, or another one."""
+        if self.yours:
+            return not self.path.exists()
         with suppress(OSError):
             same = self.path.read_bytes() == self.content
             return not same or self.path.stat().st_mode & 0o7777 != self.mode

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from collector.config.addresses import TcpAddress
 from collector.errors import ServiceError
 from collector.host.service.leavings import leavings, purged, sockets_gone
+from collector.host.service.sites import configuration
 from collector.host.service.steps import AfterChange, MakeDirectory, Plan, Remove, Run, Write
 
 if TYPE_CHECKING:
@@ -164,6 +165,7 @@ def _account(wish: Wish) -> list[Step]:
     made.append(Run(("systemd-tmpfiles", "--create", "waystation.conf")))
     made.append(MakeDirectory(wish.below_root("/etc/waystation")))
     made.append(MakeDirectory(wish.below_root("/etc/waystation/credentials"), 0o700))
+    made += configuration(wish, "linux")
     return made
 
 
