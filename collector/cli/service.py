@@ -157,13 +157,18 @@ def _program() -> Path:
 
 
 def _do(plan: Plan, wish: Wish, *, dry_run: bool) -> None:
-    from collector.host.service.steps import Write, carry_out  # noqa: PLC0415
+    from collector.host.service.steps import Remove, RemoveOwn, Write, carry_out  # noqa: PLC0415
 
     if dry_run:
         for step in plan.steps:
             click.echo(f"would {step}")
             if isinstance(step, Write):
                 click.echo("".join(f"    {line}\n" for line in step.content.decode().splitlines()), nl=False)
+        gone = {step.path for step in plan.steps if isinstance(step, Remove)}
+        gone |= {step.directory for step in plan.steps if isinstance(step, RemoveOwn)}
+        for left in plan.remains:
+            if left.path.exists() and left.path not in gone:
+                click.echo(f"would leave {left.path}")
         return
     if wish.scope == "system" and wish.uid != 0:
         raise UsageError("the machine's service needs root: sudo, or --user for one of your own")

@@ -59,11 +59,13 @@ def leavings(wish: Wish, *, purge: bool, logs: Path | None = None) -> tuple[Rema
 def sockets_gone(wish: Wish) -> tuple[Step, ...]:
     """Removes the sockets that nobody listens on any more, with directories that are there for them alone."""
     state = _place(wish, wish.config.state_dir)
-    return tuple(
+    beside = tuple(Remove(path) for path in _sockets(wish) if path.parent == state)
+    own = tuple(
         RemoveOwn(directory, tuple(sorted(path.name for path in _sockets(wish) if path.parent == directory)))
         for directory in _socket_directories(wish)
-        if directory.name == "waystation" or directory == state / "run"
+        if directory != state and (directory.name == "waystation" or directory == state / "run")
     )
+    return (*beside, *own)
 
 
 def _socket_directories(wish: Wish) -> list[Path]:
