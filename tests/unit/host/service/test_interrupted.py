@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import shutil
 import sys
 from typing import TYPE_CHECKING
@@ -103,6 +104,7 @@ def platform(request):
 @pytest.fixture(params=["system", "user"])
 def device(request, platform, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "chown", lambda *_: None)  # its account is not of this machine
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # thousands of them, and no power is cut here
     root = tmp_path / "root"
     root.mkdir()
     return Device(root, platform, request.param)
