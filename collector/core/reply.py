@@ -21,6 +21,15 @@ LATEST_DATE = 7_258_118_400.0
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
 
+_KINDS = {
+    "application/json": "JSON",
+    "text/json": "JSON",
+    "text/plain": "plain text",
+    "application/xml": "XML",
+    "text/xml": "XML",
+}
+"""What a body is called, by its media type."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -69,13 +78,28 @@ def http_date(value: str) -> float | None:
     return seconds if EARLIEST_DATE <= seconds < LATEST_DATE else None
 
 
+def described(reply: Reply) -> str:
+    """What kind of body an answer has, and how long it is, without a word of it.
+
+    A header may repeat what is in an event as well, so a type is told only where it is a usual one.
+    """
+    media_type = _media_type(reply)
+    kind = _KINDS.get(media_type, "JSON" if media_type.endswith("+json") else "a body")
+    if is_html(reply):
+        kind = "HTML"
+    return f"{kind} of {len(reply.body):,} bytes"
+
+
+def _media_type(reply: Reply) -> str:
+    return reply.content_type.partition(";")[0].strip().lower()
+
+
 def is_html(reply: Reply) -> bool:
     """Whether an answer is a page for people, by its type or its first bytes.
 
     No dialect's answer is markup, so one tag at the start is enough: a login form needs no `<html>`.
     """
-    media_type = reply.content_type.partition(";")[0].strip().lower()
-    if media_type in {"text/html", "application/xhtml+xml"}:
+    if _media_type(reply) in {"text/html", "application/xhtml+xml"}:
         return True
     return reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.policy import policy_for
 from collector.core.reply import http_date
 from collector.core.verdict import (
     UNAUTHORISED,
@@ -23,7 +24,6 @@ from collector.core.verdict import (
     judge,
     judge_failure,
     name_skew,
-    policy_for,
 )
 from collector.errors import SecretError, UpstreamError
 from collector.forwarder.link.body import Progress

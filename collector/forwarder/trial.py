@@ -119,18 +119,18 @@ def _write(directory: Path) -> str:
 
 def _told(outcome: Outcome, product: str, *, seconds: float) -> Trial:
     verdict = outcome.verdict
+    reason = "taken"
+    if not isinstance(verdict, Delivered):
+        # An empty batch holds no event that the upstream could repeat.
+        reason = f"{verdict.reason}: {verdict.excerpt}" if verdict.excerpt else verdict.reason
     match verdict:
         case Delivered():
-            reason, meaning = "taken", "Events are delivered."
+            meaning = "Events are delivered."
         case Retry():
-            reason, meaning = verdict.reason, "Events wait, and are tried again for as long as it takes."
+            meaning = "Events wait, and are tried again for as long as it takes."
         case Blocked():
-            reason = verdict.reason
             meaning = "Events wait until someone puts this right; they are not lost."
         case Rejected() | Split():
-            reason = verdict.reason
-            if isinstance(verdict, Rejected) and verdict.excerpt:
-                reason = f"{reason}: {verdict.excerpt}"
             meaning = (
                 "The upstream answers, and does not take an empty batch; what it says to events is open."
             )

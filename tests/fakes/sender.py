@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from collector.core.policy import policy_for
 from collector.core.reply import Reply
-from collector.core.verdict import Delivered, Failure, Outcome, judge, judge_failure, policy_for
+from collector.core.verdict import Delivered, Failure, Outcome, judge, judge_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

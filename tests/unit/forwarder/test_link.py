@@ -129,7 +129,7 @@ async def test_a_proxys_credentials_are_sent_to_it_and_shown_to_nobody(fake):
         outcome = await sender.attempt(make_batch(), make_body())
         told = repr(outcome) + repr(sender._upstream)
     assert fake.received[0].header("Proxy-Authorization") == "Basic cGF0Omh1bnRlcjIh"
-    assert "no entry for ***, ***" in outcome.verdict.reason
+    assert outcome.verdict.excerpt == "no entry for ***, ***"
     assert "hunter2" not in told
 
 
@@ -140,7 +140,7 @@ async def test_what_an_upstream_repeats_of_the_urls_secrets_is_blanked(fake):
     async with sending(url=url) as sender:
         outcome = await sender.attempt(make_batch(), make_body())
     assert isinstance(outcome.verdict, Blocked)
-    assert outcome.verdict.reason.startswith("http 401 Unauthorized: *** *** *** token=***")
+    assert outcome.verdict.excerpt.startswith("*** *** *** token=***")
 
 
 @pytest.mark.parametrize(

@@ -143,7 +143,7 @@ trial = partial(try_out, product="", device="kiosk-17", epoch="9d1e", batch_id=l
     ("step", "verdict", "reason"),
     [
         (answer(202), "delivered", "taken"),
-        (answer(401, b"no such key"), "blocked", "http 401 Unauthorized: no such key"),
+        (answer(401, b"no such key"), "blocked", "http 401 Unauthorized: a body of 11 bytes: no such key"),
         (answer(302), "blocked", "http 302 Found, and redirects are not followed"),
         (answer(503), "retry", "http 503 Service Unavailable"),
         (answer(400, b"empty"), "rejected", "http 400 Bad Request: empty"),
