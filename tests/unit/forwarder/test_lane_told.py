@@ -51,7 +51,7 @@ async def test_a_lane_shows_that_it_tries_smaller_batches_and_why(tmp_path, auto
             await trio.sleep(1000)
             assert sender.taken["samsara/samsara"] == [0, 1, 2, 3]
             assert await told(here) == ("narrowing", reason)
-            await trio.sleep(2500)
+            await trio.sleep(4000)
             assert await told(here) == ("healthy", "")
             (view,) = await here.spool.read(lane_views)
             assert view.since > START_MS + 2_000_000
@@ -69,7 +69,7 @@ async def test_it_is_narrowing_again_after_a_wait_and_after_a_restart(tmp_path, 
         assert await told(here) == ("narrowing", NARROWING)
     async with site(tmp_path, {samsara(max_events=8): sender}) as here:
         assert await told(here) == ("narrowing", NARROWING)
-        await trio.sleep(2500)
+        await trio.sleep(4000)
         assert await told(here) == ("healthy", "")
         assert await here.ledger() == {"accepted": 8, "delivered": 8}
 
