@@ -5,6 +5,8 @@ Nothing in it is trusted: whatever cannot be read counts as not said.
 
 from __future__ import annotations
 
+import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -17,6 +19,10 @@ MAX_RETRY_AFTER = 3600.0
 EARLIEST_DATE = 1_577_836_800.0
 LATEST_DATE = 7_258_118_400.0
 """2020 and 2200, seconds since 1970: no upstream's clock is outside these and right."""
+
+_GZIP = b"\x1f\x8b"
+_BLANK = b" \t\r\n\f\v\x00\xef\xbb\xbf\xff\xfe"
+"""What may stand before a page's first tag: white space, the marks of three encodings, their zeros."""
 
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
@@ -101,7 +107,16 @@ def is_html(reply: Reply) -> bool:
     """
     if _media_type(reply) in {"text/html", "application/xhtml+xml"}:
         return True
-    return reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+    return _unpacked(reply.body).lstrip(_BLANK).startswith(b"<")
+
+
+def _unpacked(body: bytes) -> bytes:
+    """A body, or its start where it is gzip, which nobody asked for."""
+    if not body.startswith(_GZIP):
+        return body
+    with suppress(zlib.error):
+        return zlib.decompressobj(31).decompress(body, 4096)
+    return body
 
 
 def excerpt(body: bytes) -> str:

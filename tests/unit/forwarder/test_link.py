@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import socket
 import threading
 
@@ -145,7 +146,15 @@ async def test_what_an_upstream_repeats_of_the_urls_secrets_is_blanked(fake):
 
 @pytest.mark.parametrize(
     "page",
-    [b"<form action=/login method=post>", b"\xef\xbb\xbf <!-- portal -->", b"<HTML>", b"<?xml ?><html/>"],
+    [
+        b"<form action=/login method=post>",
+        b"\xef\xbb\xbf <!-- portal -->",
+        b"<HTML>",
+        b"<?xml ?><html/>",
+        b"\n" * 5000 + b"<html>",
+        "<html>".encode("utf-16"),
+        gzip.compress(b"<html>"),
+    ],
 )
 async def test_a_login_form_with_200_is_no_delivery(fake, page):
     fake.default = Behaviour(status=202, headers={"Content-Type": "application/json"}, body=page)
