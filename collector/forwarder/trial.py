@@ -15,15 +15,27 @@ import trio
 
 from collector.core.batch import Options, SealedBatch
 from collector.core.rendering import RENDERER
-from collector.core.verdict import Blocked, Delivered, Outcome, Rejected, Retry, Split
+from collector.core.verdict import (
+    Blocked,
+    Delivered,
+    Failure,
+    Outcome,
+    Rejected,
+    Retry,
+    Split,
+    judge_failure,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from collector.config.model import Upstream
     from collector.core.verdict import Verdict
     from collector.forwarder.surroundings import Sender
+
+TRIAL_SECONDS = 20.0
+"""That dry runs may take together: whoever asked for them waits for the answer, the admin listener 30 s."""
 
 _EMPTY = b"[]"
 
@@ -52,27 +64,55 @@ class Trial:
         return self.verdict == "delivered"
 
 
-async def try_out(
+async def try_products(
     upstream: Upstream,
     sender: Sender,
+    products: Sequence[str],
     *,
-    product: str,
     device: str,
     epoch: str,
     batch_id: Callable[[], str],
-) -> Trial:
-    """Send one signed batch of no events.
+) -> list[Trial]:
+    """Send one signed batch of no events for each product.
 
     It passes by the breaker, a pause and any wait, and changes none of them.
 
     Args:
         upstream: of kind `samsara` or `traintracks`.
         sender: the upstream's.
-        product: whose secret signs it, with `traintracks`.
+        products: whose secrets sign, with `traintracks`; "" alone otherwise.
         device: the device's id.
         epoch: the spool's.
         batch_id: makes 32 hex digits, never the same twice.
+
+    Returns:
+        One for each product. What has no answer within `TRIAL_SECONDS` of the beginning has timed out.
     """
+    deadline = trio.current_time() + TRIAL_SECONDS
+    return [
+        await _try_one(
+            upstream,
+            sender,
+            product=product,
+            deadline=deadline,
+            device=device,
+            epoch=epoch,
+            batch_id=batch_id,
+        )
+        for product in products
+    ]
+
+
+async def _try_one(
+    upstream: Upstream,
+    sender: Sender,
+    *,
+    product: str,
+    deadline: float,
+    device: str,
+    epoch: str,
+    batch_id: Callable[[], str],
+) -> Trial:
     began = trio.current_time()
     batch = SealedBatch(
         id=batch_id(),
@@ -94,7 +134,10 @@ async def try_out(
         renderer=RENDERER,
         options=Options(),
     )
-    outcome = await sender.attempt(batch, _EMPTY)
+    silence = judge_failure(Failure.TIMEOUT, f"no answer within {TRIAL_SECONDS:g} s")
+    outcome = Outcome(silence, wrote_body=False)
+    with trio.CancelScope(deadline=deadline):
+        outcome = await sender.attempt(batch, _EMPTY)
     return _told(outcome, product, seconds=trio.current_time() - began)
 
 
