@@ -53,7 +53,8 @@ MOODS = {
     "a slow drip": lambda _: Behaviour(drip=0.0005),
     "an endless drip": lambda _: Behaviour(trickle=True),
     "silence": lambda _: Behaviour(hold=True),
-    "too early": lambda _: Behaviour(unread=True),
+    # A success that comes before the body was read would be one all the same, once a small body was sent.
+    "too early": lambda _: Behaviour(unread=True, status=503),
 }
 
 
