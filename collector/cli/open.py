@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from collector.config.model import Config
 
-ASK_SECONDS = 10.0
-
 
 @click.command("open")
 @config_option
@@ -54,26 +52,16 @@ def _link(config: Config) -> str:
     import msgspec  # noqa: PLC0415
 
     from collector.admin.page import OPEN, Opened  # noqa: PLC0415
-    from collector.cli.http_post import Target, post  # noqa: PLC0415
-    from collector.config.model import UnixAddress  # noqa: PLC0415
+    from collector.cli.admin_socket import GLANCE_SECONDS, exchange, stranger, told  # noqa: PLC0415
 
-    silence = "there is no admin socket"
-    for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-            continue
-        try:
-            target = Target(name=address.path, unix_path=address.path, path=OPEN)
-            reply = post(target, b"", {}, timeout=ASK_SECONDS)
-        except DaemonUnavailable as error:
-            silence = str(error)
-            continue
-        try:
-            if reply.status == 200:  # noqa: PLR2004 (OK)
-                return msgspec.json.decode(reply.body, type=Opened).url
-            reason = msgspec.json.decode(reply.body, type=dict[str, object])["message"]
-        except (msgspec.DecodeError, KeyError):
-            raise DaemonUnavailable(
-                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
-            ) from None
-        raise WaystationError(str(reason))
-    raise DaemonUnavailable(f"no daemon answers: {silence}; start it with `waystation run`")
+    try:
+        reply = exchange(config, OPEN, body=b"", timeout=GLANCE_SECONDS)
+    except DaemonUnavailable as silence:
+        raise DaemonUnavailable(f"no daemon answers: {silence}; start it with `waystation run`") from None
+    if reply.status != 200:  # noqa: PLR2004 (OK)
+        refusal = told(reply)
+        raise WaystationError(refusal) if refusal else stranger(reply)
+    try:
+        return msgspec.json.decode(reply.body, type=Opened).url
+    except msgspec.DecodeError:
+        raise stranger(reply) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,6 @@ from collector.errors import DaemonUnavailable, WaystationError
 if TYPE_CHECKING:
     from collector.admin.status import Status
     from collector.config.model import Config
-
-ASK_SECONDS = 10.0
-"""How long the daemon may take to answer."""
 
 
 def current_status(config: Config) -> Status:
@@ -31,25 +27,16 @@ def _ask(config: Config) -> Status | None:
     import msgspec  # noqa: PLC0415
 
     from collector.admin.status import Status  # noqa: PLC0415
-    from collector.cli.http_post import Target, get  # noqa: PLC0415
-    from collector.config.model import UnixAddress  # noqa: PLC0415
+    from collector.cli.admin_socket import GLANCE_SECONDS, exchange, stranger  # noqa: PLC0415
 
-    for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-            continue
-        try:
-            reply = get(
-                Target(name=address.path, unix_path=address.path, path="/v1/status"), timeout=ASK_SECONDS
-            )
-        except DaemonUnavailable:
-            continue
-        try:
-            return msgspec.json.decode(reply.body, type=Status)
-        except msgspec.DecodeError:
-            raise DaemonUnavailable(
-                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
-            ) from None
-    return None
+    try:
+        reply = exchange(config, "/v1/status", timeout=GLANCE_SECONDS)
+    except DaemonUnavailable:
+        return None
+    try:
+        return msgspec.json.decode(reply.body, type=Status)
+    except msgspec.DecodeError:
+        raise stranger(reply) from None
 
 
 def _offline(config: Config) -> Status:
