@@ -13,6 +13,14 @@ _KEY = re.compile(r"[A-Za-z0-9._~%\[\]-]+=")
 _BEHIND_PATH = re.compile(r"(://[^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
 
 
+_CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+
+
+def redact_text(text: str) -> str:
+    """Leave out of a text the secrets of every URL, and the credentials of every Authorization."""
+    return _CREDENTIALS.sub(rf"\1 {REDACTED}", redact_url(text))
+
+
 def redact_url(text: str) -> str:
     """Leave the secrets out of every URL in a text.
 
