@@ -10,12 +10,15 @@ import pytest
 from fakes.daemon import PATIENCE, Client, connect, total, unbalanced, until
 from fakes.delivery import arrivals, delivery_faults, in_files, repeat_faults
 from fakes.load import App, seeded
+from fakes.markdown import ROOT
 from fakes.upstream import Upstream
 
 pytestmark = pytest.mark.system
 
 EVENT = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"sold"}]'
 JSON = {"Content-Type": "application/json"}
+
+PAGE = ROOT / "docs/operations/api.md"
 
 TIMES = 1000
 PAUSE = 0.02
@@ -117,6 +120,9 @@ def test_a_listener_that_cannot_be_bound_changes_nothing(make_daemon):
         ('state_dir = "elsewhere"', "state_dir"),
         ('spool = { durability = "normal" }', "spool.durability"),
         ('spool = { commit_interval = "10ms" }', "spool.commit_interval"),
+        ("limits = { max_connections = 17 }", "limits.max_connections"),
+        ("limits = { max_connections_per_peer = 17 }", "limits.max_connections_per_peer"),
+        ('limits = { max_bodies_bytes = "17MiB" }', "limits.max_bodies_bytes"),
     ],
 )
 def test_what_needs_a_restart_is_named_and_changes_nothing(make_daemon, change, key):
@@ -124,6 +130,8 @@ def test_what_needs_a_restart_is_named_and_changes_nothing(make_daemon, change, 
     daemon.configure(change + BASE + MORE)
     status, reply = reload(daemon)
     assert status == 409
+    (row,) = [line for line in PAGE.read_text(encoding="utf-8").splitlines() if "need a restart" in line]
+    assert f"`{key}`" in row
     assert reply["message"] == f"{key} can only be changed by a restart; nothing was changed"
     assert not (daemon.home / "more.sock").exists()
 
@@ -177,7 +185,7 @@ max_events = $events
             )
             text = base + remote.replace("$url", upstream.url).replace("$events", str(chance.randint(20, 99)))
             text += f'[spool]\nmax_bytes = "{chance.randint(500, 600)}MiB"\n'
-            text += f"[limits]\nmax_connections = {chance.randint(100, 200)}\n"
+            text += f"[limits]\nmax_headers = {chance.randint(50, 100)}\n"
             daemon.configure(text + MORE if chance.random() < 0.5 else text)
 
         configure()

@@ -106,6 +106,14 @@ def told_by_commands(daemon):
     return [text for done in (*tried, *looked) for text in (done.stdout, done.stderr)]
 
 
+def crashed(daemon):
+    """The log behind a crash, with the interpreter's own report."""
+    daemon.signal(signal.SIGABRT)
+    assert daemon.wait() == -signal.SIGABRT
+    assert "Fatal Python error" in daemon.log()
+    return daemon.log().encode()
+
+
 def plant(daemon):
     """Put all secrets in place, a key to sign with and a client's among them; returns the keys' own lines."""
     for name, content in PLANTED.items():
@@ -166,10 +174,7 @@ def test_planted_secrets_are_nowhere(make_daemon):
     assert ask(daemon.admin, "POST", "/v1/reload") == 200
     seen.append(daemon.run("config", "show").stdout)
     seen += bundled(daemon, "running.tar.gz")
-    daemon.signal(signal.SIGABRT)  # a crash, with the interpreter's own report
-    assert daemon.wait() == -signal.SIGABRT
-    assert "Fatal Python error" in daemon.log()
-    seen.append(daemon.log().encode())
+    seen.append(crashed(daemon))
     daemon.configure(broken)
     seen += bundled(daemon, "broken.tar.gz")
     daemon.configure(CONFIG)
