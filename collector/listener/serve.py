@@ -173,7 +173,6 @@ class Server:
 
     async def _sweep(self) -> None:
         """End overdue phases; asleep while there are no connections."""
-        limits = self.site.limits
         while True:
             if not self._connections:
                 self._occupied = trio.Event()
@@ -183,7 +182,7 @@ class Server:
             now = trio.current_time()
             crowded = self._starved or self._seats.full
             contended = self._capacity.contended
-            spared = limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
+            spared = self.site.limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
             for connection in tuple(self._connections):
                 due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
                 if due <= now or (contended and connection.hinders(now)):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import tarfile
+import tomllib
 
 import pytest
 from fakes.certificates import Authority
@@ -26,6 +27,18 @@ def test_without_a_daemon_it_gathers_what_there_is_and_says_what_is_not(run, hom
     assert json.loads(files["machine.json"])["waystation"]
     assert "metrics.txt: no daemon answers" in files["missing.txt"]
     assert "log.txt: " in files["missing.txt"]
+
+
+def test_its_documents_can_be_read_as_what_they_are(run, home):
+    (home / "c.toml").write_text(
+        '[[upstream]]\nname = "s"\nkind = "samsara"\nsigning = "none"\nurl = "https://u:p@h/v1?key=hunter2"\n'
+    )
+    assert run("support-bundle", "-o", "out.tar.gz", "--config", "c.toml").code == 0
+    files = files_of(home / "out.tar.gz")
+    assert tomllib.loads(files["config.toml"])["upstream"][0]["url"] == "https://***@h/v1?key=***"
+    for name in files:
+        if name.endswith(".json"):
+            json.loads(files[name])
 
 
 def test_a_configuration_that_cannot_be_used_is_told_and_no_obstacle(run, home):
