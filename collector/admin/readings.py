@@ -30,7 +30,7 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 MAX_REASON = 100
 """Characters of a reason that a label has."""
 
-STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
+STATES = ("new", "healthy", "retrying", "blocked", "paused", "orphaned")
 
 
 def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,9 @@ DEFAULT_PORT = 9000
 MAX_FILE_BYTES = 1024 * 1024
 """A configuration is a few KiB; more than this is the wrong file."""
 
+_PLACES = frozenset({"WAYSTATION_STATE_DIR", "WAYSTATION_ADMIN__BIND"})
+"""Variables that say where a daemon is."""
+
 _WHERE = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 
@@ -49,7 +53,30 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
         ConfigError: with every problem there is.
     """
     file = paths.config_file(environ, path)
+    return _load(file, Document() if file is None else _read_all(file), environ, read_secrets=read_secrets)
+
+
+def load_place(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """As much of a configuration that cannot be used as says where its daemon is; defaults beyond that.
+
+    Raises:
+        ConfigError: not even that can be read.
+    """
+    file = paths.config_file(environ, path)
     document = Document() if file is None else _read_all(file)
+    tree: dict[str, object] = {
+        key: document.tree[key] for key in ("state_dir", "admin") if key in document.tree
+    }
+    admin = tree.get("admin")
+    if isinstance(admin, dict):
+        tree["admin"] = {"bind": admin["bind"]} if "bind" in admin else {}
+    telling = {
+        name: text for name, text in environ.items() if not name.startswith("WAYSTATION_") or name in _PLACES
+    }
+    return _load(file, replace(document, tree=tree), telling, read_secrets=False)
+
+
+def _load(file: Path | None, document: Document, environ: Mapping[str, str], *, read_secrets: bool) -> Config:
     tree = document.tree
     root = mi.type_info(Config)
     if not isinstance(root, mi.StructType):

@@ -99,6 +99,15 @@ def test_an_invalid_file_changes_nothing_and_says_why(make_daemon):
     until(lambda: daemon.log().count("event=reload_refused") == 1, "the log says so")
     assert "spool.max_age" in daemon.log()
     assert post(daemon.socket) == 202
+    seen = daemon.run("status")
+    assert seen.returncode == 0
+    assert b"the last reload was refused" in seen.stdout
+    assert b"next: " not in seen.stdout
+    assert b"spool.max_age" in seen.stderr
+    assert b"the daemon goes on with the configuration that it has" in seen.stderr
+    assert daemon.run("ledger", "--day", "yesterday").returncode == 0
+    assert daemon.stop() == 0
+    assert daemon.run("status").returncode == 78
 
 
 def test_a_listener_that_cannot_be_bound_changes_nothing(make_daemon):
