@@ -38,10 +38,10 @@ def ledger(config_path: Path | None, day: str | None, lane: str | None, *, as_js
     """
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
-    from collector.cli.status_source import look  # noqa: PLC0415
+    from collector.cli.status_source import current_status, reach  # noqa: PLC0415
 
     wanted = None if day is None else read_day(day, dt.datetime.now(dt.UTC).date())
-    _, found, _ = look(config_path, os.environ)
+    found = current_status(reach(config_path, os.environ)[0])
     if lane is not None and lane not in {known.name for known in found.lanes}:
         raise UsageError(f"there is no lane {lane}; `waystation status` lists them")
     rows = [row for row in found.ledger if wanted in {None, row.day} and lane in {None, row.lane}]

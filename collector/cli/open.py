@@ -26,9 +26,9 @@ def open_page(config_path: Path | None, *, only_print: bool) -> None:
     Prints a link to it, which works once and for five minutes, and opens it where there is a screen.
     Whoever has the link may see the page and replay dead letters.
     """
-    from collector.config.load import load  # noqa: PLC0415 - other commands must not pay for it
+    from collector.cli.status_source import reach  # noqa: PLC0415 - other commands must not pay for it
 
-    url = _link(load(config_path, dict(os.environ), read_secrets=False))
+    url = _link(reach(config_path, os.environ)[0])
     click.echo(url)
     if not only_print and _has_screen():
         import webbrowser  # noqa: PLC0415

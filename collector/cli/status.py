@@ -31,11 +31,12 @@ def status(
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
     from collector.cli.next_steps import next_step  # noqa: PLC0415
-    from collector.cli.status_source import look  # noqa: PLC0415
+    from collector.cli.status_source import current_status, reach  # noqa: PLC0415
     from collector.config.paths import config_file  # noqa: PLC0415
 
     environ = dict(os.environ)
-    config, found, usable = look(config_path, environ)
+    config, usable = reach(config_path, environ)
+    found = current_status(config)
     if watch:
         from collector.cli.admin_socket import daemon_status  # noqa: PLC0415
 

@@ -24,39 +24,40 @@ def current_status(config: Config) -> Status:
     return _ask(config) or _offline(config)
 
 
-def look(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Config, Status, bool]:
-    """The configuration, and the status.
+def reach(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Config, bool]:
+    """The configuration, to ask a daemon by.
 
-    Where the configuration cannot be used but a daemon runs, as behind a reload that was refused, that
-    is told on standard error: whoever asks wants to know how it goes all the same.
+    Where it cannot be used but a daemon runs, as behind a reload that was refused, that is told on
+    standard error: whoever asks wants to know how it goes all the same.
 
     Args:
         config_path: as given.
         environ: of the process.
 
     Returns:
-        Also whether the configuration can be used; else it is what says where the daemon is, and no more.
+        Also whether it can be used; else it is what says where the daemon is, and no more.
 
     Raises:
         ConfigError: it cannot be used, and no daemon answers.
-        WaystationError: as `current_status`.
     """
     from collector.config.load import load, load_place  # noqa: PLC0415 - other commands must not pay for these
 
     try:
-        config = load(config_path, environ, read_secrets=False)
+        return load(config_path, environ, read_secrets=False), True
     except ConfigError as error:
-        place = load_place(config_path, environ)
-        running = _ask(place)
-        if running is None:
-            raise
         import click  # noqa: PLC0415
 
+        from collector.cli.admin_socket import GLANCE_SECONDS, exchange  # noqa: PLC0415
+
+        place = load_place(config_path, environ)
+        try:
+            exchange(place, "/livez", timeout=GLANCE_SECONDS)
+        except DaemonUnavailable:
+            raise error from None
         for line in str(error).splitlines():
             click.echo(f"waystation: {line}", err=True)
         click.echo("waystation: the daemon goes on with the configuration that it has", err=True)
-        return place, running, False
-    return config, current_status(config), True
+        return place, False
 
 
 def _ask(config: Config) -> Status | None:
