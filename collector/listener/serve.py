@@ -20,7 +20,6 @@ import trio
 
 from collector.core.limits import (
     ACCEPT_RETRY,
-    CROWDED_IDLE_TIMEOUT,
     LAST_WORDS_TIMEOUT,
     SWEEP_INTERVAL,
 )
@@ -182,7 +181,8 @@ class Server:
             now = trio.current_time()
             crowded = self._starved or self._seats.full
             contended = self._capacity.contended
-            spared = self.site.limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
+            limits = self.site.limits
+            spared = max(0.0, limits.idle_timeout - limits.crowded_idle_timeout) if crowded else 0.0
             for connection in tuple(self._connections):
                 due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
                 if due <= now or (contended and connection.hinders(now)):
