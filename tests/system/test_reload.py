@@ -133,6 +133,7 @@ def test_a_listener_that_cannot_be_bound_changes_nothing(make_daemon):
         ("limits = { max_connections = 17 }", "limits.max_connections"),
         ("limits = { max_connections_per_peer = 17 }", "limits.max_connections_per_peer"),
         ('limits = { max_bodies_bytes = "17MiB" }', "limits.max_bodies_bytes"),
+        ("limits = { listen_backlog = 17 }", "limits.listen_backlog"),
     ],
 )
 def test_what_needs_a_restart_is_named_and_changes_nothing(make_daemon, change, key):
