@@ -216,7 +216,7 @@ def _give(path: str, gid: int, where: str) -> None:
         os.chown(path, -1, gid)
     except OSError as error:
         reason = (
-            f"`group` may not have it ({error.strerror}): the daemon can give a socket to a group of its own, "
+            f"`group` may not have it ({error.strerror}): the daemon may give a socket to a group of its own "
             "and under its systemd unit to the unit's Group= alone; "
             "for another one let a socket unit listen there, with SocketGroup="
         )

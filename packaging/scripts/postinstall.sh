@@ -9,12 +9,13 @@ UNFINISHED=$HOME_DIRECTORY/unfinished
 # The daemon runs from a copy (hard links: it takes no space) of what the package brings, so that
 # at each moment of an upgrade, and after a power cut in it, one whole release is there to start.
 activate() {
-    name=$(cat "$HOME_DIRECTORY/package/BUILD")
+    package=$(readlink -f "$HOME_DIRECTORY/package")
+    name=$(cat "$package/BUILD")
     live=$HOME_DIRECTORY/live-$name
     if [ ! -d "$live" ]; then
         rm -rf "$live.partial"
-        cp -al "$HOME_DIRECTORY/package" "$live.partial" 2>/dev/null ||
-            { rm -rf "$live.partial"; cp -a "$HOME_DIRECTORY/package" "$live.partial"; }
+        cp -al "$package" "$live.partial" 2>/dev/null ||
+            { rm -rf "$live.partial"; cp -a "$package" "$live.partial"; }
         sync -f "$HOME_DIRECTORY" 2>/dev/null || sync
         mv -T "$live.partial" "$live"
     fi

@@ -152,9 +152,9 @@ def test_where_no_group_may_be_given_the_own_one_still_can_be_named(tmp_path, mo
     own, other = grp.getgrgid(os.getgid()).gr_name, next(g for g in grp.getgrall() if g.gr_gid != os.getgid())
     with bound_to(f"unix:{tmp_path}/dir/s", group=own) as (bound,):
         bound.restrict(mode=0o600, group=own)
-        with pytest.raises(BindError, match="`group` may not have it .* SocketGroup="):
+        with pytest.raises(BindError, match=r"`group` may not have it .* SocketGroup="):
             bound.restrict(mode=0o660, group=other.gr_name)
-    with pytest.raises(BindError, match="`group` may not have it .* SocketGroup="):
+    with pytest.raises(BindError, match=r"`group` may not have it .* SocketGroup="):
         bind(f"unix:{tmp_path}/t", group=other.gr_name)
     assert not (tmp_path / "t").exists()
 
