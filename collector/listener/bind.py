@@ -216,8 +216,8 @@ def _give(path: str, gid: int, where: str) -> None:
         os.chown(path, -1, gid)
     except OSError as error:
         reason = (
-            f"`group` may not have it ({error.strerror}): the daemon may give a socket to a group of its own "
-            "and under its systemd unit to the unit's Group= alone; "
+            f"`group` may not have it ({error.strerror}): the daemon can give it to groups of its own, "
+            "and under its systemd unit to that unit's Group= alone; "
             "for another one let a socket unit listen there, with SocketGroup="
         )
         raise BindError(address=where, reason=reason) from None

@@ -57,6 +57,9 @@ maintainer: Nobody <nobody@example.com>
 description: What the machine has, for rpm, whose database of it is empty.
 provides: ["glibc = 2.36", coreutils]
 """
+CLIENTS = ("socket-0", "socket-1", "port-0", "port-1")
+"""Of a load; each has one request in hand."""
+
 SOCKET = "/run/waystation/waystation.sock"
 PORT = 9000
 
