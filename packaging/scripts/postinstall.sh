@@ -44,6 +44,16 @@ account() {
     fi
 }
 
+# For dpkg; an .rpm brings it as its own file.
+configuration() {
+    brought=/usr/share/waystation/config.toml
+    if [ -e "$brought" ] && [ ! -e /etc/waystation/config.toml ]; then
+        install -m 0644 "$brought" /etc/waystation/config.toml.new
+        sync -f /etc/waystation 2>/dev/null || sync
+        mv /etc/waystation/config.toml.new /etc/waystation/config.toml
+    fi
+}
+
 # What is enabled runs afterwards; what an operator has disabled is left as it is. The sockets come first,
 # and one that cannot be had (its port is taken) does not keep the others from their clients.
 begin() {
@@ -75,6 +85,7 @@ esac
 
 if [ "$first" = yes ]; then
     : >"$UNFINISHED"
+    configuration
 fi
 account
 activate
@@ -82,6 +93,7 @@ if command -v systemctl >/dev/null; then
     if [ "$first" = yes ]; then
         # Also where no systemd runs, as in the making of an image: it starts at the first boot.
         systemctl enable --quiet waystation.service $SOCKETS
+        sync -f /etc/systemd/system 2>/dev/null || sync
     fi
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload

@@ -123,6 +123,10 @@ def add_migrating(directory: Path, scratch: Path) -> None:
     text = template.substitute(
         SOURCE=ROOT, TREE=tree, VERSION="0.1.0", RELEASE="3", MTIME="2026-01-01T00:00:00Z"
     )
+    # What it brings as a configuration is another one too.
+    brought, config = ROOT / "packaging/files/config.toml", scratch / "config.toml"
+    config.write_text(f"# As of release 3.\n{brought.read_text('utf-8')}", encoding="utf-8")
+    text = text.replace(str(brought), str(config))
     # Nobody weighs these packages.
     (scratch / "nfpm.yaml").write_text(text.replace(": zstd", ": gzip"), encoding="utf-8")
     for kind in (Deb, Rpm):

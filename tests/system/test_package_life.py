@@ -127,6 +127,7 @@ def test_clients_wait_out_crashes_hangs_restarts_and_reloads_and_nothing_is_lost
 def test_an_upgrade_that_migrates_the_spool_takes_its_time_and_loses_nothing(machine, kind):
     machine.run(*kind.install(1))
     configure(machine, DOWN)
+    configured = machine.inside("/etc/waystation/config.toml").read_text("utf-8")
     send(machine)
     assert migrations(machine) == ["0001_first_tables"]
     drop_in(machine, f"TimeoutStartSec={START_SECONDS}")
@@ -148,7 +149,7 @@ def test_an_upgrade_that_migrates_the_spool_takes_its_time_and_loses_nothing(mac
     assert sorted(settled(machine)) == sorted(["sold", *requests.acknowledged])
     assert pending_for_down(machine) == 1 + len(requests.acknowledged)
     assert unbalanced(status(machine)) == []
-    assert DOWN in machine.inside("/etc/waystation/config.toml").read_text("utf-8")
+    assert machine.inside("/etc/waystation/config.toml").read_text("utf-8") == configured
     assert not list(machine.inside("/opt/waystation").glob("live-0.1.0-1-*"))
 
 
