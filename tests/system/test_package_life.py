@@ -131,16 +131,18 @@ def test_an_upgrade_that_migrates_the_spool_takes_its_time_and_loses_nothing(mac
     send(machine)
     assert migrations(machine) == ["0001_first_tables"]
     drop_in(machine, f"TimeoutStartSec={START_SECONDS}")
-    machine.inside(HOLD).touch()
+    if held := kind is Deb:  # it is the same daemon: once is enough
+        machine.inside(HOLD).touch()
     with load(machine) as requests:
         before = main_pid(machine)
         upgrade = machine.start(*kind.upgrade(3))
         until(lambda: main_pid(machine) not in {0, before}, "the later release starts", within=120.0)
         migrating, began = main_pid(machine), time.monotonic()
-        until(lambda: time.monotonic() - began > START_SECONDS + 3, "longer than a start may take")
-        assert machine.shows("waystation", "ActiveState") == "activating"
-        assert machine.shows("waystation", "StatusText") == "opening the spool"
-        machine.inside(HOLD).unlink()
+        if held:
+            until(lambda: time.monotonic() - began > START_SECONDS + 3, "longer than a start may take")
+            assert machine.shows("waystation", "ActiveState") == "activating"
+            assert machine.shows("waystation", "StatusText") == "opening the spool"
+            machine.inside(HOLD).unlink()
         told, _ = upgrade.communicate(timeout=180)
         assert upgrade.returncode == 0, told
         assert main_pid(machine) == migrating
