@@ -34,14 +34,14 @@ def run(directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         command,
         cwd=directory,
-        env={**environ, "PYTHONPATH": str(TESTS)},
+        env={**environ, "PYTHONPATH": str(TESTS), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
     )
 
 
-@pytest.mark.parametrize("options", [(), ("-n", "1")], ids=["alone", "by workers"])
+@pytest.mark.parametrize("options", [(), ("-p", "xdist", "-n", "1")], ids=["alone", "by workers"])
 def test_a_skip_fails_the_run_and_is_named(tmp_path, options):
     (tmp_path / "test_a.py").write_text(PASSES)
     (tmp_path / "test_b.py").write_text(SKIPS)
