@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from fakes.browser import served_pages
 from fakes.daemon import Daemon
 from fakes.machine import Impossible, Machine, tree
 from fakes.packages import add_base, add_migrating, build
@@ -65,6 +66,13 @@ def pip_waystation(make_environment: Callable[[], Path]) -> Path:
     environment = make_environment()
     _run(str(environment / "bin/python"), "-m", "pip", "install", "--quiet", ".")
     return environment / "bin/waystation"
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[int]:
+    """The port of a web server for all sites."""
+    with served_pages() as port:
+        yield port
 
 
 class MakeDaemon(Protocol):
