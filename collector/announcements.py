@@ -104,5 +104,5 @@ def announce_unclaimed(unclaimed: Sequence[str]) -> None:
         structlog.get_logger().warning(
             "sockets_unclaimed",
             sockets=", ".join(unclaimed),
-            reason="no listener has that address, and who connects there waits in vain: disable the unit",
+            reason="no listener has that address, and who connects there waits in vain: mask the unit",
         )
