@@ -40,6 +40,7 @@ _OPENING = b"[{"
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY = (b"null", b"false")
+_GAPS = (b"\n", b"\r", b"\t", b"} ", b"}, ")  # within strings the first three are written otherwise
 _LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
 _DIGITS_STEP = MAX_DIGITS // 2
 _SAMPLES = 8  # of each longer run, at least
@@ -73,6 +74,25 @@ def split_array(body: bytes) -> list[bytes]:
         raise JsonError(f"invalid JSON: {error}") from None
     except RecursionError:
         raise JsonError(f"invalid JSON: nested deeper than {MAX_NESTING} levels") from None
+
+
+def is_compact(body: bytes, elements: int) -> bool:
+    """Whether the objects of an array can be told apart without reading it: `[{...},{...}]`.
+
+    `},{` then stands between two of them and nowhere else, not even in a string: no brace has whitespace
+    behind it, or behind it and a comma, so each of the `elements - 1` places between two objects is
+    spelled in this way, and there are no more of it.
+
+    Args:
+        body: a valid array of objects.
+        elements: how many it has.
+    """
+    return (
+        body.startswith(b"[{")
+        and body.endswith(b"}]")
+        and body.count(b"},{") == elements - 1
+        and not any(gap in body for gap in _GAPS)
+    )
 
 
 def members(raw: bytes) -> Iterator[tuple[str, int, int]]:

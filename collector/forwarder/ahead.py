@@ -1,8 +1,8 @@
 """The batch behind the one that is under way, prepared meanwhile.
 
 Reading and rendering take one processor as long as compressing and sending take another, so where
-attempts are quick a lane drains almost twice as fast. Nothing is sealed: what was prepared counts
-only if the batch before it is delivered, and if the lane then stands where it begins.
+attempts are quick a lane drains almost twice as fast. Nothing of it is sealed before the batch before it is
+delivered, and then in the same commit, if the lane goes on at once and stands where it begins.
 """
 
 from __future__ import annotations
@@ -50,9 +50,20 @@ class Ahead:
         self._quick = trio.current_time() - began < QUICK_SECONDS
         return outcome
 
+    @property
+    def sealed(self) -> bool:
+        """Whether what was prepared is the lane's outstanding batch now."""
+        return self._ready is not None and self._ready.sealed
+
+    def put(self, ready: Ready) -> None:
+        """What was prepared, and is sealed since; nothing may move the lane until it is taken."""
+        self._ready = ready
+
     def take(self, request: Request) -> Ready | None:
         """What was prepared, where it is still good; only after the batch before it was delivered."""
         ready, self._ready = self._ready, None
+        if ready is not None and ready.sealed:
+            return ready
         if ready is None or not request.healthy or trio.current_time() - self._prepared > GOOD_SECONDS:
             return None
         return ready

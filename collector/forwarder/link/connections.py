@@ -115,11 +115,12 @@ class Link:
             LinkFailure: no whole answer came.
         """
         connecting = _Connecting()
+        body = Body(content, self._pace, progress)
         request = httpx.Request(
             "POST",
             self._url,
             headers=headers,
-            stream=Body(content, self._pace, progress),
+            stream=body,
             extensions={"trace": connecting.heed},
         )
         limit = patience(self._upstream, len(content))
@@ -134,6 +135,7 @@ class Link:
             begun = progress.begun is not None
             raise failure_of(error, begun=begun, blanked=self._blanked, wall=self._wall) from None
         finally:
+            body.forget()
             with trio.move_on_after(CLOSING_SECONDS, shield=True):
                 await connecting.abandon()
 
