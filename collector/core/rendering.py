@@ -70,7 +70,9 @@ def _whole(piece: Piece, context: Context) -> bytes | None:
         return None if late else chunk.body[1:-1]
     if options.stamp_ids:
         return None
-    return samsara.render_whole(chunk.body, received_at=received_at, published_at=chunk.published_at)
+    return samsara.render_whole(
+        chunk.body, chunk.events, received_at=received_at, published_at=chunk.published_at
+    )
 
 
 def _events(piece: Piece, context: Context) -> list[bytes]:
