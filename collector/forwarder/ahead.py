@@ -83,7 +83,12 @@ class Ahead:
         lane = task.lane
         plain = lane.suspect_end is None and not lane.condemned and lane.end_seq is None
         # Lanes that wait for their turn must hold no batch meanwhile.
-        return plain and self._took < QUICK_SECONDS and task.replaced is None and not self._around.breaker.is_crowded
+        return (
+            plain
+            and self._took < QUICK_SECONDS
+            and task.replaced is None
+            and not self._around.breaker.is_crowded
+        )
 
     async def _both(self, task: Ready, request: Request) -> Outcome:
         outcome: Outcome | None = None

@@ -11,7 +11,6 @@ import json
 import math
 import sys
 import threading
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,8 +18,8 @@ import pytest
 import trio
 from bench import bodies
 from bench.counting import Calls, peak_bytes, post, statements, system_calls
-from bench.sink import listening
 from bench.sides import CONFIG
+from bench.sink import listening
 from fakes.daemon import Daemon
 from fakes.injection import impossible
 from fakes.lanes import samsara, site
@@ -177,7 +176,7 @@ async def test_a_drained_batch_changes_threads_six_times(tmp_path, monkeypatch):
     arrived = threading.Semaphore(0)
     with listening(arrived.release) as port, calls.watched():
         upstream = samsara(url=f"http://127.0.0.1:{port}/", max_events=BATCH_EVENTS)
-        sender = HttpSender(upstream, products={}, environ={}, wall=time.time)
+        sender = HttpSender(upstream, products={}, environ={}, wall=lambda: 1_800_000_000.0)
         async with site(tmp_path, {upstream: sender}, run=False, threads=True) as here:
             await here.accept(*[BATCH_EVENTS] * DRAINED_BATCHES)
             async with trio.open_nursery() as nursery:

@@ -150,7 +150,12 @@ def _next_position(connection) -> int:
 
 @asynccontextmanager
 async def site(
-    directory: Path, senders: Mapping[Upstream, Sender], *, run: bool = True, durability: str = "normal", threads: bool = False
+    directory: Path,
+    senders: Mapping[Upstream, Sender],
+    *,
+    run: bool = True,
+    durability: str = "normal",
+    threads: bool = False,
 ) -> AsyncGenerator[Site]:
     """Open the spool of a directory, and run a forwarder on it; left, all of it is abandoned at once.
 

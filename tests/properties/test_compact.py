@@ -53,7 +53,12 @@ def test_a_whole_body_renders_to_the_bytes_of_its_events_one_by_one(made):
     assert whole.events == jsontext.split_array(body)
     assert whole.count == len(whole.events)
     for dialect in ("samsara", "traintracks"):
-        for options in (Options(), Options(stamp_ids=True), Options(late_before=1 << 53), Options(form="lines")):
+        for options in (
+            Options(),
+            Options(stamp_ids=True),
+            Options(late_before=1 << 53),
+            Options(form="lines"),
+        ):
             context = Context(RENDERER, options, "9d1e", dialect, "")
             run = choose(chunks_of(body, events), index=0, bounds=EVERYTHING)
             cut = replace(run, pieces=(replace(whole, cut=whole.events),))
