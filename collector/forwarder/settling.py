@@ -146,20 +146,16 @@ class Settling:
         )
         now_ms = self._around.chances.wall_ms()
 
-        def work(connection: sqlite3.Connection) -> bool:
-            self.sealed = None
-            kept = settle.delivered(
-                connection,
-                task.batch,
-                task.run,
-                settled=outcome.settled,
-                learned_limit=limit,
-                now=now_ms,
-            )
-            if kept and following is not None and settle.seal(connection, following.batch, now=now_ms):
-                self.sealed = following
-            return kept
-
+        work: Callable[[sqlite3.Connection], bool] = partial(
+            settle.delivered,
+            batch=task.batch,
+            run=task.run,
+            settled=outcome.settled,
+            learned_limit=limit,
+            now=now_ms,
+        )
+        if following is not None:
+            work = partial(self._go_on, delivered=work, following=following, now=now_ms)
         kept = await self._standing.persist(work)
         if not kept:
             return MOVED_PAUSE
@@ -169,6 +165,21 @@ class Settling:
         if self._standing.tells("healthy", ""):
             self._standing.log.info("lane_healthy")
         return 0.0
+
+    def _go_on(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        delivered: Callable[[sqlite3.Connection], bool],
+        following: Ready,
+        now: int,
+    ) -> bool:
+        """Settle a delivered batch, and seal the one behind it; a lane that has moved on seals nothing."""
+        self.sealed = None  # where the disk refused it before
+        kept = delivered(connection)
+        if kept and settle.seal(connection, following.batch, now=now):
+            self.sealed = following
+        return kept
 
     async def _postpone(
         self,
