@@ -156,6 +156,7 @@ async def site(
     run: bool = True,
     durability: str = "normal",
     threads: bool = False,
+    takes: Callable[[str, str], bool] = lambda _dialect, _product: True,
 ) -> AsyncGenerator[Site]:
     """Open the spool of a directory, and run a forwarder on it; left, all of it is abandoned at once.
 
@@ -163,6 +164,7 @@ async def site(
         senders: of the configured upstreams.
         run: whether the lanes run from the start.
         threads: whether the spool has its threads, for which the clock must be the real one.
+        takes: whether the configuration has a dialect and product; each upstream takes its own dialects.
     """
     times = Times(time.monotonic) if threads else Times()
     options = SpoolOptions(
@@ -172,7 +174,9 @@ async def site(
                 name=upstream.name,
                 kind=upstream.kind,
                 from_oldest=upstream.start == "oldest",
-                takes=lambda dialect, _product, upstream=upstream: dialect in upstream.takes,
+                takes=lambda dialect, product, upstream=upstream: (
+                    dialect in upstream.takes and takes(dialect, product)
+                ),
             )
             for upstream in senders
         ],
