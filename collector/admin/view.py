@@ -22,6 +22,10 @@ MAX_LANES = 100
 """On the page; those that do not deliver come first."""
 
 
+MAX_NAMES = 4
+"""In a headline, which is to be read from afar."""
+
+
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the daemon knows beside the spool's tables.
@@ -168,7 +172,7 @@ def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glan
     if moment.trouble:
         said = "Nothing is accepted"
     elif down:
-        said = f"{' and '.join(down)} {'does' if len(down) == 1 else 'do'} not take events"
+        said = f"{_listed(down)} {'does' if len(down) == 1 else 'do'} not take events"
     elif ill:
         said = f"{len(ill)} {'lane does' if len(ill) == 1 else 'lanes do'} not deliver"
     elif not glance.lanes:
@@ -180,6 +184,14 @@ def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glan
     else:
         said = "Everything has gone out"
     return said
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in a headline; of many the first alone."""
+    if len(names) > MAX_NAMES:
+        names = [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _state(lane: LaneView, moment: Moment) -> tuple[str, str]:
@@ -220,6 +232,8 @@ def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
         )
     recovered = max((lane.since for lane in own if lane.state in {"healthy", "narrowing"}), default=None)
     if recovered is None:
+        if any(lane.dead_letters for lane in own):
+            return Link(upstream, "up", None, "it answers, and has taken no event so far")
         return Link(upstream, "idle", None, "")
     return Link(upstream, "up", since(recovered, moment.now_ms), "")
 

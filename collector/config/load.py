@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from collector.config.positions import KeyPath
 
+_PLACES = frozenset({"WAYSTATION_STATE_DIR", "WAYSTATION_ADMIN__BIND"})
+"""Variables that say where a daemon is."""
+
 
 def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = True) -> Config:
     """Read, complete and check the configuration.
@@ -40,7 +44,30 @@ def load(path: Path | None, environ: Mapping[str, str], *, read_secrets: bool = 
         ConfigError: with every problem there is.
     """
     file = paths.config_file(environ, path)
+    return _load(file, Document() if file is None else read_all(file), environ, read_secrets=read_secrets)
+
+
+def load_place(path: Path | None, environ: Mapping[str, str]) -> Config:
+    """As much of a configuration that cannot be used as says where its daemon is; defaults beyond that.
+
+    Raises:
+        ConfigError: not even that can be read.
+    """
+    file = paths.config_file(environ, path)
     document = Document() if file is None else read_all(file)
+    tree: dict[str, object] = {
+        key: document.tree[key] for key in ("state_dir", "admin") if key in document.tree
+    }
+    admin = tree.get("admin")
+    if isinstance(admin, dict):
+        tree["admin"] = {"bind": admin["bind"]} if "bind" in admin else {}
+    telling = {
+        name: text for name, text in environ.items() if not name.startswith("WAYSTATION_") or name in _PLACES
+    }
+    return _load(file, replace(document, tree=tree), telling, read_secrets=False)
+
+
+def _load(file: Path | None, document: Document, environ: Mapping[str, str], *, read_secrets: bool) -> Config:
     tree = document.tree
     root = mi.type_info(Config)
     if not isinstance(root, mi.StructType):

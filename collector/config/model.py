@@ -65,7 +65,7 @@ class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         allowed_hosts: host names taken beyond localhost, 127.0.0.1 and [::1].
         allow_remote: whether `bind` may be an address that other machines reach.
         mode: permission bits of the UNIX socket.
-        group: owner group of the UNIX socket.
+        group: owner group of the UNIX socket; one of the daemon's own (under systemd, its unit's `Group=`).
         allow_users: who alone may use the UNIX socket, by name or number; with `allow_groups`
             empty too, whoever its mode lets in.
         allow_groups: groups whose members alone may use the UNIX socket, by name or number.

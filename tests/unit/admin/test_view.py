@@ -44,6 +44,10 @@ def ill(name: str = "samsara/samsara", **given) -> LaneView:
     return lane(name, **{**values, "oldest_received_at": NOON - 2 * HOUR, **given})
 
 
+def downs(count: int) -> tuple[LaneView, ...]:
+    return tuple(ill(f"{name}/samsara") for name in "abcdefghi"[:count])
+
+
 def view(*lanes, days=(), letters=0, **moment) -> View:
     found = Glance(lanes=lanes, days=days, day=(), letters=(), kept_letters=letters)
     return make_view(found, replace(MOMENT, **moment))
@@ -66,6 +70,12 @@ def test_one_that_takes_nothing_is_down_since_the_first_lane_failed():
     assert links(shown) == {"samsara": "down", "file": "up"}
     assert shown.links[0].since.at == "11:00:00 UTC"
     assert (shown.waiting, shown.oldest.ago) == (10, "2h")
+
+
+def test_an_upstream_that_has_refused_every_event_is_not_called_unused():
+    shown = view(lane(state="new", dead_letters=3), letters=3)
+    assert (shown.links[0].state, shown.links[0].since) == ("up", None)
+    assert shown.links[0].reason == "it answers, and has taken no event so far"
 
 
 def test_a_lane_behind_the_probe_of_another_waits_and_says_why():
@@ -101,6 +111,9 @@ def test_an_orphaned_lane_that_holds_events_does_not_deliver():
         ((lane(pending_events=3),), {}, "Events are going out"),
         ((lane(),), {"letters": 1}, "Nothing waits; 1 event was refused"),
         ((ill(),), {"trouble": "The disk is full."}, "Nothing is accepted"),
+        (downs(2), {"waiting": dict.fromkeys("ab", "")}, "a and b do not take events"),
+        (downs(4), {"waiting": dict.fromkeys("abcd", "")}, "a, b, c and d do not take events"),
+        (downs(9), {"waiting": dict.fromkeys("abcdefghi", "")}, "a, b, c and 6 more do not take events"),
     ],
 )
 def test_the_headline_says_what_matters_most(lanes, given, headline):
