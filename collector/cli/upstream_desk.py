@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.cli.admin_socket import ASK_SECONDS, exchange, reason
+from collector.config.upstream import Timeouts
 from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
@@ -86,7 +87,9 @@ class Desk:
     def trials(self, name: str) -> list[Trial]:
         """Have the dry runs of an upstream made; each may take as long as the upstream may."""
         totals = [upstream.timeouts.total for upstream in self._config.upstream if upstream.name == name]
-        patience = ASK_SECONDS + sum(totals) * max(1, len(self._config.product))
+        # A configuration that cannot be used names none that the daemon has.
+        total = sum(totals) or Timeouts().total
+        patience = ASK_SECONDS + total * max(1, len(self._config.product))
         return msgspec.json.decode(self.command(name, "test", timeout=patience), type=_Tried).trials
 
     def forget(self, name: str) -> int:
