@@ -230,17 +230,21 @@ class Settling:
 
     async def _persist_answered(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
         """Keep what an answer means for its events; the lane no longer waits for its upstream."""
-        lane, now = self._standing.lane, self._around.chances.wall_ms()
+        standing, now = self._standing, self._around.chances.wall_ms()
+        waited = False
 
         def both(connection: sqlite3.Connection) -> bool:
+            nonlocal waited
             kept = work(connection)
             if kept:
-                lanes.answered(connection, lane, now=now)
+                waited = lanes.answered(connection, standing.lane, now=now)
             return kept
 
-        kept = await self._standing.persist(both)
-        if kept and self._standing.tells("healthy", ""):
-            self._standing.log.info("lane_healthy")
+        kept = await standing.persist(both)
+        if kept:
+            standing.healthy = True
+        if kept and waited and standing.tells("healthy", ""):
+            standing.log.info("lane_healthy")
         return kept
 
     async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
