@@ -146,3 +146,16 @@ async def test_an_answer_ends_a_wait_whatever_it_makes_of_the_event(tmp_path, au
             await trio.sleep(200)
             assert await told(here) == ("healthy", "")
     assert lines(logs, "lane_retrying", "lane_healthy") == ["lane_retrying", "lane_healthy"]
+
+
+@pytest.mark.parametrize("bad", [3, 7])
+async def test_the_end_of_a_narrowing_is_told_as_its_beginning_is(tmp_path, autojump_clock, bad):
+    sender = ScriptedSender(Delivered(), otherwise=refusing(bad))
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await here.accept(1)
+            await here.quiet()
+            await here.accept(7)
+            await here.quiet()
+            assert await here.ledger() == {"accepted": 8, "delivered": 7, "dead": 1}
+    assert lines(logs, "lane_narrowing", "lane_healthy") == ["lane_healthy", "lane_narrowing", "lane_healthy"]
