@@ -122,7 +122,9 @@ class Committer:
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
+            result = self._commit_at_once(appends) if plain and self._eviction is None else None
+            if result is None:
+                result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
         except SpoolNoSpace:
             self._take_back(group)
             self._space.shut()
@@ -152,6 +154,17 @@ class Committer:
         result.healthy = self._database.trusted
         result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
+
+    def _commit_at_once(self, appends: list[Append]) -> Committed | None:
+        """The usual case, requests and no bound near: one statement; None where it takes more."""
+        if self._is_near():
+            return None
+        ready = self._store.rows_of([item.chunk for item in appends])
+        if ready is None:
+            return None
+        rows, grown = ready
+        self._database.commit_at_once(rows)
+        return Committed(grown=grown, requests=len(appends))
 
     def _commit_apart(self, group: Sequence[Item]) -> Committed:
         """What can be done while the disk is full: append nothing, and settle one thing after the other."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     import sqlite3
 
     from collector.errors import SpoolFull
+    from collector.spool.appending import Rows
 
 
 @dataclass(slots=True)
@@ -33,6 +34,11 @@ class GrowingStream:
     stored_bytes: int
     lanes: dict[str, GrowingLane]
 
+    @property
+    def turned(self) -> bool:
+        """Whether a lane is not admitted."""
+        return any([lane.shut for lane in self.lanes.values()])
+
 
 @dataclass(slots=True)
 class Growth:
@@ -49,6 +55,24 @@ class Growth:
     events: dict[int, int] = field(default_factory=dict)
     evicted: dict[tuple[int, int], int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+
+    def add(self, day: int, events: int) -> None:
+        """A chunk is appended."""
+        self.requests[day] = self.requests.get(day, 0) + 1
+        self.events[day] = self.events.get(day, 0) + events
+
+    def count(self, rows: Rows, stream: GrowingStream) -> None:
+        """Count it, for the stream and for each of its lanes."""
+        rows.set_stream(stream.id, next_position=stream.next_position, stored_bytes=stream.stored_bytes)
+        for day, events in self.events.items():
+            rows.count_intake(stream.id, day, self.requests[day], events)
+            for lane in stream.lanes.values():
+                rows.count_accepted(lane.id, day, events)
+
+    def end_evicted(self, connection: sqlite3.Connection) -> None:
+        """Count what is not kept for lanes, once it is counted as theirs."""
+        for (lane_id, day), events in self.evicted.items():
+            connection.execute(_COUNT_EVICTED, (lane_id, day, events))
 
     def evict(self, lane: GrowingLane, day: int, events: int) -> None:
         """A chunk is not kept for a lane."""
@@ -71,31 +95,9 @@ class Appended:
     evicted: dict[str, int] = field(default_factory=dict)
 
 
-_COUNT_INTAKE = (
-    "INSERT INTO intake (stream, day, requests, events) VALUES (?, ?, ?, ?) ON CONFLICT (stream, day)"
-    " DO UPDATE SET requests = requests + excluded.requests, events = events + excluded.events"
-)
-_COUNT_ACCEPTED = (
-    "INSERT INTO ledger (lane, day, accepted, pending) VALUES (?1, ?2, ?3, ?3) ON CONFLICT (lane, day)"
-    " DO UPDATE SET accepted = accepted + excluded.accepted, pending = pending + excluded.pending"
-)
 _COUNT_EVICTED = (
     "UPDATE ledger SET pending = pending - ?3, evicted = evicted + ?3 WHERE lane = ?1 AND day = ?2"
 )
-
-
-def count(connection: sqlite3.Connection, stream: GrowingStream, growth: Growth) -> None:
-    """Count what a transaction adds to a stream, for the stream and for each of its lanes."""
-    connection.execute(
-        "UPDATE stream SET next_position = ?, stored_bytes = ? WHERE id = ?",
-        (stream.next_position, stream.stored_bytes, stream.id),
-    )
-    for day, events in growth.events.items():
-        connection.execute(_COUNT_INTAKE, (stream.id, day, growth.requests[day], events))
-        for lane in stream.lanes.values():
-            connection.execute(_COUNT_ACCEPTED, (lane.id, day, events))
-    for (lane_id, day), events in growth.evicted.items():
-        connection.execute(_COUNT_EVICTED, (lane_id, day, events))
 
 
 def turn(connection: sqlite3.Connection, lane: GrowingLane, stream: GrowingStream, seq: int) -> list[int]:
