@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from collector.errors import NotTaken, SpoolFull
 from collector.spool import admission
-from collector.spool.store import packed
 from collector.spool.waiting import WaitingRoom
 from collector.spool.worker import GROUP_BYTES, Append, Ticket
 
@@ -138,7 +137,6 @@ class Entrance:
         return self._put(chunk)
 
     def _put(self, chunk: NewChunk) -> Ticket:
-        chunk = packed(chunk)
         self._queued_bytes += len(chunk.body)
         ticket = Ticket()
         self._put_item(Append(chunk, ticket))

@@ -35,17 +35,11 @@ try:
 
     COMPRESS_LEVEL = 2
     """100 events of 13 KB: 20 us and 2.4 KB, where zlib's level 1 takes 107 us for the same."""
-
-    COMPRESS_FIRST_BYTES = 64 * 1024
-    """Bodies up to this are compressed by whoever hands them over, larger ones by the writer's thread: that
-    gives Python's lock away for each, and to win it back from a busy loop takes longer than this does."""
 except ImportError:
     _compress = zlib.compress
 
     COMPRESS_LEVEL = 1
     """The fastest: on two cores it raised the rate, since the disk had less to sync."""
-
-    COMPRESS_FIRST_BYTES = 0
 
 
 class NewChunk(NamedTuple):
@@ -58,8 +52,7 @@ class NewChunk(NamedTuple):
         received_at: ms since 1970.
         published_at: ms since 1970, where the app said so.
         events: at least one.
-        encoding: of the body: `gzip` where it came compressed and is kept so, `zlib` where it is
-            compressed already as it will be stored, else empty.
+        encoding: `gzip` where the body came compressed and is kept so, else empty.
         body: the request's body.
         uid: the sender's, where the kernel named it.
     """
@@ -70,7 +63,7 @@ class NewChunk(NamedTuple):
     received_at: int
     published_at: int | None
     events: int
-    encoding: Literal["", "gzip", "zlib"]
+    encoding: Literal["", "gzip"]
     body: bytes
     uid: int | None = None
 
@@ -119,14 +112,6 @@ def stored(chunk: NewChunk) -> tuple[str, bytes]:
         return chunk.encoding, chunk.body
     packed = _compress(chunk.body, COMPRESS_LEVEL)
     return ("zlib", packed) if len(packed) < len(chunk.body) else ("", chunk.body)
-
-
-def packed(chunk: NewChunk) -> NewChunk:
-    """The chunk as it will be stored, where that takes no longer than a loop of events may stand still."""
-    if len(chunk.body) > COMPRESS_FIRST_BYTES:
-        return chunk
-    encoding, body = stored(chunk)
-    return chunk._replace(encoding="zlib", body=body) if encoding == "zlib" else chunk
 
 
 def unpack(encoding: str, body: bytes) -> bytes:
