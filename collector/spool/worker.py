@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.store import NewChunk
-
-T = TypeVar("T")
+    from collector.spool.tickets import Ticket
 
 GROUP_CHUNKS = 1024
 """Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
@@ -39,68 +38,6 @@ QUOTA_SHARE = 8
 """They are no more than this part of the quota either: a commit takes its room twice, once in the log."""
 
 CLOSED = "it is closed"
-
-
-class Ticket:
-    """A place in a commit to come. Who waits for it either awaits `committed` or leaves word by `then`.
-
-    Attributes:
-        settled: whether it is decided what became of it.
-    """
-
-    __slots__ = ("_done", "_error", "_tell", "settled")
-
-    def __init__(self) -> None:
-        self.settled = False
-        self._error: Exception | None = None
-        self._done: trio.Event | None = None
-        self._tell: Callable[[Exception | None], None] | None = None
-
-    async def committed(self) -> None:
-        """Wait until the commit that holds this is on disk.
-
-        Raises:
-            SpoolUnavailable: it was refused; nothing of it was kept.
-        """
-        if not self.settled:
-            if self._done is None:
-                self._done = trio.Event()
-            await self._done.wait()
-        else:
-            await trio.lowlevel.checkpoint()
-        if self._error is not None:
-            raise self._error
-
-    def then(self, tell: Callable[[Exception | None], None]) -> bool:
-        """Have `tell` called when it is settled, once, with what `committed` would raise; it must not raise.
-
-        Returns:
-            Whether it will be called; if not, `committed` is the only way.
-        """
-        if self.settled:
-            tell(self._error)
-        else:
-            self._tell = tell
-        return True
-
-    def settle(self, error: Exception | None) -> None:
-        """Called on the event loop's thread, once."""
-        self._error = error
-        self.settled = True
-        if self._tell is not None:
-            self._tell(error)
-        if self._done is not None:
-            self._done.set()
-
-
-class ResultTicket(Ticket, Generic[T]):
-    """A ticket for work that returns something."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.result: T | None = None
 
 
 @dataclass(slots=True)

@@ -7,7 +7,8 @@ import trio
 from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 from collector.errors import SpoolUnavailable
-from collector.spool.worker import Ticket, Work
+from collector.spool.tickets import Ticket
+from collector.spool.worker import Work
 
 pytestmark = pytest.mark.parametrize("threads", [False, True], ids=["inline", "thread"])
 

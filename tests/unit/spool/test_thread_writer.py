@@ -8,7 +8,8 @@ from fakes.spools import accept, bulk, chunk, ledger, spool_in
 
 from collector.errors import SpoolUnavailable
 from collector.spool import worker
-from collector.spool.worker import Append, ThreadWriter, Ticket, Work
+from collector.spool.tickets import Ticket
+from collector.spool.worker import Append, ThreadWriter, Work
 
 
 async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, monkeypatch):
