@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from collector.admin import letters, reload, tail, upstreams
-from collector.admin.access import Access
+from collector.admin.access import Access, SocketAccess
 from collector.admin.metrics import Counted, metrics_endpoint
 from collector.admin.status import (
     ListenerView,
@@ -180,7 +180,13 @@ def client_front(listener: Listener, shared: Shared) -> Front:
     Raises:
         BindError: it cannot be bound.
     """
-    sockets = bind(listener.bind, mode=listener.mode, group=listener.group, inherited=shared.inherited)
+    sockets = bind(
+        listener.bind,
+        mode=listener.mode,
+        group=listener.group,
+        inherited=shared.inherited,
+        backlog=shared.config.limits.listen_backlog,
+    )
     site = Site(routes={}, gate=Admission.of(listener), report=_report, wall_ms=shared.now_ms)
     server = Server(sockets, site, shared.capacity)
     front = Front(listener.bind, server, site, tuple(sockets))
@@ -264,7 +270,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         tail.PATH: {"GET": tail.TailEndpoint(shared.tap)},
     }
     if address.startswith("unix:"):
-        gate: Gate = Admission(check_host=False)
+        gate: Gate = SocketAccess()
     else:
         gate = Access(operator.tokens, operator.page.links)
     sockets = bind(address, mode=0o600, inherited=shared.inherited)

@@ -249,6 +249,7 @@ def needs_restart(old: Config, new: Config) -> list[str]:
             new.limits.max_connections_per_peer,
         ),
         "limits.max_bodies_bytes": (old.limits.max_bodies_bytes, new.limits.max_bodies_bytes),
+        "limits.listen_backlog": (old.limits.listen_backlog, new.limits.listen_backlog),
     }
     return [key for key, (before, after) in keys.items() if before != after]
 

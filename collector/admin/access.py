@@ -1,6 +1,7 @@
-"""Who may use the admin listener over TCP.
+"""Who may use the admin listener.
 
-Over the UNIX socket its mode decides. Over TCP any local user and any web page can knock, so
+Over the UNIX socket its mode decides, and no page is let in: the socket may be forwarded to a port that
+a browser can reach, by ssh or socat. Over TCP any local user and any web page can knock, so
 there are three doors, in this order:
 
 1. Host must be a name of loopback, else a page that pointed a name of its own at 127.0.0.1
@@ -24,7 +25,7 @@ from collector.admin.links import query_value
 from collector.config.secret import read_secret_file
 from collector.core.http import Answer, error_answer
 from collector.listener import api_status, contract
-from collector.listener.admission import LOCAL_HOSTS, host_name
+from collector.listener.admission import LOCAL_HOSTS, host_name, may_be_pointed_here
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -56,7 +57,33 @@ _NO_LINK = html.bare(
 _SAME_SITE = frozenset({"same-origin", "none"})
 
 
-class Access:
+class _NoPages:
+    """The part of a gate that tells browsers that their pages may do nothing."""
+
+    def authorise(self, head: Request) -> None:
+        """Nothing more: the token was asked for before."""
+
+    def cors(self, origin: str) -> str:  # noqa: ARG002 (a Gate's signature)
+        """Nothing: no page but its own may read an answer."""
+        return ""
+
+    def preflight(self, head: Request, methods: str) -> Answer:  # noqa: ARG002 (likewise)
+        """The methods, and no leave for any page."""
+        return Answer(204, headers=(("Allow", methods),))
+
+
+class SocketAccess(_NoPages):
+    """The gate of an admin listener on a UNIX socket."""
+
+    def refuse(self, head: Request) -> Answer | None:
+        """403 for what a page caused, and for a Host that a page may have pointed at this machine."""
+        headers = head.headers
+        if "origin" in headers or headers.get("sec-fetch-site", "none") not in _SAME_SITE:
+            return _FOREIGN_PAGE
+        return _FOREIGN_HOST if may_be_pointed_here(headers.get("host", "")) else None
+
+
+class Access(_NoPages):
     """The gate of an admin listener on TCP.
 
     Args:
@@ -84,17 +111,6 @@ class Access:
         if head.path not in page.PATHS:
             return _NO_TOKEN
         return None if self._has_link(head) else _NO_LINK
-
-    def authorise(self, head: Request) -> None:
-        """Nothing more: the token was asked for before."""
-
-    def cors(self, origin: str) -> str:  # noqa: ARG002 (a Gate's signature)
-        """Nothing: no page but its own may read an answer."""
-        return ""
-
-    def preflight(self, head: Request, methods: str) -> Answer:  # noqa: ARG002 (likewise)
-        """The methods, and no leave for any page."""
-        return Answer(204, headers=(("Allow", methods),))
 
     def _has_link(self, head: Request) -> bool:
         if self._links.has_key(query_value(head.query, "key")):

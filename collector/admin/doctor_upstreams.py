@@ -137,7 +137,9 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
         trust = Trust(upstream, environ, proxy=None) if parts.scheme == "https" else None
         _connect(upstream, parts.hostname or "", parts.port or _PORTS[parts.scheme], trust)
     except ssl.SSLError as error:
-        reason = tls_failure(error, today=f"{datetime.now(UTC):%Y-%m-%d}") or str(error)
+        certified = upstream.client_cert_file is not None
+        _, told = tls_failure(error, today=f"{datetime.now(UTC):%Y-%m-%d}", certified=certified)
+        reason = told or str(error)
         return fail(
             name, f"{where}: TLS: {reason}", "look at the certificate, ca_file, the clock, and for a portal"
         )

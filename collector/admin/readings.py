@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collector import __version__
 from collector.admin import families as f
 from collector.admin.status import healthy_lanes
+from collector.core.failure import cause_of
 from collector.core.histogram import Histogram
 from collector.host.wear import written_bytes
 from collector.listener.policy import OTHERS
@@ -141,7 +142,7 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
             yield f.LANE_STATE, (lane.name, state), lane.state == state
         if lane.reason and lane.state != "healthy":
             # What an upstream says of it comes behind a colon, and may be anything.
-            yield f.LANE_REASON, (lane.name, lane.reason.partition(":")[0][:MAX_REASON]), 1
+            yield f.LANE_REASON, (lane.name, cause_of(lane.reason)[:MAX_REASON]), 1
     if others:
         yield from _of_group(f.OTHERS, others, gauges, now_ms)
 

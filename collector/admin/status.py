@@ -9,6 +9,7 @@ import msgspec
 
 from collector import __version__
 from collector.core.http import Answer, error_answer
+from collector.errors import SpoolUnavailable
 from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, lane_views, overview
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ class Asynchronous:
         """The function's answer; 503 where the spool cannot be read."""
         try:
             return await self._function()
+        except SpoolUnavailable as error:
+            return error_answer(503, str(error))
         except sqlite3.Error as error:
             return error_answer(503, f"the spool cannot be read: {error}", headers=(("Retry-After", "1"),))
 

@@ -8,10 +8,6 @@ from collector.core.limits import RECEIVE_BYTES
 
 _GZIP = 31  # zlib's wbits for a gzip header and trailer, with the largest window
 
-MAX_MEMBERS = 1000
-"""Members of one gzip stream. Clients that append to a compressed log make a few dozen; without
-a bound 16 MiB of empty ones keep the loop busy for seconds."""
-
 
 class BrokenGzip(ValueError):
     """It is not gzip, is cut short, or something else is behind it."""
@@ -21,12 +17,17 @@ class TooMuch(ValueError):
     """It holds more than was asked for; no more than that was ever decompressed."""
 
 
-def gunzip(body: bytes, *, max_bytes: int) -> bytes:
+class TooManyMembers(ValueError):
+    """It consists of more streams than was asked for."""
+
+
+def gunzip(body: bytes, *, max_bytes: int, max_members: int | None = None) -> bytes:
     """What a gzip stream holds.
 
     Raises:
         BrokenGzip: see there.
         TooMuch: it holds more than `max_bytes`.
+        TooManyMembers: it has more than `max_members`.
     """
     member = zlib.decompressobj(_GZIP)
     try:
@@ -37,12 +38,13 @@ def gunzip(body: bytes, *, max_bytes: int) -> bytes:
             raise BrokenGzip("gzip stream cut short")
         if not member.unused_data:
             return decoded
-        return _further(decoded, body, len(body) - len(member.unused_data), max_bytes)
+        offset = len(body) - len(member.unused_data)
+        return _further(decoded, body, offset, max_bytes=max_bytes, max_members=max_members)
     except zlib.error as error:
         raise BrokenGzip(str(error)) from error
 
 
-def _further(first: bytes, body: bytes, offset: int, max_bytes: int) -> bytes:
+def _further(first: bytes, body: bytes, offset: int, *, max_bytes: int, max_members: int | None) -> bytes:
     """The members after the first.
 
     They are fed in slices, since zlib copies all that is left behind each member.
@@ -53,8 +55,8 @@ def _further(first: bytes, body: bytes, offset: int, max_bytes: int) -> bytes:
     view = memoryview(body)
     while offset < len(body):
         members += 1
-        if members > MAX_MEMBERS:
-            raise BrokenGzip("gzip stream of too many members")
+        if max_members is not None and members > max_members:
+            raise TooManyMembers
         member = zlib.decompressobj(_GZIP)
         while not member.eof:
             piece: bytes | memoryview = member.unconsumed_tail

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.core.limits import MAX_DIGITS, MAX_NESTING
+from collector.core.limits import MAX_DIGITS, MAX_NESTING, MIB
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,12 +40,22 @@ _OPENING = b"[{"
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY = (b"null", b"false")
-_LONG_NUMBER = re.compile(rb"[0-9]{%d}" % (MAX_DIGITS + 1))
-_DIGITS_STEP = MAX_DIGITS // 2
 _SAMPLES = 8  # of each longer run, at least
-_SAMPLE_STEP = MAX_DIGITS // _SAMPLES
 _SAMPLED_RUN = b"0" * _SAMPLES
 _DIGITS_AS_ZEROS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))  # noqa: PLR2004 (ASCII)
+
+EXPLAINED_BYTES = MIB
+"""Larger texts are not searched for what is wrong with them; it takes up to 100 ms for each MiB."""
+
+_SPACE = 0x20
+_POSITION = re.compile(r"\(byte ([0-9]+)\)")
+_SURROGATE_FAULTS = re.compile("surrogate|hex escape|unicode escape")
+_ESCAPES = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\.",
+    re.DOTALL,
+)
+_CUT_ESCAPE = re.compile(rb"(?:\\(?:u[0-9a-fA-F]{0,3})?)?")  # the second half of a pair, where the text ends
+_NO_NUMBERS = re.compile(rb"-?(?:NaN|Infinity)")
 
 _ARRAY = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
@@ -70,9 +80,34 @@ def split_array(body: bytes) -> list[bytes]:
             return []
         raise JsonError("expected an array of events") from None
     except msgspec.DecodeError as error:
-        raise JsonError(f"invalid JSON: {error}") from None
+        raise JsonError(f"invalid JSON: {_reason(body, str(error))}") from None
     except RecursionError:
         raise JsonError(f"invalid JSON: nested deeper than {MAX_NESTING} levels") from None
+
+
+def _reason(body: bytes, said: str) -> str:
+    """Why the text is not JSON, and where, in words for who wrote it.
+
+    Args:
+        body: UTF-8.
+        said: by msgspec, which takes half a surrogate pair for the end of the text and knows no NaN.
+    """
+    found = _POSITION.search(said)
+    if found is None or _SURROGATE_FAULTS.search(said) is not None:
+        if len(body) > EXPLAINED_BYTES:
+            return "half of a surrogate pair, or the text ends before the array does"
+        for escape in _ESCAPES.finditer(body):
+            if escape[1] is not None and _CUT_ESCAPE.fullmatch(body, escape.end()) is None:
+                return f"half of a surrogate pair, {escape[1].decode()} (byte {escape.start()})"
+        if found is None:
+            return f"the text ends before the array does (byte {len(body)})"
+    at = int(found[1])
+    word = _NO_NUMBERS.match(body, max(0, at - 1)) or _NO_NUMBERS.match(body, at)
+    if word is not None:
+        return f"{word[0].decode()} is not a number in JSON (byte {word.start()})"
+    if at < len(body) and body[at] < _SPACE:
+        return f"the control character 0x{body[at]:02x} must be written as an escape (byte {at})"
+    return said.removeprefix("JSON is malformed: ")
 
 
 def members(raw: bytes) -> Iterator[tuple[str, int, int]]:
@@ -140,17 +175,21 @@ def nested_too_deep(raw: bytes, depth: int = MAX_NESTING) -> bool:
     return max(accumulate(memoryview(steps).cast("b"))) > depth
 
 
-def may_have_long_number(text: bytes) -> bool:
-    """Whether more than `MAX_DIGITS` digits may follow one another; fast, and never wrong to say no."""
-    if len(text) <= MAX_DIGITS or _SAMPLED_RUN not in text[::_SAMPLE_STEP].translate(_DIGITS_AS_ZEROS):
+def may_have_long_number(text: bytes, digits: int = MAX_DIGITS) -> bool:
+    """Whether more than so many digits, at least 8, may follow one another; a no is never wrong."""
+    if len(text) <= digits or _SAMPLED_RUN not in text[:: digits // _SAMPLES].translate(_DIGITS_AS_ZEROS):
         return False
     # So long a run covers one of the blocks of half its length whole, wherever it begins.
-    return any(text[at : at + _DIGITS_STEP].isdigit() for at in range(0, len(text), _DIGITS_STEP))
+    step = digits // 2
+    return any(text[at : at + step].isdigit() for at in range(0, len(text), step))
 
 
-def has_long_number(raw: bytes) -> bool:
-    """Whether a number of the text has more than `MAX_DIGITS` digits in a row."""
-    return may_have_long_number(raw) and _LONG_NUMBER.search(_STRINGS.sub(b"", raw)) is not None
+def has_long_number(raw: bytes, digits: int = MAX_DIGITS) -> bool:
+    """Whether a number of the text has more than so many digits in a row."""
+    return (
+        may_have_long_number(raw, digits)
+        and re.search(rb"[0-9]{%d}" % (digits + 1), _STRINGS.sub(b"", raw)) is not None
+    )
 
 
 def longer_than(body: bytes, count: int) -> bool:

@@ -56,9 +56,12 @@ NEWCOMER_GRACE = 0.25
 """While no seat is free, a connection that has brought no whole request for so long, and brings
 less than `MIN_RATE`, makes room for the next. Local clients write a request in under a millisecond."""
 
-PARKED_GRACE = 5.0
-"""How long a connection may wait behind others of its own peer before it too makes room. Where those are
-slow, it has its turn within half a second."""
+CLEAR_INTERVAL = 0.25
+"""How often those are looked for who make room, while somebody waits."""
+
+WAITING_GRACE = 5.0
+"""How long a connection may wait, for others of its own peer or for room for its body, before it too
+makes room. Where those before it are slow, it has its turn within half a second."""
 
 MIN_RATE = 64 * KIB
 """Bytes a second below which a request may lose its seat, or its room, to those that wait for it.
@@ -80,6 +83,10 @@ post at most 10,000. It bounds what a body like `[1,1,1,...` may make us hold.""
 MAX_DIGITS = 1000
 """Digits in a row of one number. Jackson stops at 1000, Python's int at 4300; what is larger some
 reader upstream cannot read, so it is refused here, where the app that wrote it is told."""
+
+MAX_GZIP_MEMBERS = 1000
+"""Members of one gzip stream. Clients that append to a compressed log make a few dozen; without
+a bound 16 MiB of empty ones keep the loop busy for seconds."""
 
 INLINE_BYTES = 16 * KIB
 """A body of this size is looked at on the spot, even if each of its events must be looked at singly,
@@ -140,12 +147,16 @@ class ContentLimits:
         ratio: bytes for each compressed one, beyond `RATIO_FREE_BYTES`.
         depth: levels in one event.
         events: in one request.
+        digits: in a row of one number.
+        members: of one gzip stream.
     """
 
     decoded_bytes: int = MAX_DECODED_BYTES
     ratio: int = MAX_RATIO
     depth: int = MAX_NESTING
     events: int = MAX_EVENTS
+    digits: int = MAX_DIGITS
+    members: int = MAX_GZIP_MEMBERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +173,8 @@ class ConnectionLimits:
     idle_timeout: float = IDLE_TIMEOUT
     linger_timeout: float = LINGER_TIMEOUT
     linger_bytes: int = LINGER_BYTES
+    crowded_idle_timeout: float = CROWDED_IDLE_TIMEOUT
+    newcomer_grace: float = NEWCOMER_GRACE
+    waiting_grace: float = WAITING_GRACE
+    room_grace: float = ROOM_GRACE
+    min_rate: int = MIN_RATE

@@ -28,7 +28,9 @@ class Reply:
 
     Attributes:
         content_type: as sent, empty where it was not.
-        body: its start; the sender reads 64 KiB at most.
+        body: its start, as much as the sender keeps, without any gzip that could be undone.
+        whole: whether that is all of it. The rest came too, and was dropped.
+        opaque: whether it is in a coding that cannot be undone here.
         retry_after: the header as sent.
         date: the header as sent.
     """
@@ -38,6 +40,8 @@ class Reply:
     body: bytes = b""
     retry_after: str | None = None
     date: str | None = None
+    whole: bool = True
+    opaque: bool = False
 
 
 def retry_after(reply: Reply, *, now_ms: int) -> float | None:
@@ -69,36 +73,27 @@ def http_date(value: str) -> float | None:
     return seconds if EARLIEST_DATE <= seconds < LATEST_DATE else None
 
 
-def is_html(reply: Reply) -> bool:
-    """Whether an answer is a page for people, by its type or its first bytes.
-
-    No dialect's answer is markup, so one tag at the start is enough: a login form needs no `<html>`.
-    """
-    media_type = reply.content_type.partition(";")[0].strip().lower()
-    if media_type in {"text/html", "application/xhtml+xml"}:
-        return True
-    return reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
-
-
 def excerpt(body: bytes) -> str:
     """The start of an answer's body on one line that is safe to print."""
     text = body[: 4 * MAX_EXCERPT].decode(errors="replace")
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_EXCERPT]
 
 
-def named_events(body: bytes, events: int) -> tuple[tuple[int, str], ...]:
+def named_events(reply: Reply, events: int) -> tuple[tuple[int, str], ...]:
     """Read which events an answer refuses, from an array with one string an event.
 
     Args:
-        body: of the answer.
+        reply: the answer.
         events: in the batch.
 
     Returns:
         (index, what is wrong) for each string that is not "OK"; nothing where the body is
-        no such array.
+        no such array, or not there whole.
     """
+    if not reply.whole:
+        return ()
     try:
-        verdicts = msgspec.json.decode(body, type=list[str])
+        verdicts = msgspec.json.decode(reply.body, type=list[str])
     except (ValueError, RecursionError):  # DecodeError is a ValueError; so is bad UTF-8
         return ()
     if len(verdicts) != events:

@@ -17,11 +17,12 @@ which answers 200 to everything.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from collector.core.reply import Reply, excerpt, is_html, named_events, retry_after
+from collector.core.failure import Failure
+from collector.core.pages import is_page
+from collector.core.reply import Reply, excerpt, named_events, retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -30,7 +31,7 @@ SAME_500_LIMIT = 10
 """Answers of 500 in a row after which the batch itself is suspected."""
 
 UNAUTHORISED = 401
-_FORBIDDEN = 403
+REFUSALS = frozenset({UNAUTHORISED, 403})  # of who asks
 _INTERNAL_SERVER_ERROR = 500
 _TOO_LARGE = 413
 _NETWORK_AUTHENTICATION_REQUIRED = 511
@@ -190,17 +191,15 @@ def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
     """
     status = reply.status
     said = _said(status)
-    if is_html(reply) and (status in _SUCCESSES or status in policy.success):
-        return Blocked(
-            f"{said} with an HTML page: a captive portal, or the wrong url", status, whole_upstream=True
-        )
-    if status in policy.success:
-        return Delivered()
+    stranger = _of_a_stranger(reply)
+    if status in policy.success or (stranger and status in _SUCCESSES):
+        return stranger or Delivered()
     if status in policy.retry:
         after = retry_after(reply, now_ms=now_ms)
         return Retry(said, status, after, breaker=status in BREAKER_STATUSES)
-    if status in policy.reject and not _is_about_certificates(reply):
-        return _rejected(reply, events)
+    if status in policy.reject:
+        # Of events the upstream speaks otherwise: this is about the request, or from somebody on the way.
+        return stranger or _rejected(reply, events)
     if status == _TOO_LARGE and status not in policy.block:
         return Split(said, status) if events > 1 else _rejected(reply, events)
     return _blocked(reply)
@@ -237,24 +236,12 @@ def name_skew(verdict: Verdict, offset: float) -> Verdict:
     Returns:
         The verdict with that in its reason; the same one where it is no refusal of who asks.
     """
-    if not isinstance(verdict, Blocked) or verdict.status not in {UNAUTHORISED, _FORBIDDEN}:
+    if not isinstance(verdict, Blocked) or verdict.status not in REFUSALS:
         return verdict
     way = "behind" if offset > 0 else "ahead of"
-    reason = f"{verdict.reason}; this machine's clock is {abs(offset):.0f} s {way} the upstream's"
-    return replace(verdict, reason=reason)
-
-
-class Failure(Enum):
-    """Why an attempt got no answer; the value is how it is told."""
-
-    CONNECT = "cannot connect"
-    TIMEOUT = "timed out"
-    BROKEN = "the connection broke before the whole answer came"
-    TLS = "no trust in the connection"
-    PROXY = "the proxy cannot connect"
-    PROXY_REFUSED = "the proxy refuses"
-    BUSY = "all connections to this upstream are in use"
-    LOCAL = "the request cannot be made"
+    told = f"this machine's clock is {abs(offset):.0f} s {way} the upstream's"
+    cause, _, detail = verdict.reason.partition(": ")
+    return replace(verdict, reason="; ".join(filter(None, (f"{cause}, clocks differ: {told}", detail))))
 
 
 def judge_failure(failure: Failure, detail: str) -> Verdict:
@@ -265,25 +252,27 @@ def judge_failure(failure: Failure, detail: str) -> Verdict:
         detail: more about it, on one line, without any secret; may be empty.
     """
     reason = f"{failure.value}: {detail}" if detail else failure.value
-    match failure:
-        case Failure.CONNECT | Failure.TIMEOUT | Failure.PROXY:
-            return Retry(reason, breaker=True)
-        case Failure.BROKEN | Failure.BUSY:
-            return Retry(reason)
-        case Failure.TLS | Failure.PROXY_REFUSED:
-            return Blocked(reason, whole_upstream=True)
-        case Failure.LOCAL:
-            return Blocked(reason)
-        case _:
-            assert_never(failure)
+    if failure in {Failure.CONNECT, Failure.TIMEOUT, Failure.PROXY}:
+        return Retry(reason, breaker=True)
+    if failure in {Failure.BROKEN, Failure.TOO_LONG, Failure.BUSY}:
+        return Retry(reason)
+    return Blocked(reason, whole_upstream=failure is not Failure.LOCAL)
 
 
-def _is_about_certificates(reply: Reply) -> bool:
-    """Whether an answer is the page with which nginx refuses a client certificate, or the lack of one.
-
-    Its status is 400, as if the events were at fault.
-    """
-    return is_html(reply) and b"SSL certificate" in reply.body
+def _of_a_stranger(reply: Reply) -> Blocked | None:
+    """The verdict on an answer that is not the upstream's own; None where it may well be."""
+    said, status = _said(reply.status), reply.status
+    if is_page(reply):
+        # nginx refuses a client certificate, or the lack of one, with 400, as if the events were at fault.
+        if b"SSL certificate" in reply.body:
+            wrong = ", client certificate missing or refused: the upstream asks for another one, or for one"
+        else:
+            wrong = " with an HTML page: a captive portal, or the wrong url"
+    elif reply.opaque:
+        wrong = " in a coding that cannot be read: a captive portal cannot be told from the upstream"
+    else:
+        return None
+    return Blocked(said + wrong, status, whole_upstream=True)
 
 
 def _said(status: int) -> str:
@@ -298,17 +287,14 @@ def _blocked(reply: Reply) -> Blocked:
     said = _said(status)
     if status in _REDIRECTS:
         return Blocked(f"{said}, and redirects are not followed", status, whole_upstream=True)
-    if _is_about_certificates(reply):
-        wrong = "the upstream asks for another client certificate, or for one"
-        return Blocked(f"{said}: {wrong}", status, whole_upstream=True)
-    if reply.body and not is_html(reply):
+    if reply.body and not reply.opaque and not is_page(reply):
         said = f"{said}: {excerpt(reply.body)}"
     return Blocked(said, status, whole_upstream=status == _NETWORK_AUTHENTICATION_REQUIRED)
 
 
 def _rejected(reply: Reply, events: int) -> Rejected:
     said, start = _said(reply.status), excerpt(reply.body)
-    named = named_events(reply.body, events)
+    named = named_events(reply, events)
     if not named and events == 1:
         named = ((0, f"{said}: {start}" if start else said),)
     return Rejected(said, reply.status, start, named)

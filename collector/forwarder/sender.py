@@ -1,8 +1,8 @@
 """One attempt over HTTP: make the request, send it, read the answer, judge it.
 
 An attempt never raises for what the network or the upstream does: that is a verdict. It may be more than
-one request: what is refused with 401 is sent once more with the time put right, where the answer
-shows that the clocks differ, and once more with the other of the two keys that are held.
+one request: what is refused is sent once more with the time put right, where it is signed and the answer
+shows that the clocks differ, and with 401 once more with the other of the two keys that are held.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.failure import Failure
 from collector.core.reply import http_date
 from collector.core.verdict import (
+    REFUSALS,
     UNAUTHORISED,
     Blocked,
     Delivered,
-    Failure,
     Outcome,
+    Rejected,
     judge,
     judge_failure,
     name_skew,
@@ -128,7 +130,7 @@ class HttpSender:
         """
         which = self._which.get(batch.product, "current")
         tried = await self._request(batch, body, which)
-        if tried.is_unauthorised and self._signs_time and abs(tried.skew or 0.0) > SKEW:
+        if tried.is_refused and self._signs_time and abs(tried.skew or 0.0) > SKEW:
             tried = await self._request(batch, body, which)
         if tried.is_unauthorised and self._requests.holds_two(batch):
             other: Which = "next" if which == "current" else "current"
@@ -206,6 +208,12 @@ class _Tried:
     @property
     def is_unauthorised(self) -> bool:
         return self.answered and self.status == UNAUTHORISED
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether that may be for its signature's time; some verifiers say 400, as if of events."""
+        refused = self.status in REFUSALS or isinstance(self.outcome.verdict, Rejected)
+        return self.answered and refused
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 
 from collector.core.backoff import next_delay
+from collector.core.failure import cause_of
 from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder import sizing
@@ -91,7 +92,7 @@ class Settling:
         same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
         verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
         if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
-            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}, position {batch.first}")
+            verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}: position {batch.first}")
         match verdict:
             case Delivered():
                 breaker.close()
@@ -185,8 +186,8 @@ class Settling:
         )
         unseal = task.batch if smaller or _worth_resealing(task, outcome) else None
         kept = await self._standing.persist(partial(_postpone, postponed=postponed, unseal=unseal))
-        # What an upstream says of itself may differ each time; its status is what the state hangs on.
-        if self._standing.tells(state, verdict.status or verdict.reason.partition(":")[0]):
+        # What an upstream says of itself may differ each time.
+        if self._standing.tells(state, cause_of(verdict.reason)):
             event = "lane_blocked" if state == "blocked" else "lane_retrying"
             self._standing.log.warning(event, reason=verdict.reason)
         if not kept:

@@ -43,7 +43,7 @@ class Standing:
         self.hurried = False
         self.log = structlog.get_logger().bind(lane=name)
         self._around = around
-        self._told: tuple[str, int | str] = ("", "")
+        self._told: tuple[str, str] = ("", "")
 
     def recall(self, lane: Lane) -> None:
         """Take up the state that the lane had before a restart; what is not well is told once more."""
@@ -51,7 +51,7 @@ class Standing:
         if self.healthy:
             self._told = ("healthy", "")
 
-    def tells(self, state: LaneState, cause: int | str) -> bool:
+    def tells(self, state: LaneState, cause: str) -> bool:
         """Come to a state; returns whether that is a change, worth a line in the log."""
         self.healthy = state == "healthy"
         changed = (state, cause) != self._told

@@ -47,6 +47,8 @@ _TOKENS = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?:[ \t]*,[ \t]*[!#$%&'*+.^_`|
 _HOST = re.compile(r"(?:[!$&'()*+;=0-9A-Za-z._~%-]*|\[[0-9A-Fa-fv:.]+\])(?::[0-9]*)?")
 """RFC 9110, section 7.2, but for the comma: `a, b` is what a proxy makes of two Host headers."""
 
+_IPV4 = re.compile(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}")
+
 _MAX_KNOWN = 64
 
 
@@ -56,6 +58,18 @@ def host_name(host: str) -> str:
     if colon and "]" not in port and (not port or port.isdigit()):
         return name
     return host.strip().lower()
+
+
+def may_be_pointed_here(host: str) -> bool:
+    """Whether a Host is a name that somebody on a network can point at this machine.
+
+    Addresses are none, nor is a single word, nor a socket's path or file name: such things are what
+    clients of UNIX sockets put there.
+    """
+    name = host_name(host).removesuffix(".")
+    if "." not in name or name.startswith("[") or name.endswith((".sock", ".socket")):
+        return False
+    return not ("/" in name or "%2f" in name or _IPV4.fullmatch(name))
 
 
 class Admission:

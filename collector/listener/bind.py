@@ -100,7 +100,12 @@ def adopt(sock: socket.socket) -> BoundSocket:
 
 
 def bind(
-    text: str, *, mode: int = 0o660, group: str | None = None, inherited: Inherited | None = None
+    text: str,
+    *,
+    mode: int = 0o660,
+    group: str | None = None,
+    inherited: Inherited | None = None,
+    backlog: int = LISTEN_BACKLOG,
 ) -> list[BoundSocket]:
     """Bind and listen, or take over what listens there for us already.
 
@@ -109,7 +114,8 @@ def bind(
             port (0: the system chooses); or `unix:/absolute/path`.
         mode: of a UNIX socket's file.
         group: of a UNIX socket's file, by name; None leaves the process's.
-        inherited: sockets that the service manager made; their mode and group are its own affair.
+        inherited: sockets that the service manager made; their mode, group and queue are its own affair.
+        backlog: clients that the kernel lets wait.
 
     Raises:
         BindError: in one line, what is in the way.
@@ -121,11 +127,13 @@ def bind(
     handed = inherited or Inherited()
     if isinstance(address, UnixAddress):
         sock = handed.take(f"unix:{address.path}")
-        return [adopt(sock) if sock is not None else _bind_unix(address.path, mode=mode, group=group)]
-    return _bind_tcp(address, handed)
+        if sock is not None:
+            return [adopt(sock)]
+        return [_bind_unix(address.path, mode=mode, group=group, backlog=backlog)]
+    return _bind_tcp(address, handed, backlog)
 
 
-def _bind_tcp(address: TcpAddress, handed: Inherited) -> list[BoundSocket]:
+def _bind_tcp(address: TcpAddress, handed: Inherited, backlog: int) -> list[BoundSocket]:
     bound: list[BoundSocket] = []
     port = address.port
     for host in address.hosts:
@@ -135,7 +143,7 @@ def _bind_tcp(address: TcpAddress, handed: Inherited) -> list[BoundSocket]:
             bound.append(adopt(given))
             continue
         try:
-            sock = _listen_tcp(host, port)
+            sock = _listen_tcp(host, port, backlog)
         except OSError as error:
             if bound and error.errno in _NO_FAMILY:
                 continue  # a machine without IPv6 has one localhost
@@ -147,7 +155,7 @@ def _bind_tcp(address: TcpAddress, handed: Inherited) -> list[BoundSocket]:
     return bound
 
 
-def _listen_tcp(host: str, port: int) -> socket.socket:
+def _listen_tcp(host: str, port: int, backlog: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -155,7 +163,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.bind((host, port))
-        sock.listen(LISTEN_BACKLOG)
+        sock.listen(backlog)
         sock.settimeout(0)
     except OSError:
         sock.close()
@@ -163,7 +171,7 @@ def _listen_tcp(host: str, port: int) -> socket.socket:
     return sock
 
 
-def _bind_unix(path: str, *, mode: int, group: str | None) -> BoundSocket:
+def _bind_unix(path: str, *, mode: int, group: str | None, backlog: int) -> BoundSocket:
     where = f"unix:{path}"
     length = len(os.fsencode(path))
     if length > MAX_UNIX_PATH:
@@ -181,7 +189,7 @@ def _bind_unix(path: str, *, mode: int, group: str | None) -> BoundSocket:
                 if gid is not None:
                     os.chown(path, -1, gid)
                 Path(path).chmod(mode)
-                sock.listen(LISTEN_BACKLOG)
+                sock.listen(backlog)
             except OSError:
                 Path(path).unlink()
                 raise

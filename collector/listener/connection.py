@@ -10,21 +10,20 @@ request has come already.
 
 from __future__ import annotations
 
-import math
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import TYPE_CHECKING
 
 import trio
 
 from collector.core.http import Answer
-from collector.core.limits import ANSWERS_BYTES, MIN_RATE, NEWCOMER_GRACE, PARKED_GRACE, RECEIVE_BYTES
-from collector.listener.capacity import Hold
+from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
 from collector.listener.express import Express
-from collector.listener.parting import LAST_WORDS, linger
-from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING, STREAMING
+from collector.listener.guest import Guest
+from collector.listener.parting import LAST_WORDS, linger, say
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING, STREAMING, WAITING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
-from collector.listener.streaming import HEAD, Streamed, until_gone
+from collector.listener.streaming import HEAD, Streamed, pour
 from collector.listener.turns import BODYLESS, CLOSE, OLD
 from collector.listener.wire import CONTINUE
 
@@ -37,14 +36,8 @@ FRESH_SECONDS = 0.5
 """For so long after it was accepted a client is about to ask, and not to be sent away by a stop."""
 
 
-class Connection:
-    """Serves one stream until either side ends it.
-
-    Attributes:
-        phase: what it waits for, see `phases`.
-        deadline: on trio's clock; by then the phase must be over.
-        asked: it has brought a whole request.
-    """
+class Connection(Guest):
+    """Serves one stream until either side ends it."""
 
     def __init__(
         self,
@@ -54,53 +47,15 @@ class Connection:
         capacity: Capacity,
         readiness: Readiness | None = None,
     ) -> None:
-        self.phase = IDLE
-        self.deadline = trio.current_time() + site.limits.idle_timeout
-        self.asked = False
+        super().__init__(peer, site, capacity, Reader(site, peer))
         self._fresh_until = trio.current_time() + FRESH_SECONDS
         self._stream = stream
-        self._site = site
         self._capacity = capacity
-        self._reader = Reader(site, peer)
-        self._scope = trio.CancelScope()
-        self.owner = (peer.kind, peer.uid, peer.address)
-        self._interrupted = False
-        self._leaving = False  # somebody else needs the seat
         self._late_data: bytes | bytearray = b""
-        self._began = trio.current_time()
         self._ready: list[bytes] = []
-        self._room = Hold(capacity)
         self._express: Express | None = None
         if readiness is not None and isinstance(stream, SocketStream):
             self._express = Express(self, stream, self._reader, site, readiness)
-
-    def expire(self) -> None:
-        """End the present phase."""
-        self.deadline = -math.inf  # until a next phase sets it
-        self._interrupted = True
-        self._scope.cancel()
-
-    def outstayed(self, now: float) -> bool:
-        """Whether it has waited for others of its peer for so long that other peers go first."""
-        return self.phase == PARKED and now - self._began > PARKED_GRACE
-
-    def idled(self, now: float) -> float:
-        """For how long it has brought no whole request, or less of one than others need it to; else 0."""
-        if self.phase == RECEIVING or (self.phase == IDLE and not self.asked):
-            idled = now - self._began
-            if idled > NEWCOMER_GRACE and self._reader.received < idled * MIN_RATE:
-                return idled
-        return 0.0
-
-    def hinders(self, now: float) -> bool:
-        """Whether it brings less of a body than those need it to who wait for room for theirs."""
-        return self.phase == RECEIVING and self._room.hinders(now, self._reader.received)
-
-    def make_room(self) -> None:
-        """Leave, for somebody else needs the seat."""
-        if not self._leaving:
-            self._leaving = True
-            self.expire()
 
     def stop(self) -> None:
         """The listener stops: end if nothing is in hand, nor about to be."""
@@ -133,13 +88,12 @@ class Connection:
 
     async def _wait_for_turn(self) -> bool:
         """Wait, unread, until one of the same peer's connections ends; whether it did in time."""
-        self.phase = PARKED
-        self.deadline = trio.current_time() + self._site.limits.answer_timeout
         with trio.CancelScope() as self._scope:
+            self._wait(PARKED)
             await self._capacity.seats.turn(self.owner)
             self.phase = IDLE
-            self._began = trio.current_time()
-            self.deadline = self._began + self._site.limits.idle_timeout
+            self._pace.restart()
+            self.deadline = self._pace.since + self._site.limits.idle_timeout
             return True
         await self._farewell()
         return False
@@ -269,6 +223,7 @@ class Connection:
                 reader.finished = True
                 break
         turns.clear()
+        del outcome  # and so the body
         await self._send_ready()
         if reader.finished and reader.cut_short:
             await self._linger()
@@ -280,25 +235,14 @@ class Connection:
         self._ready.append(HEAD)
         async with aclosing(streamed.parts):
             await self._send_ready()
-            if head_only or self._site.stopping:
-                return
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._pour_parts, streamed, nursery.cancel_scope)
-                await until_gone(self._stream)
-                nursery.cancel_scope.cancel()
-
-    async def _pour_parts(self, streamed: Streamed, scope: trio.CancelScope) -> None:
-        self.phase, self.deadline = STREAMING, math.inf
-        with suppress(OSError, trio.BrokenResourceError, trio.ClosedResourceError):
-            async for part in streamed.parts:
-                self.deadline = trio.current_time() + self._site.limits.send_timeout
-                await self._stream.send_all(part)
-                self.deadline = math.inf
-        scope.cancel()
+            if not (head_only or self._site.stopping):
+                await pour(streamed, self, self._stream, self._site.limits)
 
     async def _send_ready(self) -> None:
         ready = self._ready
         self.phase = SENDING
+        if self._room.size:
+            self._waits_since = trio.current_time()
         self.deadline += self._site.limits.send_timeout
         await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
         ready.clear()
@@ -308,12 +252,13 @@ class Connection:
         """Prepare to receive the rest of a request of which the first part has come."""
         reader, limits = self._reader, self._site.limits
         if not resumed:
-            self._began = trio.current_time()
-        self.deadline = self._began + (limits.head_timeout if reader.in_head else limits.request_timeout)
+            self._pace.restart()
         claim = 0 if self._room.size else reader.claim()
         if claim:
-            self.phase = ANSWERING  # it is we who keep the client waiting
-            await self._room.take(claim, reader.received)
+            self._wait(WAITING)
+            if await self._room.take(claim, reader.received):
+                self._pace.restart(reader.received)  # it was we who kept the client waiting
+        self.deadline = self._pace.since + (limits.head_timeout if reader.in_head else limits.request_timeout)
         self.phase = RECEIVING
         if reader.expects_continue:
             reader.expects_continue = False
@@ -322,15 +267,8 @@ class Connection:
     async def _farewell(self) -> None:
         """After an interruption: say why, if the client waits for an answer."""
         last = LAST_WORDS.get(self.phase)
-        if last is None:
-            return
-        counts = self._site.tally.answers
-        counts[last.status] = counts.get(last.status, 0) + 1
-        words = b"".join((*self._ready, self._site.wording.special(last, connection="close")))
-        with trio.move_on_after(self._site.limits.linger_timeout):
-            await self._stream.send_all(words)
-            if not self._leaving:
-                await self._linger()
+        if last is not None and await say(last, self._ready, self._stream, self._site) and not self._leaving:
+            await self._linger()
 
     async def _linger(self) -> None:
         self.phase = LEAVING

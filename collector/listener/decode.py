@@ -9,6 +9,7 @@ from collector.core.limits import RATIO_FREE_BYTES, ContentLimits
 _NAMES = {"gzip": "gzip", "x-gzip": "gzip", "identity": "", "": ""}
 
 BROKEN = error_answer(400, "The body is not valid gzip, or was cut short.")
+TOO_MANY = error_answer(413, "The gzip stream has too many members; compress the events as one.")
 TOO_LARGE = error_answer(413, "The body is too large once decompressed; send fewer events in a request.")
 
 _DEFAULTS = ContentLimits()
@@ -38,10 +39,12 @@ def bound(body: bytes, limits: ContentLimits = _DEFAULTS) -> int:
     return min(limits.decoded_bytes, max(RATIO_FREE_BYTES, limits.ratio * len(body)))
 
 
-def gunzip(body: bytes, *, max_bytes: int) -> bytes | Answer:
+def gunzip(body: bytes, *, max_bytes: int, limits: ContentLimits = _DEFAULTS) -> bytes | Answer:
     """Undo gzip; or the refusal: broken, cut short, something else behind it, or larger than `max_bytes`."""
     try:
-        return gzip.gunzip(body, max_bytes=max_bytes)
+        return gzip.gunzip(body, max_bytes=max_bytes, max_members=limits.members)
+    except gzip.TooManyMembers:
+        return TOO_MANY
     except gzip.TooMuch:
         return TOO_LARGE
     except gzip.BrokenGzip:

@@ -14,7 +14,7 @@ from collector.core.dialects import Accepted, samsara, traintracks
 from collector.core.http import Answer, error_answer
 from collector.core.limits import INLINE_BYTES, QUICK_BYTES, SMALL_BODY_BYTES
 from collector.core.signing import traintracks_auth
-from collector.listener.decode import TOO_LARGE, bound, gunzip, is_gzip
+from collector.listener.decode import TOO_LARGE, TOO_MANY, bound, gunzip, is_gzip
 
 if TYPE_CHECKING:
     from collector.listener.policy import Policy
@@ -24,6 +24,9 @@ _WRONG_AUTH = error_answer(
     401, "X-Product-Auth is not md5hex(body + secret).", headers=(("WWW-Authenticate", "X-Product-Auth"),)
 )
 _NO_AUTH = error_answer(401, "X-Product-Auth is missing.", headers=(("WWW-Authenticate", "X-Product-Auth"),))
+
+_BOUNDS = (TOO_LARGE, TOO_MANY)
+"""What is said of a body before its signature is looked at."""
 
 Finding = Accepted | Answer
 """The events are good, or the request is refused so."""
@@ -41,9 +44,11 @@ def quickly(request: Request, policy: Policy) -> Finding | None:
     if len(body) > SMALL_BODY_BYTES:
         return None
     most = bound(body, policy.limits)
-    decoded = gunzip(body, max_bytes=min(most, QUICK_BYTES))
+    decoded = gunzip(body, max_bytes=min(most, QUICK_BYTES), limits=policy.limits)
     if not isinstance(decoded, Answer):
         return _auth_fault(request, policy, decoded) or _glance(request, policy, decoded)
+    if decoded is TOO_MANY:
+        return decoded
     if decoded is not TOO_LARGE:
         return _auth_fault(request, policy, body) or decoded
     return None if most > QUICK_BYTES else TOO_LARGE
@@ -54,10 +59,10 @@ def thoroughly(request: Request, policy: Policy) -> Finding:
     body = request.body
     if not _is_compressed(request):
         return _auth_fault(request, policy, body) or _read(request, policy, body)
-    decoded = gunzip(body, max_bytes=bound(body, policy.limits))
+    decoded = gunzip(body, max_bytes=bound(body, policy.limits), limits=policy.limits)
     if not isinstance(decoded, Answer):
         return _auth_fault(request, policy, decoded) or _read(request, policy, decoded)
-    return decoded if decoded is TOO_LARGE else _auth_fault(request, policy, body) or decoded
+    return decoded if decoded in _BOUNDS else _auth_fault(request, policy, body) or decoded
 
 
 def _is_compressed(request: Request) -> bool:

@@ -21,6 +21,9 @@ _OLD_CODING = error_answer(400, "HTTP/1.0 has no Transfer-Encoding.")
 HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too many.")
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 
+_TLS = error_answer(400, "This is TLS, and here plain HTTP is spoken; use a url that begins with http://.")
+_TLS_HANDSHAKE = b"\x16\x03"
+
 _SINGLE = frozenset({"host", "content-length"})
 
 _MAX_NAMES = 512
@@ -35,6 +38,19 @@ class UnreadableError(Exception):
     def __init__(self, answer: Answer) -> None:
         super().__init__(answer.status)
         self.answer = answer
+
+
+def malformed(data: bytes | bytearray, error: Exception) -> Answer:
+    """What to say to bytes that llhttp cannot read as a request.
+
+    Args:
+        data: what it was given last.
+        error: its reason.
+    """
+    if data.startswith(_TLS_HANDSHAKE):
+        return _TLS
+    reason = str(error).replace(", RTSP/ or ICE/", "")
+    return error_answer(400, f"This is not a valid HTTP/1.1 request: {reason}.")
 
 
 def _name(raw: bytes) -> str:

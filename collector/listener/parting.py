@@ -8,21 +8,52 @@ import trio
 
 from collector.core.http import error_answer
 from collector.core.limits import RECEIVE_BYTES
-from collector.listener.phases import ANSWERING, PARKED, RECEIVING
+from collector.listener.phases import ANSWERING, PARKED, RECEIVING, WAITING
 
 if TYPE_CHECKING:
+    from collector.core.http import Answer
     from collector.core.limits import ConnectionLimits
+    from collector.listener.routes import Site
+
+RETRY_AFTER = 5
+"""Seconds that a client shall wait where the daemon is busy."""
+
+_LATER = (("Retry-After", str(RETRY_AFTER)),)
 
 LAST_WORDS = {
     RECEIVING: error_answer(408, "The request took too long to arrive."),
-    ANSWERING: error_answer(503, "This took too long; try again.", headers=(("Retry-After", "5"),)),
+    ANSWERING: error_answer(503, "This took too long; try again.", headers=_LATER),
     PARKED: error_answer(
         503,
         "You have too many connections open; close some, or try again.",
-        headers=(("Retry-After", "5"),),
+        headers=_LATER,
+    ),
+    WAITING: error_answer(
+        503, "There was no room for so large a body; try again, or send fewer events.", headers=_LATER
     ),
 }
 """By the phase that was overdue; without a word in the others."""
+
+
+async def say(last: Answer, ready: list[bytes], stream: trio.abc.Stream, site: Site) -> bool:
+    """Send the last words of a connection.
+
+    Args:
+        last: what to say.
+        ready: the answers before it that were not sent yet.
+        stream: to the client.
+        site: what the connection was served.
+
+    Returns:
+        Whether the client took them in time.
+    """
+    counts = site.tally.answers
+    counts[last.status] = counts.get(last.status, 0) + 1
+    words = b"".join((*ready, site.wording.special(last, connection="close")))
+    with trio.move_on_after(site.limits.linger_timeout):
+        await stream.send_all(words)
+        return True
+    return False
 
 
 async def linger(stream: trio.abc.Stream, limits: ConnectionLimits) -> None:

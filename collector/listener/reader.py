@@ -23,6 +23,7 @@ from collector.listener.head import (
     check_framing,
     check_size,
     expects_continue,
+    malformed,
     read_headers,
     split_target,
 )
@@ -34,7 +35,6 @@ from collector.listener.upgrade import framing_alone, second_parser
 if TYPE_CHECKING:
     from collector.listener.routes import Endpoint, Peer, Pending, Site
 
-_MALFORMED = error_answer(400, "This is not a valid HTTP/1.1 request.")
 _TOO_LARGE = error_answer(413, "The body is too large; send fewer events in a request.")
 INTERNAL = error_answer(500, "Internal error; the log says more.")
 
@@ -129,7 +129,7 @@ class Reader:
             # Data after a request that asked to close is not this connection's business.
             if not self.finished:
                 stop = error.__context__
-                self._give_up(stop.answer if isinstance(stop, UnreadableError) else _MALFORMED)
+                self._give_up(stop.answer if isinstance(stop, UnreadableError) else malformed(data, error))
             return b""
         else:
             return b""

@@ -16,6 +16,9 @@ NOT_FOUND = error_answer(404, "Not found")
 
 def route(site: Site, head: Request) -> tuple[Endpoint | None, Answer | None]:
     """The endpoint that a request is for, and a refusal by the head alone; the order is the dialects'."""
+    if head.path == "*" and head.method == "OPTIONS":  # of the server as a whole: RFC 9110, section 9.3.7
+        every = {name: endpoint for methods in site.routes.values() for name, endpoint in methods.items()}
+        return None, site.gate.refuse(head) or site.gate.preflight(head, _allow(every))
     methods = site.methods(head.path)
     if methods is None:
         return None, NOT_FOUND

@@ -3,8 +3,8 @@
 A connection takes a seat when it is accepted. Of one peer (a user on UNIX sockets, an address over
 TCP) only so many are served at a time; its further ones wait in their seats, unread, in the order
 in which they came. Where somebody waits, those who bring nothing make room: of the peer that has most
-seats, first those that have been slow the longest, and then those that have waited long behind others of
-their own.
+seats, first those that have been slow the longest, and then those that have waited long, behind others of
+their own or for room for a body.
 Where there are none, the newcomer waits in the listen queue.
 """
 
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from collector.core.limits import MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER, NEWCOMER_GRACE
+from collector.core.limits import CLEAR_INTERVAL, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
@@ -32,7 +32,7 @@ class Sitter(Protocol):
         """The peer that it belongs to."""
 
     def outstayed(self, now: float) -> bool:
-        """Whether it has waited, unread, behind others of its own peer for long."""
+        """Whether it has waited for long, behind others of its own peer or for room for its body."""
 
     def idled(self, now: float) -> float:
         """For how many seconds it has brought nothing; 0 while it is worth its seat."""
@@ -68,7 +68,7 @@ class Seats:
         """Wait for a free seat, and see to it that there is one; `sit` must follow before anything else."""
         while self.full:
             self._clear()
-            with trio.move_on_after(NEWCOMER_GRACE):
+            with trio.move_on_after(CLEAR_INTERVAL):
                 await self._left.wait()
 
     def sit(self, sitter: Sitter) -> None:
@@ -102,7 +102,7 @@ class Seats:
             while not turn.is_set():
                 if queue[0] is turn:
                     self._clear_of(self._sitters.get(owner, {}), len(queue))
-                with trio.move_on_after(NEWCOMER_GRACE):
+                with trio.move_on_after(CLEAR_INTERVAL):
                     await turn.wait()
         except trio.Cancelled:
             if turn.is_set():

@@ -20,7 +20,6 @@ import trio
 
 from collector.core.limits import (
     ACCEPT_RETRY,
-    CROWDED_IDLE_TIMEOUT,
     LAST_WORDS_TIMEOUT,
     SWEEP_INTERVAL,
 )
@@ -173,7 +172,6 @@ class Server:
 
     async def _sweep(self) -> None:
         """End overdue phases; asleep while there are no connections."""
-        limits = self.site.limits
         while True:
             if not self._connections:
                 self._occupied = trio.Event()
@@ -183,7 +181,8 @@ class Server:
             now = trio.current_time()
             crowded = self._starved or self._seats.full
             contended = self._capacity.contended
-            spared = limits.idle_timeout - CROWDED_IDLE_TIMEOUT if crowded else 0.0
+            limits = self.site.limits
+            spared = max(0.0, limits.idle_timeout - limits.crowded_idle_timeout) if crowded else 0.0
             for connection in tuple(self._connections):
                 due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
                 if due <= now or (contended and connection.hinders(now)):

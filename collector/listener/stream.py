@@ -141,15 +141,24 @@ _GID = struct.Struct("=I")
 _SO_PEERGROUPS = 59  # Linux since 4.13; Python has no name for it
 _MAX_GROUPS = 256
 
-_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2
+_SOL_LOCAL, _LOCAL_PEERCRED, _LOCAL_PEERPID = 0, 1, 2  # of sys/un.h; Python has no names for all of them
 _XUCRED = struct.Struct("=IIhxx16I")  # struct xucred of sys/ucred.h: version, uid, number of groups, groups
+_XUCRED_VERSION = 0
 
 
 def _darwin_peer(sock: socket.socket) -> Peer:
+    """Who it is by macOS; nobody, where what it says cannot be read. The first group is the effective one."""
     try:
-        raw = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size)
-        _version, uid, count, gid, *more = _XUCRED.unpack(raw)
-        pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
+        version, uid, count, *groups = _XUCRED.unpack(
+            sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERCRED, _XUCRED.size)
+        )
     except (OSError, struct.error):
         return Peer("unix")
-    return Peer("unix", uid=uid, gid=gid, pid=pid or None, groups=tuple(more[: max(0, count - 1)]))
+    if version != _XUCRED_VERSION or not 1 <= count <= len(groups):
+        return Peer("unix")
+    try:
+        pid = sock.getsockopt(_SOL_LOCAL, _LOCAL_PEERPID)
+    except OSError:  # it may have ended since
+        pid = 0
+    gid, *more = groups[:count]
+    return Peer("unix", uid=uid, gid=gid, pid=pid or None, groups=tuple(more))

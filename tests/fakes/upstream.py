@@ -56,6 +56,9 @@ class Behaviour:
         drip: seconds between two bytes of the answer.
         trickle: the body comes byte by byte, and never ends.
         flood: the body comes as fast as it is read, and never ends.
+        missing: how many bytes of the answer's body are promised and do not come.
+        chunked: the body comes in chunks of a hundredth of it; without the last where `missing` is set.
+        until_closed: the body has no length, and ends with the connection.
         unread: the answer goes out before the request's body is read, and the connection is closed.
     """
 
@@ -69,6 +72,9 @@ class Behaviour:
     drip: float = 0.0
     trickle: bool = False
     flood: bool = False
+    missing: int = 0
+    chunked: bool = False
+    until_closed: bool = False
     unread: bool = False
 
 
@@ -271,9 +277,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * (65536 if behaviour.flood else 1))
         else:
             self.close_connection = self.close_connection or behaviour.unread
-            self._answer(
-                status, {"Date": self.date_time_string(), **behaviour.headers}, answer, drip=behaviour.drip
-            )
+            headers = {"Date": self.date_time_string(), **behaviour.headers}
+            if behaviour.missing or behaviour.chunked or behaviour.until_closed:
+                self._answer_oddly(status, headers, answer, behaviour)
+            else:
+                self._answer(status, headers, answer, drip=behaviour.drip)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, *, drip: float = 0.0) -> None:
         self.send_response_only(status)
@@ -285,6 +293,26 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer_oddly(self, status: int, headers: dict[str, str], body: bytes, behaviour: Behaviour) -> None:
+        self.close_connection = bool(behaviour.missing) or behaviour.until_closed
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if behaviour.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif not behaviour.until_closed:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if not behaviour.chunked:
+            self.wfile.write(body[: len(body) - behaviour.missing])
+            return
+        size = max(1, len(body) // 100)
+        for start in range(0, len(body) - behaviour.missing, size):
+            piece = body[start : start + size]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if not behaviour.missing:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _drip(self, answer: bytes, seconds: float) -> None:
         self._headers_buffer = []

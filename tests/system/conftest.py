@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from fakes.browser import served_pages
 from fakes.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -61,6 +62,13 @@ def pip_waystation(make_environment: Callable[[], Path]) -> Path:
     environment = make_environment()
     _run(str(environment / "bin/python"), "-m", "pip", "install", "--quiet", ".")
     return environment / "bin/waystation"
+
+
+@pytest.fixture(scope="module")
+def pages() -> Iterator[int]:
+    """The port of a web server for all sites."""
+    with served_pages() as port:
+        yield port
 
 
 class MakeDaemon(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import stat
 
 import pytest
@@ -78,3 +79,20 @@ def test_a_token_of_ones_own_is_taken_up_by_a_reload(admin):
         assert client.ask("POST", "/v1/reload").status == 200
     assert ask(admin, "GET", "/metrics", Authorization=before) == 401
     assert ask(admin, "GET", "/metrics", Authorization="Bearer a token that nobody guesses") == 200
+
+
+def test_a_page_that_reaches_the_forwarded_socket_is_refused(admin):
+    """What `ssh -L 8080:admin.sock` or socat lets a browser send."""
+
+    def through(*lines):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(20)
+            sock.connect(str(admin.admin))
+            sock.sendall("\r\n".join([*lines, "Connection: close", "", ""]).encode())
+            return int(sock.makefile("rb").readline().split()[1])
+
+    assert through("GET /v1/status HTTP/1.1", "Host: localhost:8080") == 200
+    assert through("GET /v1/status HTTP/1.1", "Host: rebound.example:8080") == 403
+    assert through("GET /v1/tail HTTP/1.1", "Host: rebound.example:8080") == 403
+    assert through("POST /v1/reload HTTP/1.1", "Host: localhost:8080", "Origin: https://shop.example") == 403
+    assert through("GET /v1/status HTTP/1.1", "Host: localhost:8080", "Sec-Fetch-Site: cross-site") == 403

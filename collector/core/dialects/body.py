@@ -15,7 +15,7 @@ import msgspec
 from collector.core import jsontext
 from collector.core.dialects import Refused
 from collector.core.http import Answer, error_answer
-from collector.core.limits import MAX_DIGITS, ContentLimits
+from collector.core.limits import ContentLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +24,6 @@ DEFAULT_LIMITS = ContentLimits()
 
 EXCERPT_CHARS = 40
 """How much of a client's own text is quoted back to it."""
-
-TOO_LONG_NUMBER = f"a number of more than {MAX_DIGITS} digits"
 
 NOT_JSON_TYPE = Refused(error_answer(400, "Invalid format, content-type must be application/json"))
 NOT_UTF8_TYPE = Refused(error_answer(400, "Invalid format, the charset of the content-type must be utf-8"))
@@ -86,7 +84,7 @@ def count_at_once(
     # them than it has events, then no event has one twice.
     if jsontext.may_respell_letters(body) or any(body.count(key) != count for key in unique):
         return None
-    if count > limits.events or jsontext.may_have_long_number(body):
+    if count > limits.events or jsontext.may_have_long_number(body, limits.digits):
         return None
     return None if _may_nest_too_deep(body, count, limits.depth) else count
 
@@ -122,7 +120,9 @@ def bounds_fault(raw: bytes, limits: ContentLimits) -> str | None:
     """What is beyond bounds in one event, if anything is."""
     if jsontext.nested_too_deep(raw, limits.depth):
         return f"nested deeper than {limits.depth} levels"
-    return TOO_LONG_NUMBER if jsontext.has_long_number(raw) else None
+    if jsontext.has_long_number(raw, limits.digits):
+        return f"a number of more than {limits.digits} digits"
+    return None
 
 
 def repeated(raw: bytes, unique: Sequence[bytes]) -> list[str]:

@@ -4,7 +4,7 @@ import stat
 
 import pytest
 
-from collector.admin.access import Access, kept_token
+from collector.admin.access import Access, SocketAccess, kept_token
 from collector.admin.links import Links
 from collector.errors import SecretError
 from collector.listener.routes import Peer, Request
@@ -118,3 +118,50 @@ def test_a_token_that_others_may_read_is_refused(tmp_path):
     file.chmod(0o644)
     with pytest.raises(SecretError):
         kept_token(file, {})
+
+
+def over_the_socket(**headers):
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    answer = SocketAccess().refuse(Request("GET", "/v1/tail", "", "1.1", named, Peer("unix", uid=0)))
+    return None if answer is None else answer.status
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("localhost", "localhost:8080", "LOCALHOST", "", "waystation", "unix", "docker:80", "localhost."),
+        *("127.0.0.1", "127.0.0.1:8080", "[::1]:8080", "10.0.0.7:8080"),
+        *("admin.sock", "admin.sock:80", "waystation.admin.socket"),
+        *("/run/waystation/admin.sock", "%2Frun%2Fwaystation.d%2Fadmin", "%2frun%2fa.b"),
+    ],
+)
+def test_what_clients_of_a_unix_socket_put_into_host_is_taken(host):
+    assert over_the_socket(host=host) is None
+    assert over_the_socket() is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *("evil.example", "evil.example:8080", "EVIL.EXAMPLE.", "127.0.0.1.evil.example", "sock.example"),
+        *("localhost.evil.example:8080", "127.1.example", "1.2.3.4.5", "a.localhost"),
+    ],
+)
+def test_a_name_that_may_have_been_pointed_at_a_forwarded_socket_is_refused(host):
+    assert over_the_socket(host=host) == 403
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:8080", ""])
+def test_no_page_reaches_a_forwarded_socket(origin):
+    assert over_the_socket(host="localhost:8080", origin=origin) == 403
+    assert over_the_socket(host="localhost:8080", sec_fetch_site="cross-site") == 403
+    assert over_the_socket(host="localhost:8080", sec_fetch_site="same-site") == 403
+    assert over_the_socket(host="localhost:8080", sec_fetch_site="none") is None
+
+
+def test_a_page_may_ask_the_socket_for_nothing():
+    gate = SocketAccess()
+    assert gate.cors("http://localhost") == ""
+    request = Request("OPTIONS", "/v1/status", "", "1.1", {}, Peer("unix"))
+    assert gate.preflight(request, "GET").headers == (("Allow", "GET"),)
+    assert gate.authorise(request) is None

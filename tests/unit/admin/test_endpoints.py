@@ -4,9 +4,11 @@ import json
 import sqlite3
 from typing import TYPE_CHECKING
 
+import pytest
 from fakes.spools import accept, chunk, spool_in
 
 from collector.admin.status import Asynchronous, lanes_endpoint, live_endpoint, ready_endpoint, unready
+from collector.errors import SpoolDamaged
 from collector.listener.routes import Peer, Request
 
 if TYPE_CHECKING:
@@ -15,9 +17,14 @@ if TYPE_CHECKING:
 ASK = Request("GET", "/", "", "1.1", {}, Peer("unix"))
 
 
-async def test_what_the_disk_does_not_let_read_is_503():
+@pytest.mark.parametrize(
+    "error",
+    [sqlite3.OperationalError("disk I/O error"), SpoolDamaged("disk I/O error")],
+    ids=["read", "damage"],
+)
+async def test_what_the_disk_does_not_let_read_is_503(error):
     async def fail() -> Answer:
-        raise sqlite3.OperationalError("disk I/O error")
+        raise error
 
     answer = await Asynchronous(fail).begin(ASK).answer()
 

@@ -140,7 +140,15 @@ async def test_what_an_upstream_repeats_of_the_urls_secrets_is_blanked(fake):
     async with sending(url=url) as sender:
         outcome = await sender.attempt(make_batch(), make_body())
     assert isinstance(outcome.verdict, Blocked)
-    assert outcome.verdict.reason.startswith("http 401 Unauthorized: *** *** *** token=***")
+    assert outcome.verdict.reason.endswith("; *** *** *** token=***")
+
+
+async def test_a_password_is_blanked_as_it_is_and_as_a_url_spells_it(fake):
+    fake.default = Behaviour(status=403, body=b"p%40ss-word p@ss-word")
+    url = fake.url.replace("localhost", "pat:p%40ss-word@localhost")
+    async with sending(url=url) as sender:
+        outcome = await sender.attempt(make_batch(), make_body())
+    assert outcome.verdict.reason.endswith("; *** ***")
 
 
 @pytest.mark.parametrize(

@@ -50,10 +50,10 @@ def test_localhost_is_both_loopback_addresses_on_one_port():
 
 @pytest.mark.parametrize("number", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])
 def test_a_machine_without_ipv6_has_one_localhost(number, monkeypatch):
-    def listen(host, port):
+    def listen(host, port, backlog):
         if ":" in host:
             raise OSError(number, os.strerror(number))
-        return real(host, port)
+        return real(host, port, backlog)
 
     real = module._listen_tcp
     monkeypatch.setattr(module, "_listen_tcp", listen)

@@ -6,7 +6,13 @@ import trio
 from fakes.site import HOST, Waiting, make_site, replies
 from trio.testing import memory_stream_pair, wait_all_tasks_blocked
 
-from collector.core.limits import ANSWER_TIMEOUT, NEWCOMER_GRACE, PARKED_GRACE, ROOM_GRACE, SWEEP_INTERVAL
+from collector.core.limits import (
+    ANSWER_TIMEOUT,
+    NEWCOMER_GRACE,
+    ROOM_GRACE,
+    SWEEP_INTERVAL,
+    WAITING_GRACE,
+)
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
@@ -104,7 +110,7 @@ async def test_who_waits_behind_its_own_makes_room_for_another_peer_only_after_a
         waits = await client(server, sends=PLAIN)
         await seats.free()
         assert await until_end(waits) == [503]
-        assert PARKED_GRACE < trio.current_time() <= PARKED_GRACE + 2 * NEWCOMER_GRACE
+        assert WAITING_GRACE < trio.current_time() <= WAITING_GRACE + 2 * NEWCOMER_GRACE
         nursery.cancel_scope.cancel()
 
 
@@ -122,4 +128,21 @@ async def test_a_body_that_stalls_gives_its_room_to_who_waits_for_it(autojump_cl
         assert trio.current_time() - started <= ROOM_GRACE + SWEEP_INTERVAL
         await waits.send_all(b"y" * 80_000)
         assert (await waits.receive_some()).startswith(b"HTTP/1.1 200")
+        nursery.cancel_scope.cancel()
+
+
+async def test_all_of_loopback_is_one_peer(autojump_clock):
+    """A process of this machine may connect from any address in 127.0.0.0/8."""
+    seats = Seats(per_peer=1)
+    server = Server([], make_site(waiting=Waiting()), Capacity(seats))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        await client(server, peer=Peer("tcp", address="127.0.0.1"), sends=WAIT)
+        for address in ("127.0.0.2", "127.255.1.1", "::1", "::ffff:127.0.0.3"):
+            stream = await client(server, peer=Peer("tcp", address=address), sends=PLAIN)
+            with trio.move_on_after(1) as patience:
+                await stream.receive_some()
+            assert patience.cancelled_caught
+        served = await client(server, peer=Peer("tcp", address="192.0.2.1"), sends=PLAIN)
+        assert (await served.receive_some()).startswith(b"HTTP/1.1 200")
         nursery.cancel_scope.cancel()

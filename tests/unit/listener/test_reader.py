@@ -416,3 +416,32 @@ def test_pending_answers_keep_their_place():
         PLAIN + b"POST /waiting HTTP/1.1\r\n" + HOST + b"\r\n" + PLAIN, site=make_site(waiting=waiting)
     )
     assert [turn.outcome is waiting for turn in reader.turns] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (
+            b"POST /echo HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            b"Duplicate Content-Length",
+        ),
+        (b"POST /echo HTTP/1.1\nHost: localhost\r\n\r\n", b"Expected CRLF after version"),
+        (b"GET /echo FTP/1.1\r\n\r\n", b"Expected HTTP/."),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"use a url that begins with http://"),
+    ],
+)
+def test_what_cannot_be_read_is_answered_with_the_reason(data, reason):
+    reader = Reader(make_site(), Peer("tcp"))
+    reader.feed(data)
+    (turn,) = reader.turns
+    assert turn.outcome.status == 400
+    assert reason in turn.outcome.body
+    assert reader.finished
+
+
+def test_options_of_the_server_as_a_whole():
+    reader = Reader(make_site(), Peer("tcp"))
+    reader.feed(b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\nGET * HTTP/1.1\r\n" + HOST + b"\r\n")
+    every, none = (turn.outcome for turn in reader.turns)
+    assert (every.status, every.headers) == (204, (("Allow", "POST, GET, HEAD, OPTIONS"),))
+    assert none.status == 404
