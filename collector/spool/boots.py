@@ -67,7 +67,7 @@ class Follower:
         return moment
 
     def steady(self, moment: Moment) -> Stretch | None:
-        """The stretch of all that is stamped up to this moment; None where that must be looked at or noted."""
+        """The stretch of all that is stamped up to this moment; None where it takes a closer look."""
         now = self._now
         return now if now is not None and self._before is None and now.goes_on(moment) else None
 

@@ -37,7 +37,7 @@ class GrowingStream:
     @property
     def turned(self) -> bool:
         """Whether a lane is not admitted."""
-        return any([lane.shut for lane in self.lanes.values()])
+        return any(lane.shut for lane in self.lanes.values())
 
 
 @dataclass(slots=True)

@@ -188,8 +188,7 @@ class Store:
         """
         moment = moment or self.note_clocks(connection)
         result = Appended()
-        if self._next_seq is None:
-            self._next_seq = next_seq(connection)
+        self._next_seq = self._next_seq or next_seq(connection)
         rows = Rows()
         grown: dict[tuple[str, str], Growth] = {}
         reopened: list[int] = []
@@ -202,15 +201,11 @@ class Store:
                 result.refused[place] = error
                 continue
             stream = self._streams.get(key) or self._load_stream(connection, key, self._next_seq)
-            for upstream, lane in stream.lanes.items():
-                if lane.shut != (upstream in over):
-                    reopened += turn(connection, lane, stream, self._next_seq)
+            reopened += self._turn(connection, stream, over)
             stretch = self._clock.stamped_in(chunk.received_at, moment)
             day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
             self._add(rows, stream, chunk, (encoding, body), (stretch.id, day, moment.age))
-            growth = grown.get(key)
-            if growth is None:
-                growth = grown[key] = Growth()
+            growth = grown.setdefault(key, Growth())
             growth.add(day, chunk.events)
             for upstream in over:
                 growth.evict(stream.lanes[upstream], day, chunk.events)
@@ -225,8 +220,18 @@ class Store:
         result.grown = set(grown)
         return result
 
+    def _turn(
+        self, connection: sqlite3.Connection, stream: GrowingStream, over: Collection[str]
+    ) -> list[int]:
+        """Shut out the lanes that are over their bounds, let the others in; returns the latter."""
+        reopened: list[int] = []
+        for upstream, lane in stream.lanes.items():
+            if lane.shut != (upstream in over):
+                reopened += turn(connection, lane, stream, self._next_seq or 0)
+        return reopened
+
     def rows_of(self, chunks: Sequence[NewChunk]) -> tuple[Rows, Collection[tuple[str, str]]] | None:
-        """The rows of chunks to be appended at once, in a statement of their own, and the streams they are of.
+        """The rows of chunks to be appended by a statement of their own, and the streams they are of.
 
         Returns:
             None where it takes more than that: something is to be read, noted or turned first, or they
@@ -284,7 +289,20 @@ class Store:
         placed = (stream.id, first, events, stamps[1], received_at, published_at, address, encoding)
         crc = checksum(placed, body)
         rows.add_chunk(
-            (seq, stream.id, *stamps, received_at, published_at, uid, address, events, first, encoding, crc, body)
+            (
+                seq,
+                stream.id,
+                *stamps,
+                received_at,
+                published_at,
+                uid,
+                address,
+                events,
+                first,
+                encoding,
+                crc,
+                body,
+            )
         )
 
     def _load_stream(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
