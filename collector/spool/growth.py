@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.core.batch import lane_name
+
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection, Sequence
 
     from collector.errors import SpoolFull
     from collector.spool.appending import Rows
@@ -118,3 +121,50 @@ def turn(connection: sqlite3.Connection, lane: GrowingLane, stream: GrowingStrea
         (seq, stream.next_position, stream.stored_bytes, lane.id),
     )
     return [lane.id]
+
+
+def turn_all(
+    connection: sqlite3.Connection, stream: GrowingStream, over: Collection[str], seq: int
+) -> list[int]:
+    """Shut out the lanes of upstreams that are over their bounds, let the others in; returns the latter."""
+    reopened: list[int] = []
+    for upstream, lane in stream.lanes.items():
+        if lane.shut != (upstream in over):
+            reopened += turn(connection, lane, stream, seq)
+    return reopened
+
+
+def load(
+    connection: sqlite3.Connection, key: tuple[str, str], takers: Sequence[str], *, seq: int, now: int
+) -> GrowingStream:
+    """Read a stream's row, or make it, and make the lanes that take it from chunk `seq` on.
+
+    Args:
+        connection: the writing one, in a transaction.
+        key: dialect and product.
+        takers: the upstreams that take it, by name.
+        seq: of its next chunk.
+        now: ms since 1970.
+    """
+    dialect, product = key
+    connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
+    row = connection.execute(
+        "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
+    ).fetchone()
+    stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
+    for name in takers:
+        connection.execute(
+            "INSERT OR IGNORE INTO lane"
+            " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+            " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
+            (stream.id, seq, stream.next_position, stream.stored_bytes, now, name),
+        )
+        lane, shut = connection.execute(
+            "SELECT lane.id, EXISTS (SELECT 1 FROM absence"
+            " WHERE absence.lane = lane.id AND to_seq IS NULL AND full)"
+            " FROM lane JOIN upstream ON upstream.id = lane.upstream"
+            " WHERE lane.stream = ? AND upstream.name = ?",
+            (stream.id, name),
+        ).fetchone()
+        stream.lanes[name] = GrowingLane(lane, lane_name(name, dialect, product), bool(shut))
+    return stream

@@ -12,13 +12,12 @@ import zlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import gzip, limits
-from collector.core.batch import lane_name
 from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolFull
 from collector.spool import boots
 from collector.spool.appending import ROWS_A_STATEMENT, Rows
-from collector.spool.growth import Appended, GrowingLane, GrowingStream, Growth, turn
+from collector.spool.growth import Appended, GrowingStream, Growth, load, turn_all
 from collector.spool.upstreams import next_seq, resume
 
 if TYPE_CHECKING:
@@ -200,8 +199,8 @@ class Store:
             except SpoolFull as error:
                 result.refused[place] = error
                 continue
-            stream = self._streams.get(key) or self._load_stream(connection, key, self._next_seq)
-            reopened += self._turn(connection, stream, over)
+            stream = self._streams.get(key) or self._load(connection, key, self._next_seq)
+            reopened += turn_all(connection, stream, over, self._next_seq)
             stretch = self._clock.stamped_in(chunk.received_at, moment)
             day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
             self._add(rows, stream, chunk, (encoding, body), (stretch.id, day, moment.age))
@@ -219,16 +218,6 @@ class Store:
             resume(connection, lane_id)
         result.grown = set(grown)
         return result
-
-    def _turn(
-        self, connection: sqlite3.Connection, stream: GrowingStream, over: Collection[str]
-    ) -> list[int]:
-        """Shut out the lanes that are over their bounds, let the others in; returns the latter."""
-        reopened: list[int] = []
-        for upstream, lane in stream.lanes.items():
-            if lane.shut != (upstream in over):
-                reopened += turn(connection, lane, stream, self._next_seq or 0)
-        return reopened
 
     def rows_of(self, chunks: Sequence[NewChunk]) -> tuple[Rows, Collection[tuple[str, str]]] | None:
         """The rows of chunks to be appended by a statement of their own, and the streams they are of.
@@ -305,28 +294,7 @@ class Store:
             )
         )
 
-    def _load_stream(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
-        """Read a stream's row, or make it, and make the lanes that take it from here on."""
-        dialect, product = key
-        connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
-        row = connection.execute(
-            "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
-        ).fetchone()
-        stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
-        for name in self.takers(dialect, product):
-            connection.execute(
-                "INSERT OR IGNORE INTO lane"
-                " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-                " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
-                (stream.id, seq, stream.next_position, stream.stored_bytes, self._times.wall_ms(), name),
-            )
-            lane, shut = connection.execute(
-                "SELECT lane.id, EXISTS (SELECT 1 FROM absence"
-                " WHERE absence.lane = lane.id AND to_seq IS NULL AND full)"
-                " FROM lane JOIN upstream ON upstream.id = lane.upstream"
-                " WHERE lane.stream = ? AND upstream.name = ?",
-                (stream.id, name),
-            ).fetchone()
-            stream.lanes[name] = GrowingLane(lane, lane_name(name, dialect, product), bool(shut))
+    def _load(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
+        stream = load(connection, key, self.takers(*key), seq=seq, now=self._times.wall_ms())
         self._streams[key] = stream
         return stream
