@@ -31,7 +31,7 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 MAX_REASON = 100
 """Characters of a reason that a label has."""
 
-STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
+STATES = ("new", "healthy", "narrowing", "retrying", "blocked", "paused", "orphaned")
 
 
 def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:
@@ -140,8 +140,10 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
         yield from _of_group(lane.name, [lane], gauges, now_ms)
         for state in STATES:
             yield f.LANE_STATE, (lane.name, state), lane.state == state
+        if lane.learned_limit is not None:
+            yield f.LANE_LEARNED_LIMIT, (lane.name,), lane.learned_limit
         if lane.reason and lane.state != "healthy":
-            # What an upstream says of it comes behind a colon, and may be anything.
+            # Sizes, times and names come behind a colon, and there may be any number of them.
             yield f.LANE_REASON, (lane.name, cause_of(lane.reason)[:MAX_REASON]), 1
     if others:
         yield from _of_group(f.OTHERS, others, gauges, now_ms)

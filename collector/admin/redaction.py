@@ -32,8 +32,8 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 
-_UPSTREAMS_WORDS = re.compile(r"(\bhttp \d{3}(?: [A-Za-z' -]+)?): (?:(?! -> )[^\"\\\n]|\\.)+")
-"""What an upstream answered, behind its status: it may repeat what is in an event."""
+_UPSTREAMS_WORDS = re.compile(r"(\banswer(?:=|\": ?))(?:\"(?:[^\"\\]|\\.)*\"|[^\s\",}]+)")
+"""What an upstream answered, in a log that tells all: it may repeat what is in an event."""
 
 
 class Redaction:
@@ -96,7 +96,7 @@ class Redaction:
 
 
 def _clean_line(line: str) -> str:
-    line = _UPSTREAMS_WORDS.sub(rf"\1: {REDACTED}", line)
+    line = _UPSTREAMS_WORDS.sub(rf'\1"{REDACTED}"', line)
     line = _CREDENTIALS.sub(rf"\1 {REDACTED}", redact_url(line))
     return _NAMED.sub(_without_value, line)
 

@@ -22,9 +22,6 @@ MAX_LANES = 100
 """On the page; those that do not deliver come first."""
 
 
-_FINE = frozenset({"new", "healthy"})
-
-
 @dataclass(frozen=True, slots=True)
 class Moment:
     """What the daemon knows beside the spool's tables.
@@ -185,21 +182,17 @@ def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glan
     return said
 
 
-def _is_fine(lane: LaneView) -> bool:
-    return lane.state in _FINE or not lane.pending_events
-
-
 def _state(lane: LaneView, moment: Moment) -> tuple[str, str]:
     """State and reason; a lane that waits behind another's probe has none of its own."""
     behind = moment.waiting.get(lane.upstream, "")
-    if behind and lane.state in _FINE and lane.pending_events:
+    if behind and lane.delivers and lane.pending_events:
         return "waiting", behind
     return lane.state, lane.reason
 
 
 def _card(lane: LaneView, moment: Moment) -> LaneCard:
     state, reason = _state(lane, moment)
-    fine = _is_fine(lane) and state != "waiting"
+    fine = lane.delivers and state != "waiting"
     soon = lane.next_attempt_at
     oldest = lane.oldest_received_at
     return LaneCard(
@@ -217,7 +210,7 @@ def _card(lane: LaneView, moment: Moment) -> LaneCard:
 
 def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
     own = [lane for lane in lanes if lane.upstream == upstream]
-    ill = [lane for lane in own if not _is_fine(lane)]
+    ill = [lane for lane in own if not lane.delivers]
     waiting = moment.waiting[upstream]
     if ill or waiting:
         begun = min((lane.since for lane in ill), default=None)
@@ -225,7 +218,7 @@ def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
         return Link(
             upstream, "down", None if begun is None else since(begun, moment.now_ms), one_line(reason)
         )
-    recovered = max((lane.since for lane in own if lane.state == "healthy"), default=None)
+    recovered = max((lane.since for lane in own if lane.state in {"healthy", "narrowing"}), default=None)
     if recovered is None:
         return Link(upstream, "idle", None, "")
     return Link(upstream, "up", since(recovered, moment.now_ms), "")

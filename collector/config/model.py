@@ -221,7 +221,7 @@ class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is told on standard error.
 
     Attributes:
-        level: the least that is told.
+        level: the least that is told; `debug` has what upstreams answer, which may repeat an event.
         format: `logfmt` for people and journald, `json` for collectors of logs.
     """
 

@@ -43,8 +43,7 @@ def is_page(reply: Reply) -> bool:
 
     So is one of which nothing can be told, since all that was kept of it is blank.
     """
-    media_type = reply.content_type.partition(";")[0].strip().lower()
-    if media_type in _TYPES:
+    if reply.media_type in _TYPES:
         return True
     text = _text(reply.body).lstrip(_BLANK)
     if not text:

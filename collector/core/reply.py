@@ -11,6 +11,8 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from collector.core.pages import is_page
+
 MAX_RETRY_AFTER = 3600.0
 """Seconds. An upstream that asks for more, by mistake or not, is asked again in an hour."""
 
@@ -20,6 +22,15 @@ LATEST_DATE = 7_258_118_400.0
 
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
+
+_KINDS = {
+    "application/json": "JSON",
+    "text/json": "JSON",
+    "text/plain": "plain text",
+    "application/xml": "XML",
+    "text/xml": "XML",
+}
+"""What a body is called, by its media type."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +53,16 @@ class Reply:
     date: str | None = None
     whole: bool = True
     opaque: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in small letters."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def excerpt(self) -> str:
+        """The start of its body for people; nothing where that cannot be read."""
+        return "" if self.opaque else excerpt(self.body)
 
 
 def retry_after(reply: Reply, *, now_ms: int) -> float | None:
@@ -71,6 +92,17 @@ def http_date(value: str) -> float | None:
     except (ValueError, TypeError, IndexError, OverflowError):
         return None
     return seconds if EARLIEST_DATE <= seconds < LATEST_DATE else None
+
+
+def described(reply: Reply) -> str:
+    """What kind of body an answer has, and how long it is, without a word of it.
+
+    A header may repeat what is in an event as well, so a type is told only where it is a usual one.
+    """
+    kind = _KINDS.get(reply.media_type, "JSON" if reply.media_type.endswith("+json") else "a body")
+    if is_page(reply):
+        kind = "HTML"
+    return f"{kind} of {len(reply.body):,} bytes{'' if reply.whole else ' and more'}"
 
 
 def excerpt(body: bytes) -> str:

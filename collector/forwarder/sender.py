@@ -14,6 +14,7 @@ import structlog
 import trio
 
 from collector.core.failure import Failure
+from collector.core.policy import policy_for
 from collector.core.reply import http_date
 from collector.core.verdict import (
     REFUSALS,
@@ -25,7 +26,6 @@ from collector.core.verdict import (
     judge,
     judge_failure,
     name_skew,
-    policy_for,
 )
 from collector.errors import SecretError, UpstreamError
 from collector.forwarder.link.body import Progress

@@ -93,6 +93,8 @@ class Settling:
         verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
         if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
             verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}: position {batch.first}")
+        if not isinstance(verdict, Delivered):
+            self._standing.tell_answer(batch, verdict)
         match verdict:
             case Delivered():
                 breaker.close()
@@ -186,7 +188,7 @@ class Settling:
         )
         unseal = task.batch if smaller or _worth_resealing(task, outcome) else None
         kept = await self._standing.persist(partial(_postpone, postponed=postponed, unseal=unseal))
-        # What an upstream says of itself may differ each time.
+        # A body's size, or a proxy's words, may differ each time.
         if self._standing.tells(state, cause_of(verdict.reason)):
             event = "lane_blocked" if state == "blocked" else "lane_retrying"
             self._standing.log.warning(event, reason=verdict.reason)
@@ -210,13 +212,21 @@ class Settling:
         return kept
 
     async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
-        limit = task.lane.learned_limit
-        if verdict.status == TOO_LARGE:
-            limit = limit_after_too_large(len(task.body))
-        suspected = partial(settle.suspected, batch=task.batch, learned_limit=limit)
+        known = task.lane.learned_limit
+        too_large = verdict.status == TOO_LARGE
+        limit = limit_after_too_large(len(task.body)) if too_large else known
+        means = "smaller batches are tried" if too_large else "halves are tried, to find what is refused"
+        suspected = partial(
+            settle.suspected,
+            batch=task.batch,
+            learned_limit=limit,
+            reason=f"{verdict.reason}; {means}",
+            now=self._around.chances.wall_ms(),
+        )
         kept = await self._persist_answered(suspected)
-        self._standing.log.debug(
-            "batch_split", batch=task.batch.id, events=task.batch.events, reason=verdict.reason, limit=limit
+        # A limit that is known is tried again and again, by a little more each time.
+        self._standing.tell_split(
+            task.batch, reason=verdict.reason, limit=limit, is_news=not too_large or known is None
         )
         return 0.0 if kept else MOVED_PAUSE
 

@@ -150,13 +150,19 @@ def _next_position(connection) -> int:
 
 @asynccontextmanager
 async def site(
-    directory: Path, senders: Mapping[Upstream, Sender], *, run: bool = True, durability: str = "normal"
+    directory: Path,
+    senders: Mapping[Upstream, Sender],
+    *,
+    run: bool = True,
+    durability: str = "normal",
+    takes: Callable[[str, str], bool] = lambda _dialect, _product: True,
 ) -> AsyncGenerator[Site]:
     """Open the spool of a directory, and run a forwarder on it; left, all of it is abandoned at once.
 
     Args:
         senders: of the configured upstreams.
         run: whether the lanes run from the start.
+        takes: whether the configuration has a dialect and product; each upstream takes its own dialects.
     """
     times = Times()
     options = SpoolOptions(
@@ -166,7 +172,9 @@ async def site(
                 name=upstream.name,
                 kind=upstream.kind,
                 from_oldest=upstream.start == "oldest",
-                takes=lambda dialect, _product, upstream=upstream: dialect in upstream.takes,
+                takes=lambda dialect, product, upstream=upstream: (
+                    dialect in upstream.takes and takes(dialect, product)
+                ),
             )
             for upstream in senders
         ],

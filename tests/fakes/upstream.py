@@ -111,7 +111,7 @@ class Upstream:
         self._server = _Server((host or "127.0.0.1", port), self)
         self.port: int = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://{host or 'localhost'}:{self.port}/v1/events"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread: threading.Thread | None = None
         self._listening = listening
 
     def __enter__(self) -> Self:
@@ -121,16 +121,32 @@ class Upstream:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+        self._stop_serving()
         self._server.hang_up()
         self._server.server_close()
+        self._server.keeper.close()
 
     def listen(self) -> None:
         """Take connections from now on."""
         self._server.server_activate()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
+
+    def refuse(self) -> None:
+        """Break all connections, and refuse further ones until `listen`."""
+        self._stop_serving()
+        self._server.renew_socket()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Break all connections."""
+        self._server.hang_up()
+
+    def _stop_serving(self) -> None:
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
 
     def script(self, *behaviours: Behaviour) -> None:
         """Answer the next requests so, one each, and those after them by `default`."""
@@ -200,6 +216,19 @@ class _Server(ThreadingHTTPServer):
         self.resetting: set[socket.socket] = set()
         super().__init__(address, _Handler, bind_and_activate=False)
         self.server_bind()
+        # While nobody listens, nobody else is given the port.
+        self.keeper = self._bound()
+
+    def renew_socket(self) -> None:
+        """Listen no more; the new socket has the port of the old one."""
+        self.socket.close()
+        self.socket = self._bound()
+
+    def _bound(self) -> socket.socket:
+        bound = socket.socket(self.address_family, self.socket_type)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(self.server_address)
+        return bound
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()

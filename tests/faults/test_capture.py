@@ -28,12 +28,45 @@ def capture():
         yield upstream
 
 
+class Audited:
+    """A sender that looks into the ledger before each attempt, which is after each failure.
+
+    Attributes:
+        here: whose ledger, once it is there.
+        audits: how often it looked.
+        problems: what it found wrong.
+    """
+
+    def __init__(self, sender):
+        self._sender = sender
+        self.here = None
+        self.audits = 0
+        self.problems = []
+
+    async def attempt(self, batch, body):
+        ledger = await self.here.ledger()
+        ended = ledger.get("delivered", 0) + ledger.get("dead", 0)
+        # One lane, from the first position on: all before the batch has ended, and nothing behind it.
+        if not balanced(ledger) or ended != batch.first:
+            self.problems.append(f"before the attempt at {batch.first} to {batch.last}: {ledger}")
+        self.audits += 1
+        return await self._sender.attempt(batch, body)
+
+    async def aclose(self):
+        await self._sender.aclose()
+
+
 @asynccontextmanager
 async def forwarding(directory, capture, **options):
     """A lane on its way to the upstream, on the real clock."""
     options = {"url": capture.url, "backoff": QUICK, "max_events": 8, **options}
-    async with sending(**options) as sender, site(directory, {sender._upstream: sender}) as here:
-        yield here
+    async with sending(**options) as sender:
+        audited = Audited(sender)
+        async with site(directory, {sender._upstream: audited}) as here:
+            audited.here = here
+            yield here
+        assert audited.audits > 0
+        assert audited.audits >= len(capture.received)
 
 
 async def settled(here):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from collector.forwarder.link.body import Progress
+
+
+_QUOTED = re.compile(r":? (?=\S*[\"'])")
+"""What libraries quote is what the upstream sent, which may repeat what is in an event."""
 
 
 class LinkFailure(Exception):
@@ -91,7 +96,8 @@ def _broken(
             return tls_failure(cause, today=today, certified=certified)
         if isinstance(cause, OSError):
             told = cause.strerror or told
-    return Failure.BROKEN if begun else Failure.CONNECT, told or str(error) or type(error).__name__
+    words = _QUOTED.split(str(error), maxsplit=1)[0]
+    return Failure.BROKEN if begun else Failure.CONNECT, told or words or type(error).__name__
 
 
 def is_misunderstood(error: httpx.HTTPError, progress: Progress) -> bool:

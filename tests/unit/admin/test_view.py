@@ -10,10 +10,12 @@ from fakes.statuses import make_lane, make_row
 
 from collector.admin.advice import advice
 from collector.admin.view import Moment, View, make_view
+from collector.core.failure import Failure
+from collector.core.policy import DEFAULT
 from collector.core.reply import Reply
-from collector.core.verdict import DEFAULT, Failure, judge, judge_failure
+from collector.core.verdict import judge, judge_failure
 from collector.spool.glance import Glance
-from collector.spool.overview import SalvageRow
+from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT, UPSTREAM_LEFT, SalvageRow
 
 if TYPE_CHECKING:
     from collector.spool.overview import LaneView
@@ -71,6 +73,13 @@ def test_a_lane_behind_the_probe_of_another_waits_and_says_why():
     (card,) = shown.lanes
     assert (card.state, card.reason, card.fine) == ("waiting", "timed out", False)
     assert card.advice.startswith("Check this device's network")
+
+
+def test_a_lane_that_looks_for_what_is_refused_delivers_and_says_why():
+    shown = view(ill(state="narrowing", reason="http 413 Content Too Large; smaller batches are tried"))
+    assert (shown.good, shown.headline) == (True, "Events are going out")
+    assert shown.lanes[0].reason.startswith("http 413")
+    assert links(shown)["samsara"] == "up"
 
 
 def test_an_old_failure_of_a_lane_that_has_nothing_to_send_is_no_trouble():
@@ -173,6 +182,10 @@ def said(status: int, body: bytes = b"", content_type: str = "") -> str:
         ("retrying", judge_failure(Failure.PROXY, "").reason, "Check the proxy"),
         ("retrying", judge_failure(Failure.BROKEN, "").reason, "Nothing to do yet"),
         ("orphaned", "", "Its upstream is not in the configuration"),
+        ("orphaned", UPSTREAM_LEFT, "Its upstream is not in the configuration"),
+        ("orphaned", PRODUCT_LEFT, "Its product is not in the configuration"),
+        ("orphaned", DIALECT_LEFT, "Its upstream takes its dialect no longer"),
+        ("narrowing", said(413), "Nothing to do"),
         ("a state to come", "", ""),
     ],
 )

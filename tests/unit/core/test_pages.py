@@ -7,8 +7,9 @@ import json
 import pytest
 
 from collector.core.pages import is_page
+from collector.core.policy import DEFAULT
 from collector.core.reply import Reply
-from collector.core.verdict import DEFAULT, Blocked, Delivered, Rejected, Retry, Split, judge
+from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, judge
 
 SAMSARA = DEFAULT["samsara"]
 SCRIPT = b'window.location = "http://portal.example/login";'

@@ -141,7 +141,7 @@ async def test_a_refusal_for_skew_is_named_so(offset, told, status):
         # Once more with the time of the upstream, where that differs.
         assert len(fake.received) == (2 if told else 1)
     assert isinstance(verdict, Blocked)
-    assert "signature expired" in verdict.reason
+    assert verdict.excerpt == "signature expired"
     assert (told in verdict.reason) if told else "clock" not in verdict.reason
 
 
