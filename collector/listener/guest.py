@@ -59,7 +59,7 @@ class Guest:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
         self.asked = False
-        self.owner = (peer.kind, peer.uid, "" if _is_loopback(peer.address) else peer.address)
+        self.owner = peer.owner
         self._site = site
         self._reader = reader
         self._seats = capacity.seats
@@ -119,8 +119,3 @@ class Guest:
         self.phase = phase
         self._waits_since = trio.current_time()
         self.deadline = self._waits_since + self._site.limits.answer_timeout
-
-
-def _is_loopback(address: str) -> bool:
-    """Whether it is one of the millions that any process of this machine may call its own."""
-    return address == "::1" or address.startswith(("127.", "::ffff:127."))
