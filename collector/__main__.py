@@ -14,7 +14,7 @@ from collector.cli import waystation
 from collector.errors import OutputFailed, UsageError, WaystationError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from _typeshed import ReadableBuffer
 
@@ -104,21 +104,25 @@ def _known(error: BaseException) -> BaseException:
 
 
 def _complain_of_a_bug(error: BaseException) -> None:
-    from collector.config.redact import redact_url  # noqa: PLC0415 - bugs only
+    from collector.config.redact import redact_text  # noqa: PLC0415 - bugs only
 
     if os.environ.get("WAYSTATION_DEBUG", "") not in {"", "0"}:
         import traceback  # noqa: PLC0415
 
-        traceback.print_exception(error)
+        _tell(redact_text("".join(traceback.format_exception(error))).splitlines())
         return
-    what = " ".join(redact_url(f"{type(error).__name__}: {error}").split())
+    what = " ".join(redact_text(f"{type(error).__name__}: {error}").split())
     _complain(f"this is a bug: {what} (set WAYSTATION_DEBUG=1 to see where)")
 
 
 def _complain(text: str) -> None:
+    _tell(f"{PROGRAM}: {line}" for line in text.splitlines())
+
+
+def _tell(lines: Iterable[str]) -> None:
     try:
-        for line in text.splitlines():
-            click.echo(f"{PROGRAM}: {line}", err=True)
+        for line in lines:
+            click.echo(line, err=True)
     except OSError:
         # The exit code says what there is to say; Python's own flush must not change it.
         _drop(_STDERR)

@@ -20,7 +20,7 @@ from collector.admin.links import Links
 from collector.admin.metrics import Sources
 from collector.admin.page import Page
 from collector.admin.status import StatusSource, unready
-from collector.announcements import announce, announce_salvage, announce_unclaimed
+from collector.announcements import announce, announce_salvage, announce_unclaimed, salvage_progress
 from collector.core.tap import Tap
 from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
@@ -46,10 +46,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from contextlib import AbstractAsyncContextManager
 
+    from collector.announcements import Show
     from collector.config.model import Config
     from collector.host.logs import Log
     from collector.spool.identity import Epoch
     from collector.spool.spool import Spool
+    from collector.spool.stages import Told
 
 NOTICE_SECONDS = 10.0
 """What a stop may take beyond its two deadlines."""
@@ -64,6 +66,7 @@ def run(
     log: Log,
     load: Callable[[], Config],
     inherited: Inherited | None = None,
+    show: Show | None = None,
 ) -> None:
     """Run until SIGTERM or SIGINT; a second one abandons what is in hand.
 
@@ -73,12 +76,15 @@ def run(
         log: its log.
         load: reads the configuration again, for a reload.
         inherited: listening sockets that the service manager made.
+        show: shows a person how far a salvage is.
 
     Raises:
         WaystationError: it could not start, or go on.
     """
     try:
-        trio.run(_run, config, environ, log, load, inherited or Inherited(), strict_exception_groups=True)
+        trio.run(
+            _run, config, environ, log, load, inherited or Inherited(), show, strict_exception_groups=True
+        )
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -117,14 +123,19 @@ def _nothing() -> None:
 
 
 async def _run(
-    config: Config, environ: Mapping[str, str], log: Log, load: Callable[[], Config], inherited: Inherited
+    config: Config,
+    environ: Mapping[str, str],
+    log: Log,
+    load: Callable[[], Config],
+    inherited: Inherited,
+    show: Show | None,
 ) -> None:
     stop = _Stop()
     notify = Notifier(environ)
     async with trio.open_nursery() as background:
         await background.start(_watch, stop)
         background.start_soon(keep_short, environ)
-        await _run_spool(config, environ, stop, log, load, notify, inherited)
+        await _run_spool(config, environ, stop, log, load, notify, inherited, show)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
     log.flush(everything=True)
@@ -145,13 +156,17 @@ async def _run_spool(
     load: Callable[[], Config],
     notify: Notifier,
     inherited: Inherited,
+    show: Show | None,
 ) -> None:
     clocks = Clocks()
     trio.socket.set_custom_hostname_resolver(Names())
     async with AsyncExitStack() as stack:
         # A migration, or what is left of a damaged spool, takes as long as it takes.
-        with notify.starting("opening the spool"):
-            spool = await stack.enter_async_context(_open_spool(config, clocks))
+        with (
+            notify.starting("opening the spool"),
+            salvage_progress(notify.status, trio.current_time, show) as told,
+        ):
+            spool = await stack.enter_async_context(_open_spool(config, clocks, told))
         announce_salvage(spool)
         senders = {
             upstream.name: make_sender(upstream, config, environ, clocks) for upstream in config.upstream
@@ -273,13 +288,13 @@ async def _serve(running: Running, reloader: Reloader, notify: Notifier, stop: _
                 front.server.stop(trio.current_time() + drain_timeout)
 
 
-def _open_spool(config: Config, clocks: Clocks) -> AbstractAsyncContextManager[Spool]:
+def _open_spool(config: Config, clocks: Clocks, told: Told) -> AbstractAsyncContextManager[Spool]:
     def times(epoch: Epoch | None) -> Clocks:
         if epoch is not None:
             clocks.take_up(epoch.kept, epoch.boot)
         return clocks
 
-    return open_spool(spool_options(config), times, machine=this_machine(), device=config.device)
+    return open_spool(spool_options(config), times, machine=this_machine(), device=config.device, told=told)
 
 
 async def _watch_secrets(forwarder: Forwarder) -> None:

@@ -75,7 +75,7 @@ def _linux(
     for release in releases:
         full = f"{version}-{release}"
         bundle.name(package, version=full, mtime=mtime)
-        bill = sbom.of_tree(package, parts, version=full, mtime=mtime)
+        bill = sbom.of_tree(package, parts, bundle.libraries(package), version=full, mtime=mtime)
         (tree / "sbom.cdx.json").write_text(bill, encoding="utf-8")
         os.utime(tree / "sbom.cdx.json", (mtime, mtime))
         template = Template((ROOT / "packaging/nfpm.yaml").read_text(encoding="utf-8"))
@@ -105,7 +105,7 @@ def _brew(output: Path, scratch: Path, *, version: str, mtime: int) -> None:
     (output / "waystation.rb").write_text(text, encoding="utf-8")
     named = [(name, number, sha256) for name, number, _, sha256 in resources]
     (output / "waystation.rb.cdx.json").write_text(
-        sbom.of_names(named, version=version, mtime=mtime), encoding="utf-8"
+        sbom.of_names(named, homebrew.FORMULAE, version=version, sha256=digest, mtime=mtime), encoding="utf-8"
     )
 
 

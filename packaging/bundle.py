@@ -67,6 +67,19 @@ def name(target: Path, *, version: str, mtime: int) -> None:
     os.utime(target, (mtime, mtime))
 
 
+def libraries(target: Path) -> dict[str, str]:
+    """Versions of the C libraries that its modules hold within them, by name; empty where unknown."""
+    probe = (
+        "import _decimal, sqlite3, sys; from isal import ISAL_VERSION; "
+        "from cryptography.hazmat.backends.openssl import backend; "
+        "print(sys.version.split()[0], sqlite3.sqlite_version, backend.openssl_version_text().split()[1], "
+        "ISAL_VERSION, _decimal.__libmpdec_version__)"
+    )
+    told = _run(str(target / "bin/python3.11"), "-I", "-B", "-c", probe).split()
+    found = dict(zip(("cpython", "sqlite", "openssl", "isa-l", "libmpdec"), told, strict=True))
+    return {**found, "libffi": "", "llhttp": ""}
+
+
 def _install(modules: Path, scratch: Path) -> None:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}")
     if uv is None:

@@ -5,11 +5,22 @@ from __future__ import annotations
 import tomllib
 from typing import TYPE_CHECKING
 
+from bundle import UNUSED
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 FROM_HOMEBREW = frozenset({"cryptography", "cffi", "pycparser"})
 """Homebrew has these built: cryptography alone would want a Rust compiler."""
+
+LEFT_OUT = frozenset({*UNUSED, "isal"})
+"""isal would want an assembler and autotools; without it zlib does the same, more slowly."""
+
+FORMULAE = ("cffi", "cryptography", "openssl@3", "pycparser", "python@3.13", "sqlite")
+"""What Homebrew brings, because the formula or one that it depends on says so; of which version, it decides.
+
+Its SQLite is a current one: python@3.13 is built with it.
+"""
 
 _TEMPLATE = """\
 class Waystation < Formula
@@ -29,18 +40,18 @@ class Waystation < Formula
     virtualenv_install_with_resources
   end
 
-  service do
-    run [opt_bin/"waystation", "run"]
-    keep_alive successful_exit: false
-    log_path var/"log/waystation.log"
-    error_log_path var/"log/waystation.log"
-  end
-
   def caveats
     <<~EOS
       `waystation service install` also hands the sockets to launchd, so that no client is
       refused while the daemon restarts; use either that or `brew services`.
     EOS
+  end
+
+  service do
+    run [opt_bin/"waystation", "run"]
+    keep_alive successful_exit: false
+    log_path var/"log/waystation.log"
+    error_log_path var/"log/waystation.log"
   end
 
   test do
@@ -60,13 +71,16 @@ def locked(lock: Path) -> list[tuple[str, str, str, str]]:
     packages = {
         package["name"]: package for package in tomllib.loads(lock.read_text(encoding="utf-8"))["package"]
     }
-    wanted, queue = set(), ["waystation"]
+    wanted, queue = set(), [packages["waystation"].get("dependencies", ())]
     while queue:
-        for needed in packages[queue.pop()].get("dependencies", ()):
-            marker = needed.get("marker", "")
-            if needed["name"] not in wanted | FROM_HOMEBREW and "win32" not in marker:
-                wanted.add(needed["name"])
-                queue.append(needed["name"])
+        for needed in queue.pop():
+            name, package = needed["name"], packages[needed["name"]]
+            if name in FROM_HOMEBREW | LEFT_OUT or "win32" in needed.get("marker", ""):
+                continue
+            if name not in wanted:
+                queue.append(package.get("dependencies", ()))
+            wanted.add(name)
+            queue += [package["optional-dependencies"][extra] for extra in needed.get("extra", ())]
     sources = [(name, packages[name]["version"], packages[name].get("sdist")) for name in sorted(wanted)]
     return [
         (name, version, source["url"], source["hash"].removeprefix("sha256:"))

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from fakes.no_skips import pytest_addoption, pytest_configure
 from hypothesis import HealthCheck, settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+__all__ = ["pytest_addoption", "pytest_configure", "tmp_path"]
 
 # A machine that is busy with other tests is no failure.
 settings.register_profile("quick", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -1,23 +1,29 @@
 """What to do about a lane that does not deliver, by its state and the reason that it tells.
 
-The reasons are those of `core.verdict` and `forwarder.settling`. What is not known gets what its
-state says.
+The reasons are those of `core.verdict`, `forwarder.settling` and `spool.overview`. What is not known gets
+what its state says.
 """
 
 from __future__ import annotations
 
 import re
 
+from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT
+
 _ON_ITS_OWN = "Events are kept, and it goes on by itself."
+_TEST = "`waystation upstream test` shows what it says."
 
 _BY_STATE = {
     "new": "Nothing to do: its first events are on their way.",
     "healthy": "Nothing to do.",
+    "narrowing": "Nothing to do: smaller batches find out what the upstream refuses; the rest is delivered.",
     "retrying": f"Nothing to do yet: the upstream cannot take events now. {_ON_ITS_OWN}",
     "waiting": f"Nothing to do: one lane of the upstream probes for all. {_ON_ITS_OWN}",
-    "blocked": "Put right what the reason says, and reload the daemon. It tries now and then by itself.",
+    "blocked": (
+        f"Put right what the reason says, and reload the daemon. {_TEST} It tries now and then by itself."
+    ),
     "paused": "It was paused by an operator. Resume it when the upstream may have events again.",
-    "orphaned": "Its upstream is not in the configuration any more. Put it back, or let them age out.",
+    "orphaned": "Its upstream is not in the configuration any more. Put it back, or let its events age out.",
 }
 
 _BY_REASON = (
@@ -27,11 +33,11 @@ _BY_REASON = (
     ),
     (
         r"http 40[13]\b",
-        "Check this upstream's key, and whether the upstream knows this device. Then reload the daemon.",
+        f"Check this upstream's key, and whether it knows this device. {_TEST} Then reload the daemon.",
     ),
     (
         r"http 4(?:04|05|10)\b|redirects are not followed",
-        "Check the url of this upstream. Then reload the daemon.",
+        f"Check the url of this upstream. {_TEST} Then reload the daemon.",
     ),
     (
         r"no trust in the connection",
@@ -53,6 +59,14 @@ _BY_REASON = (
     ),
     (r"http (?:429|5\d\d)", f"Nothing to do here: the upstream is overloaded or down. {_ON_ITS_OWN}"),
     (r"No space left|Disk quota", "Make room on the disk. It goes on by itself."),
+    (
+        PRODUCT_LEFT,
+        "Its product is not in the configuration any more. Put it back, or let its events age out.",
+    ),
+    (
+        DIALECT_LEFT,
+        "Its upstream takes its dialect no longer. Change that back, or let its events age out.",
+    ),
 )
 
 _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _BY_REASON)
@@ -60,7 +74,7 @@ _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _BY_REASON)
 
 def advice(state: str, reason: str) -> str:
     """A sentence or two for whoever stands before the screen."""
-    if state in {"retrying", "waiting", "blocked"}:
+    if state in {"retrying", "waiting", "blocked", "orphaned"}:
         for pattern, text in _PATTERNS:
             if pattern.search(reason):
                 return text

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,14 +23,17 @@ from collector.spool.aside import Places, read_marker, set_aside_files
 from collector.spool.copy import copied
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.overview import overview
-from collector.spool.verify import verify
+from collector.spool.verify import chunk_count, verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from collector.config.model import Config
     from collector.spool.boots import Stretch
     from collector.spool.overview import LaneView
+
+    Watch = Callable[[int | None], AbstractContextManager[Callable[[int], None]]]
 
 SOUND_SQLITE = (3, 51, 3)
 """Before it SQLite could corrupt a log that two connections write or check in at once."""
@@ -38,12 +42,18 @@ LEAST_FREE_BYTES = 64 << 20
 """Below this a spool can hardly grow at all."""
 
 
+@contextmanager
+def _unwatched(_chunks: int | None) -> Generator[Callable[[int], None]]:
+    yield lambda _done: None
+
+
 def examine(
     config: Config,
     environ: Mapping[str, str],
     *,
     clocks: Clocks | None = None,
     sqlite_version: tuple[int, ...] = sqlite3.sqlite_version_info,
+    watch: Watch = _unwatched,
 ) -> Iterator[Check]:
     """Run all checks, in an order from the machine outwards.
 
@@ -52,6 +62,7 @@ def examine(
         environ: of the process.
         clocks: of this machine.
         sqlite_version: of the library in use.
+        watch: given the number of chunks, what is told of those that were read while it is held.
     """
     directory = Path(config.state_dir)
     yield _sqlite(sqlite_version)
@@ -60,7 +71,7 @@ def examine(
     if not _is_closed(directory):
         yield _space(directory, config.spool.max_bytes)
         if (directory / DATABASE_FILE).exists():
-            check, known = _spool(directory)
+            check, known = _spool(directory, watch)
             yield check
         else:
             yield warn("spool", f"there is none in {directory}", "start the daemon once: waystation run")
@@ -156,7 +167,7 @@ class _Known:
     stretch: Stretch | None = None
 
 
-def _spool(directory: Path) -> tuple[Check, _Known]:
+def _spool(directory: Path, watch: Watch) -> tuple[Check, _Known]:
     """Prove the ledger against the chunks; also what else the spool says."""
     name = "spool"
     marker = read_marker(Places(directory / DATABASE_FILE))
@@ -167,7 +178,8 @@ def _spool(directory: Path) -> tuple[Check, _Known]:
     try:
         with copied(directory, beside_daemon=True) as connection:
             assert connection is not None  # noqa: S101 (it is there)
-            proof = verify(connection)
+            with watch(chunk_count(connection)) as advance:
+                proof = verify(connection, advance=advance)
             if not proof.problems:
                 known = _what_is_known(connection)
     except WaystationError as error:

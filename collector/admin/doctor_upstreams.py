@@ -31,6 +31,7 @@ CHUNK_BYTES = 64 * 1024
 """Read of a handshake at a time."""
 
 _SEEN = "look at what the upstream says of it; waystation status shows the lane, and it goes on by itself"
+_HELD = "resume it, or put the configuration back; or let its events age out"
 
 
 def secret(name: str, read: Callable[[], object]) -> Check:
@@ -112,6 +113,9 @@ def lanes(upstream: str, found: Sequence[LaneView]) -> Check | None:
         return fail(name, f"{blocked[0].name} is blocked: {blocked[0].reason}", _SEEN)
     if retrying:
         return warn(name, f"{retrying[0].name} tries again: {retrying[0].reason}", _SEEN)
+    held = [lane for lane in waiting if not lane.delivers]
+    if held:
+        return warn(name, f"{held[0].name} is {held[0].state}: {held[0].reason}", _HELD)
     return None
 
 
@@ -137,7 +141,9 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
         trust = Trust(upstream, environ, proxy=None) if parts.scheme == "https" else None
         _connect(upstream, parts.hostname or "", parts.port or _PORTS[parts.scheme], trust)
     except ssl.SSLError as error:
-        reason = tls_failure(error, today=f"{datetime.now(UTC):%Y-%m-%d}") or str(error)
+        certified = upstream.client_cert_file is not None
+        _, told = tls_failure(error, today=f"{datetime.now(UTC):%Y-%m-%d}", certified=certified)
+        reason = told or str(error)
         return fail(
             name, f"{where}: TLS: {reason}", "look at the certificate, ca_file, the clock, and for a portal"
         )

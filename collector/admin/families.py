@@ -168,6 +168,12 @@ LANE_REASON = Family(
     "1 for what keeps a lane from delivering, as its status says it, without the upstream's own words.",
     ("lane", "reason"),
 )
+LANE_LEARNED_LIMIT = Family(
+    "waystation_lane_learned_limit_bytes",
+    "gauge",
+    "Bytes of a batch, before compression, that an upstream was found to take; only where it refused more.",
+    ("lane",),
+)
 LANE_PENDING_EVENTS = Family("waystation_lane_pending_events", "gauge", "Events that wait.", ("lane",))
 LANE_PENDING_BYTES = Family(
     "waystation_lane_pending_bytes", "gauge", "Bytes in the spool that a lane still needs.", ("lane",)

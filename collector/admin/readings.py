@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from collector import __version__
 from collector.admin import families as f
 from collector.admin.status import healthy_lanes
+from collector.core.failure import cause_of
 from collector.core.histogram import Histogram
 from collector.host.wear import written_bytes
 from collector.listener.policy import OTHERS
@@ -30,7 +31,7 @@ Reading = tuple["Family", tuple[str, ...], float | Histogram]
 MAX_REASON = 100
 """Characters of a reason that a label has."""
 
-STATES = ("new", "healthy", "retrying", "blocked", "orphaned")
+STATES = ("new", "healthy", "narrowing", "retrying", "blocked", "paused", "orphaned")
 
 
 def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> Iterator[Reading]:
@@ -139,9 +140,11 @@ def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]
         yield from _of_group(lane.name, [lane], gauges, now_ms)
         for state in STATES:
             yield f.LANE_STATE, (lane.name, state), lane.state == state
+        if lane.learned_limit is not None:
+            yield f.LANE_LEARNED_LIMIT, (lane.name,), lane.learned_limit
         if lane.reason and lane.state != "healthy":
-            # What an upstream says of it comes behind a colon, and may be anything.
-            yield f.LANE_REASON, (lane.name, lane.reason.partition(":")[0][:MAX_REASON]), 1
+            # Sizes, times and names come behind a colon, and there may be any number of them.
+            yield f.LANE_REASON, (lane.name, cause_of(lane.reason)[:MAX_REASON]), 1
     if others:
         yield from _of_group(f.OTHERS, others, gauges, now_ms)
 

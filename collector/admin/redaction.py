@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from collector.admin.access import TOKEN_FILE
-from collector.config.redact import REDACTED, redact_url
+from collector.config.redact import REDACTED, redact_text
 from collector.errors import SecretError
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 LEAST_BYTES = 4
 """Shorter values would be found everywhere, and keep nobody out."""
 
-_CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _NAMED = re.compile(
     r"(?P<name>[\w.-]*(?:secret|token|password|authorization|signature|private)[\w.-]*\"?\s*[=:]\s*)"
     r"(?P<value>\"[^\"\n]*\"|[^\s\",}]+)",
@@ -32,8 +31,8 @@ _PRIVATE_KEY = re.compile(
     r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL
 )
 
-_UPSTREAMS_WORDS = re.compile(r"(\bhttp \d{3}(?: [A-Za-z' -]+)?): (?:(?! -> )[^\"\\\n]|\\.)+")
-"""What an upstream answered, behind its status: it may repeat what is in an event."""
+_UPSTREAMS_WORDS = re.compile(r"(\banswer(?:=|\": ?))(?:\"(?:[^\"\\]|\\.)*\"|[^\s\",}]+)")
+"""What an upstream answered, in a log that tells all: it may repeat what is in an event."""
 
 
 class Redaction:
@@ -63,6 +62,7 @@ class Redaction:
             self.unread.append(f"file {own}")
         for upstream in config.upstream:
             self._learn_url(upstream.url or "")
+            self._learn_url(upstream.proxy or "")
         for name, value in environ.items():
             if name.lower().endswith("_proxy"):
                 self._learn_url(value)
@@ -96,9 +96,8 @@ class Redaction:
 
 
 def _clean_line(line: str) -> str:
-    line = _UPSTREAMS_WORDS.sub(rf"\1: {REDACTED}", line)
-    line = _CREDENTIALS.sub(rf"\1 {REDACTED}", redact_url(line))
-    return _NAMED.sub(_without_value, line)
+    line = _UPSTREAMS_WORDS.sub(rf'\1"{REDACTED}"', line)
+    return _NAMED.sub(_without_value, redact_text(line))
 
 
 def _without_value(found: re.Match[str]) -> str:
@@ -110,9 +109,10 @@ def _without_value(found: re.Match[str]) -> str:
 
 
 def _secrets(config: Config) -> Iterator[Secret]:
-    places = [product.secret for product in config.product]
-    named = [config.admin.token]
+    named = [config.admin.token, *(listener.token for listener in config.listener)]
+    for product in config.product:
+        named += [product.secret, product.next_secret]
     for upstream in config.upstream:
-        named += [upstream.key, upstream.secret]
-    yield from places
+        named += [upstream.key, upstream.secret, upstream.client_key]
+        named += [upstream.next.key, upstream.next.secret]
     yield from (place for place in named if place is not None)

@@ -98,7 +98,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 
 def healthy_lanes(lanes: Sequence[LaneView]) -> bool:
     """Whether no lane is kept from delivering what it has."""
-    return all(lane.state in {"new", "healthy"} or not lane.pending_events for lane in lanes)
+    return all(lane.delivers for lane in lanes)
 
 
 class StatusSource:

@@ -119,7 +119,7 @@ class Desk:
                 stuck={
                     lane.name: lane.reason or lane.state
                     for lane in view.lanes
-                    if lane.upstream == name and lane.pending_events and lane.state not in {"new", "healthy"}
+                    if lane.upstream == name and not lane.delivers
                 },
             )
             for name in [*configured, *sorted(left)]

@@ -22,7 +22,8 @@ MAX_LANES = 100
 """On the page; those that do not deliver come first."""
 
 
-_FINE = frozenset({"new", "healthy"})
+MAX_NAMES = 4
+"""In a headline, which is to be read from afar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glan
     if moment.trouble:
         said = "Nothing is accepted"
     elif down:
-        said = f"{' and '.join(down)} {'does' if len(down) == 1 else 'do'} not take events"
+        said = f"{_listed(down)} {'does' if len(down) == 1 else 'do'} not take events"
     elif ill:
         said = f"{len(ill)} {'lane does' if len(ill) == 1 else 'lanes do'} not deliver"
     elif not glance.lanes:
@@ -185,21 +186,25 @@ def _headline(moment: Moment, down: Sequence[str], ill: Sequence[LaneCard], glan
     return said
 
 
-def _is_fine(lane: LaneView) -> bool:
-    return lane.state in _FINE or not lane.pending_events
+def _listed(names: Sequence[str]) -> str:
+    """Names in a headline; of many the first alone."""
+    if len(names) > MAX_NAMES:
+        names = [*names[: MAX_NAMES - 1], f"{len(names) - MAX_NAMES + 1} more"]
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _state(lane: LaneView, moment: Moment) -> tuple[str, str]:
     """State and reason; a lane that waits behind another's probe has none of its own."""
     behind = moment.waiting.get(lane.upstream, "")
-    if behind and lane.state in _FINE and lane.pending_events:
+    if behind and lane.delivers and lane.pending_events:
         return "waiting", behind
     return lane.state, lane.reason
 
 
 def _card(lane: LaneView, moment: Moment) -> LaneCard:
     state, reason = _state(lane, moment)
-    fine = _is_fine(lane) and state != "waiting"
+    fine = lane.delivers and state != "waiting"
     soon = lane.next_attempt_at
     oldest = lane.oldest_received_at
     return LaneCard(
@@ -217,7 +222,7 @@ def _card(lane: LaneView, moment: Moment) -> LaneCard:
 
 def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
     own = [lane for lane in lanes if lane.upstream == upstream]
-    ill = [lane for lane in own if not _is_fine(lane)]
+    ill = [lane for lane in own if not lane.delivers]
     waiting = moment.waiting[upstream]
     if ill or waiting:
         begun = min((lane.since for lane in ill), default=None)
@@ -225,8 +230,10 @@ def _link(upstream: str, lanes: Sequence[LaneView], moment: Moment) -> Link:
         return Link(
             upstream, "down", None if begun is None else since(begun, moment.now_ms), one_line(reason)
         )
-    recovered = max((lane.since for lane in own if lane.state == "healthy"), default=None)
+    recovered = max((lane.since for lane in own if lane.state in {"healthy", "narrowing"}), default=None)
     if recovered is None:
+        if any(lane.dead_letters for lane in own):
+            return Link(upstream, "up", None, "it answers, and has taken no event so far")
         return Link(upstream, "idle", None, "")
     return Link(upstream, "up", since(recovered, moment.now_ms), "")
 

@@ -1,46 +1,68 @@
-"""The running daemon's admin socket, for commands that cannot do without the daemon."""
+"""The running daemon's admin socket: where a command asks for what only a daemon knows or may do."""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
-from collector.admin.status import Status
 from collector.cli.http_post import Target, get, post, stream
 from collector.config.model import UnixAddress
 from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterator
+    from collections.abc import Callable, Generator
 
+    from collector.admin.status import Status
     from collector.cli.http_post import Reply
     from collector.config.model import Config
 
+T = TypeVar("T")
+
 ASK_SECONDS = 60.0
-"""How long the daemon may take to answer."""
+"""How long the daemon may take to answer: a replay of everything is many commits."""
+
+GLANCE_SECONDS = 10.0
+"""The same of what it answers at once, where the command goes on without an answer or is waited for."""
 
 
 class _Error(msgspec.Struct):
     message: str = ""
 
 
-def ask(config: Config, path: str, *, body: bytes | None = None) -> Reply:
-    """GET, or POST where there is a body.
+def exchange(config: Config, path: str, *, body: bytes | None = None, timeout: float = ASK_SECONDS) -> Reply:
+    """GET, or POST where there is a body; the answer, whatever it is.
+
+    Args:
+        config: says where the daemon is.
+        path: with its query.
+        body: JSON, or empty.
+        timeout: seconds, of each step: the connection, a write, a read.
 
     Raises:
-        DaemonUnavailable: none answers.
+        DaemonUnavailable: none answers; the text is why the last socket gave no answer.
     """
-    silence = ""
-    for target in _targets(config, path):
-        try:
-            if body is None:
-                return get(target, timeout=ASK_SECONDS)
-            return post(target, body, {"Content-Type": "application/json"}, timeout=ASK_SECONDS)
-        except DaemonUnavailable as error:
-            silence = str(error)
-    raise _silent(config, silence)
+
+    def attempt(target: Target) -> Reply:
+        if body is None:
+            reply = get(target, timeout=timeout)
+        else:
+            reply = post(target, body, {"Content-Type": "application/json"}, timeout=timeout)
+        return replace(reply, place=target.name)
+
+    return _first(config, path, attempt)
+
+
+def ask(config: Config, path: str, *, body: bytes | None = None) -> Reply:
+    """Exchange with a daemon that a command cannot do without.
+
+    Raises:
+        DaemonUnavailable: none answers; the text says what to do.
+    """
+    _expect(config)
+    return exchange(config, path, body=body)
 
 
 def watch(config: Config, path: str, *, timeout: float) -> Generator[bytes]:
@@ -55,18 +77,11 @@ def watch(config: Config, path: str, *, timeout: float) -> Generator[bytes]:
         DaemonUnavailable: none answers, or it went away.
         WaystationError: it refuses.
     """
-    silence = ""
-    for target in _targets(config, path):
-        try:
-            begun = stream(target, timeout=timeout)
-        except DaemonUnavailable as error:
-            silence = str(error)
-            continue
-        if not isinstance(begun, tuple):
-            raise WaystationError(reason(begun))
-        yield from begun[1]
-        return
-    raise _silent(config, silence)
+    _expect(config)
+    begun = _first(config, path, lambda target: stream(target, timeout=timeout))
+    if not isinstance(begun, tuple):
+        raise WaystationError(reason(begun))
+    yield from begun[1]
 
 
 def daemon_status(config: Config) -> Status:
@@ -75,6 +90,8 @@ def daemon_status(config: Config) -> Status:
     Raises:
         DaemonUnavailable: none answers, or what does is no daemon of this release.
     """
+    from collector.admin.status import Status  # noqa: PLC0415 - other commands must not pay for it
+
     reply = ask(config, "/v1/status")
     try:
         return msgspec.json.decode(reply.body, type=Status)
@@ -82,24 +99,50 @@ def daemon_status(config: Config) -> Status:
         raise DaemonUnavailable(reason(reply)) from None
 
 
-def reason(reply: Reply) -> str:
-    """Why a request was refused, in the daemon's own words."""
+def told(reply: Reply) -> str:
+    """What the daemon says of a refusal, in its own words; empty where it says nothing that can be read."""
     try:
-        told = msgspec.json.decode(reply.body, type=_Error).message
+        return msgspec.json.decode(reply.body, type=_Error).message
     except ValueError:
-        told = ""
-    return told or f"the daemon answered {reply.status}"
+        return ""
 
 
-def _targets(config: Config, path: str) -> Iterator[Target]:
-    for address in config.admin.addresses:
-        if isinstance(address, UnixAddress) and os.path.lexists(address.path):
-            yield Target(name=address.path, unix_path=address.path, path=path)
+def reason(reply: Reply) -> str:
+    """Why a request was refused."""
+    return told(reply) or f"the daemon answered {reply.status}"
 
 
-def _silent(config: Config, silence: str) -> DaemonUnavailable:
-    sockets = [address.path for address in config.admin.addresses if isinstance(address, UnixAddress)]
-    where = " or ".join(sockets) or "admin.bind, which names no UNIX socket"
+def stranger(reply: Reply) -> DaemonUnavailable:
+    """The error where an answer cannot be one of this release."""
     return DaemonUnavailable(
-        silence or f"no daemon answers: there is no {where}; start it with `waystation run`"
+        f"what answers at {reply.place} (http {reply.status}) is no daemon of this release"
     )
+
+
+def _first(config: Config, path: str, attempt: Callable[[Target], T]) -> T:
+    """What comes of the first socket at which somebody answers."""
+    silence = "there is no admin socket"
+    for place in _sockets(config):
+        if not os.path.lexists(place):
+            continue
+        try:
+            return attempt(Target(name=place, unix_path=place, path=path))
+        except DaemonUnavailable as error:
+            silence = str(error)
+    raise DaemonUnavailable(silence)
+
+
+def _sockets(config: Config) -> list[str]:
+    return [address.path for address in config.admin.addresses if isinstance(address, UnixAddress)]
+
+
+def _expect(config: Config) -> None:
+    """Say which socket is missing, where all are.
+
+    Raises:
+        DaemonUnavailable: with what to do.
+    """
+    places = _sockets(config)
+    if not any(os.path.lexists(place) for place in places):
+        where = " or ".join(places) or "admin.bind, which names no UNIX socket"
+        raise DaemonUnavailable(f"no daemon answers: there is no {where}; start it with `waystation run`")

@@ -21,10 +21,10 @@ import msgspec
 
 from collector import __version__
 from collector.admin.doctor import examine
-from collector.cli.admin_socket import ask
+from collector.cli.admin_socket import ask, daemon_status
 from collector.cli.letters_source import Source
 from collector.cli.status_source import current_status
-from collector.config.load import load
+from collector.config.load import load, load_place
 from collector.config.show import as_tree, to_toml
 from collector.errors import ConfigError, WaystationError
 
@@ -88,7 +88,10 @@ def gather(
         config = load(config_path, dict(environ), read_secrets=False)
     except ConfigError as error:
         parts["config-errors.txt"] = "\n".join(str(problem) for problem in error.problems).encode()
-        parts["missing.txt"] = "\n".join([*missing, "all else: the configuration cannot be used"]).encode()
+        missing.append("most else: the configuration cannot be used")
+        add("status.json", lambda: _running(load_place(config_path, environ)))
+        add("ready.txt", lambda: _ready(load_place(config_path, environ)))
+        parts["missing.txt"] = "\n".join(missing).encode()
         return parts
     redaction.learn(config, environ)
     missing += [f"a secret that is left out only where its name tells: {place}" for place in redaction.unread]
@@ -139,6 +142,11 @@ def _machine(environ: Mapping[str, str]) -> str:
         "environment": sorted(names),
     }
     return json.dumps(about, indent=2)
+
+
+def _running(config: Config) -> bytes:
+    """The status, of a daemon alone."""
+    return msgspec.json.format(msgspec.json.encode(daemon_status(config)), indent=2)
 
 
 def _os_release() -> str:

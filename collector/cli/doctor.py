@@ -24,15 +24,18 @@ def doctor(config_path: Path | None, *, as_json: bool) -> None:
     and keys, and whether upstreams can be reached (a connection, nothing is sent). Exits with 0,
     or 1 when any check fails.
     """
-    import msgspec  # noqa: PLC0415 - other commands must not pay for these
+    from functools import partial  # noqa: PLC0415 - other commands must not pay for these
+
+    import msgspec  # noqa: PLC0415
 
     from collector.admin.doctor import examine  # noqa: PLC0415
+    from collector.cli.progress import bar  # noqa: PLC0415
     from collector.config.load import load  # noqa: PLC0415
 
     environ = dict(os.environ)
     config = load(config_path, environ, read_secrets=False)
     checks = []
-    for check in examine(config, environ):
+    for check in examine(config, environ, watch=partial(bar, "verifying chunks")):
         checks.append(check)
         if not as_json:
             click.echo(str(check))

@@ -40,9 +40,9 @@ def drain(config_path: Path | None, timeout: float, *, wait: bool) -> None:
     when some of it still waits, or ended otherwise. What is accepted meanwhile does not count.
     """
     from collector.cli.admin_socket import daemon_status  # noqa: PLC0415 - other commands must not pay
-    from collector.config.load import load  # noqa: PLC0415
+    from collector.cli.status_source import reach  # noqa: PLC0415
 
-    config = load(config_path, dict(os.environ), read_secrets=False)
+    config, _ = reach(config_path, os.environ)
     begun = daemon_status(config)
     for remark in _hurry(config, begun):
         click.echo(remark)

@@ -73,20 +73,15 @@ def _of_url(url: str) -> Target:
 
 
 def _configured(file: Path) -> Target | None:
-    """The listener that a configuration names; None where it names none or cannot be read.
+    """The listener that a configuration names, in its file or in `conf.d`; None where none can be read.
 
-    Whoever sends may not be allowed to read it, and what else is wrong with it is not
+    Whoever sends may not be allowed to read it all, and what else is wrong with it is not
     this command's concern.
     """
-    import tomllib  # noqa: PLC0415 - only where there is a configuration
+    from collector.config.addresses import UnixAddress, parse_bind  # noqa: PLC0415 - where there is one
+    from collector.config.reading import read_what_can_be  # noqa: PLC0415
 
-    from collector.config.addresses import UnixAddress, parse_bind  # noqa: PLC0415
-
-    try:
-        with file.open("rb") as handle:
-            tree: dict[str, object] = tomllib.load(handle)
-    except (OSError, ValueError, RecursionError):
-        return None
+    tree = read_what_can_be(file)
     listeners = tree.get("listener")
     binds = [
         str(listener.get("bind", ""))

@@ -46,10 +46,15 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What was answered, the body in full."""
+    """What was answered, the body in full.
+
+    Attributes:
+        place: who answered, as people know it; empty where there was only one to ask.
+    """
 
     status: int
     body: bytes
+    place: str = ""
 
 
 def post(target: Target, body: bytes, headers: Mapping[str, str], *, timeout: float) -> Reply:

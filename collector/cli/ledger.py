@@ -38,11 +38,10 @@ def ledger(config_path: Path | None, day: str | None, lane: str | None, *, as_js
     """
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
-    from collector.cli.status_source import current_status  # noqa: PLC0415
-    from collector.config.load import load  # noqa: PLC0415
+    from collector.cli.status_source import current_status, reach  # noqa: PLC0415
 
     wanted = None if day is None else read_day(day, dt.datetime.now(dt.UTC).date())
-    found = current_status(load(config_path, dict(os.environ), read_secrets=False))
+    found = current_status(reach(config_path, os.environ)[0])
     if lane is not None and lane not in {known.name for known in found.lanes}:
         raise UsageError(f"there is no lane {lane}; `waystation status` lists them")
     rows = [row for row in found.ledger if wanted in {None, row.day} and lane in {None, row.lane}]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from contextlib import ExitStack, contextmanager
@@ -12,9 +11,8 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from collector.cli.http_post import Reply, Target, get, post
+from collector.cli.admin_socket import exchange, reason
 from collector.cli.progress import bar
-from collector.config.model import UnixAddress
 from collector.errors import DaemonUnavailable, WaystationError
 from collector.spool import letters
 from collector.spool.copy import copied
@@ -26,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
     from types import TracebackType
 
+    from collector.cli.http_post import Reply
     from collector.config.model import Config
 
 T = TypeVar("T")
@@ -34,9 +33,6 @@ PATH = "/v1/dead-letters"
 
 LOOK_SECONDS = 0.5
 """Between two looks at how far the daemon is."""
-
-ASK_SECONDS = 60.0
-"""How long the daemon may take to answer: a replay of everything is many commits."""
 
 
 class _Purged(msgspec.Struct):
@@ -50,10 +46,6 @@ class _Lane(msgspec.Struct):
 
 class _Lanes(msgspec.Struct):
     lanes: list[_Lane]
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
 
 
 class Source:
@@ -180,26 +172,19 @@ class Source:
     def _command(self, what: str, choice: Choice) -> Reply:
         reply = self._ask(f"{PATH}/{what}", msgspec.json.encode(choice))
         if reply is None:
-            reason = self._silence or "there is no admin socket"
             raise DaemonUnavailable(
-                f"only the running daemon may {what} dead letters, and none answers: {reason};"
+                f"only the running daemon may {what} dead letters, and none answers: {self._silence};"
                 " start it with `waystation run`"
             )
         return reply
 
     def _ask(self, path: str, body: bytes | None = None) -> Reply | None:
         """The running daemon's answer; None where no daemon answers."""
-        for address in self._config.admin.addresses:
-            if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-                continue
-            target = Target(name=address.path, unix_path=address.path, path=path)
-            try:
-                if body is None:
-                    return get(target, timeout=ASK_SECONDS)
-                return post(target, body, {"Content-Type": "application/json"}, timeout=ASK_SECONDS)
-            except DaemonUnavailable as error:
-                self._silence = str(error)
-        return None
+        try:
+            return exchange(self._config, path, body=body)
+        except DaemonUnavailable as error:
+            self._silence = str(error)
+            return None
 
 
 def _decoded(reply: Reply, kind: type[T]) -> T:
@@ -208,10 +193,9 @@ def _decoded(reply: Reply, kind: type[T]) -> T:
     Raises:
         WaystationError: it is none, and the text is the daemon's reason; or it is garbage.
     """
+    if reply.status != 200:  # noqa: PLR2004 (OK)
+        raise WaystationError(reason(reply))
     try:
-        if reply.status == 200:  # noqa: PLR2004 (OK)
-            return msgspec.json.decode(reply.body, type=kind)
-        reason = msgspec.json.decode(reply.body, type=_Error).message
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        reason = f"the answer of the daemon cannot be read: {error}" if reply.status == 200 else ""  # noqa: PLR2004
-    raise WaystationError(reason or f"the daemon answered {reply.status}")
+        return msgspec.json.decode(reply.body, type=kind)
+    except ValueError as error:
+        raise WaystationError(f"the answer of the daemon cannot be read: {error}") from None

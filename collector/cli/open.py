@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from collector.config.model import Config
 
-ASK_SECONDS = 10.0
-
 
 @click.command("open")
 @config_option
@@ -28,9 +26,9 @@ def open_page(config_path: Path | None, *, only_print: bool) -> None:
     Prints a link to it, which works once and for five minutes, and opens it where there is a screen.
     Whoever has the link may see the page and replay dead letters.
     """
-    from collector.config.load import load  # noqa: PLC0415 - other commands must not pay for it
+    from collector.cli.status_source import reach  # noqa: PLC0415 - other commands must not pay for it
 
-    url = _link(load(config_path, dict(os.environ), read_secrets=False))
+    url = _link(reach(config_path, os.environ)[0])
     click.echo(url)
     if not only_print and _has_screen():
         import webbrowser  # noqa: PLC0415
@@ -54,26 +52,16 @@ def _link(config: Config) -> str:
     import msgspec  # noqa: PLC0415
 
     from collector.admin.page import OPEN, Opened  # noqa: PLC0415
-    from collector.cli.http_post import Target, post  # noqa: PLC0415
-    from collector.config.model import UnixAddress  # noqa: PLC0415
+    from collector.cli.admin_socket import GLANCE_SECONDS, exchange, stranger, told  # noqa: PLC0415
 
-    silence = "there is no admin socket"
-    for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-            continue
-        try:
-            target = Target(name=address.path, unix_path=address.path, path=OPEN)
-            reply = post(target, b"", {}, timeout=ASK_SECONDS)
-        except DaemonUnavailable as error:
-            silence = str(error)
-            continue
-        try:
-            if reply.status == 200:  # noqa: PLR2004 (OK)
-                return msgspec.json.decode(reply.body, type=Opened).url
-            reason = msgspec.json.decode(reply.body, type=dict[str, object])["message"]
-        except (msgspec.DecodeError, KeyError):
-            raise DaemonUnavailable(
-                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
-            ) from None
-        raise WaystationError(str(reason))
-    raise DaemonUnavailable(f"no daemon answers: {silence}; start it with `waystation run`")
+    try:
+        reply = exchange(config, OPEN, body=b"", timeout=GLANCE_SECONDS)
+    except DaemonUnavailable as silence:
+        raise DaemonUnavailable(f"no daemon answers: {silence}; start it with `waystation run`") from None
+    if reply.status != 200:  # noqa: PLR2004 (OK)
+        refusal = told(reply)
+        raise WaystationError(refusal) if refusal else stranger(reply)
+    try:
+        return msgspec.json.decode(reply.body, type=Opened).url
+    except msgspec.DecodeError:
+        raise stranger(reply) from None

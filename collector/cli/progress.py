@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
+
+    from rich.progress import TaskID
 
 
 @contextmanager
@@ -38,9 +40,61 @@ def bar(what: str, total: int | None) -> Generator[Callable[[int], None]]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as shown:
+    # What the command prints goes where it was sent to, whatever is shown beside it.
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
         task = shown.add_task(what, total=total)
         yield lambda steps: shown.advance(task, steps)
+
+
+@contextmanager
+def steps() -> Generator[Callable[[str, int, int], None]]:
+    """Show how far each of several steps is, from the first that is told on, while held.
+
+    Gives the function that is told what is being done, how much of it is done and how much there is, 0
+    where nobody knows. For a terminal; nothing is shown, and rich not imported, before it is called.
+    """
+    with ExitStack() as stack:
+        tell: Callable[[str, int, int], None] | None = None
+
+        def told(what: str, done: int, of: int) -> None:
+            nonlocal tell
+            if tell is None:
+                tell = stack.enter_context(_stages())
+            tell(what, done, of)
+
+        yield told
+
+
+@contextmanager
+def _stages() -> Generator[Callable[[str, int, int], None]]:
+    from rich.console import Console  # noqa: PLC0415
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TaskProgressColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+        tasks: dict[str, TaskID] = {}
+
+        def told(what: str, done: int, of: int) -> None:
+            if what not in tasks:
+                tasks[what] = shown.add_task(what, total=None)
+            shown.update(tasks[what], completed=done, total=of or None)
+
+        yield told
 
 
 def _unseen(_steps: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from collector.cli.options import config_option
+from collector.cli.progress import steps
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -62,4 +63,5 @@ def run(config_path: Path | None) -> None:
     log = logs.Log(journal=logs.to_journal(environ))
     log.change(level=config.log.level, form=config.log.format, labels=config.labels)
     log.install()
-    daemon.run(config, environ, log, again, inherited)
+    show = steps if sys.stderr.isatty() else None
+    daemon.run(config, environ, log, again, inherited, show)

@@ -55,7 +55,11 @@ def install(config_path: Path | None, scope: Scope | None, *, dry_run: bool) -> 
 @user_option
 @system_option
 @dry_run_option
-@click.option("--purge", is_flag=True, help="Remove the spool too, with the events that wait in it.")
+@click.option(
+    "--purge",
+    is_flag=True,
+    help="Remove the spool too, with the events that wait in it; with --system, /etc/waystation as well.",
+)
 @config_option
 def uninstall(config_path: Path | None, scope: Scope | None, *, dry_run: bool, purge: bool) -> None:
     """Stop it and remove it; events stay, and what remains is said."""
@@ -108,18 +112,21 @@ def logs(scope: Scope | None, lines: int, *, dry_run: bool, follow: bool) -> Non
 
 
 def _asked(scope: Scope | None, config_path: Path | None) -> tuple[Manager, Wish]:
-    from collector.config.load import load  # noqa: PLC0415 - other commands must not pay for these
+    from collector.config import paths  # noqa: PLC0415 - other commands must not pay for these
+    from collector.config.load import load  # noqa: PLC0415
     from collector.host.service.sites import Wish, environment  # noqa: PLC0415
 
     uid = os.getuid()
     scope = scope or ("system" if uid == 0 else "user")
     environ = environment(scope, os.environ)
     path = None if config_path is None else config_path.absolute()
+    own = paths.SYSTEM_CONFIG if scope == "system" else paths.default_config_file(environ)
     wish = Wish(
         scope=scope,
         program=_program(),
         config_path=path,
         config=load(path, environ, read_secrets=False),
+        config_directory=own.parent,
         root=Path("/"),
         home=Path(environ.get("HOME") or Path.home()) if scope == "user" else Path("/"),
         uid=uid,
@@ -150,19 +157,22 @@ def _program() -> Path:
 
 
 def _do(plan: Plan, wish: Wish, *, dry_run: bool) -> None:
-    from collector.host.service.steps import Write, carry_out  # noqa: PLC0415
+    from collector.host.service.steps import Remove, RemoveOwn, Write, carry_out  # noqa: PLC0415
 
     if dry_run:
         for step in plan.steps:
             click.echo(f"would {step}")
             if isinstance(step, Write):
                 click.echo("".join(f"    {line}\n" for line in step.content.decode().splitlines()), nl=False)
+        gone = {step.path for step in plan.steps if isinstance(step, Remove)}
+        gone |= {step.directory for step in plan.steps if isinstance(step, RemoveOwn)}
+        for left in plan.remains:
+            if left.path.exists() and left.path not in gone:
+                click.echo(f"would leave {left.path}")
         return
     if wish.scope == "system" and wish.uid != 0:
         raise UsageError("the machine's service needs root: sudo, or --user for one of your own")
-    carry_out(plan.steps, click.echo)
-    for note in plan.notes:
-        click.echo(note)
+    carry_out(plan, click.echo)
 
 
 def _become(command: tuple[str, ...], *, dry_run: bool) -> None:

@@ -31,12 +31,11 @@ def status(
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
     from collector.cli.next_steps import next_step  # noqa: PLC0415
-    from collector.cli.status_source import current_status  # noqa: PLC0415
-    from collector.config.load import load  # noqa: PLC0415
+    from collector.cli.status_source import current_status, reach  # noqa: PLC0415
     from collector.config.paths import config_file  # noqa: PLC0415
 
     environ = dict(os.environ)
-    config = load(config_path, environ, read_secrets=False)
+    config, usable = reach(config_path, environ)
     found = current_status(config)
     if watch:
         from collector.cli.admin_socket import daemon_status  # noqa: PLC0415
@@ -58,7 +57,8 @@ def status(
         from collector.cli.status_table import show  # noqa: PLC0415
 
         show(found)
-        if step := next_step(config, config_file(environ, config_path), environ):
+        step = next_step(config, config_file(environ, config_path), environ) if usable else ""
+        if step:
             click.echo(step)
     if not found.healthy:
         raise click.exceptions.Exit(1)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from collector.errors import DaemonUnavailable, WaystationError
+from collector.errors import ConfigError, DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from collector.admin.status import Status
     from collector.config.model import Config
-
-ASK_SECONDS = 10.0
-"""How long the daemon may take to answer."""
 
 
 def current_status(config: Config) -> Status:
@@ -26,30 +24,57 @@ def current_status(config: Config) -> Status:
     return _ask(config) or _offline(config)
 
 
+def reach(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Config, bool]:
+    """The configuration, to ask a daemon by.
+
+    Where it cannot be used but a daemon runs, as behind a reload that was refused, that is told on
+    standard error: whoever asks wants to know how it goes all the same.
+
+    Args:
+        config_path: as given.
+        environ: of the process.
+
+    Returns:
+        Also whether it can be used; else it is what says where the daemon is, and no more.
+
+    Raises:
+        ConfigError: it cannot be used, and no daemon answers.
+    """
+    from collector.config.load import load, load_place  # noqa: PLC0415 - other commands must not pay for these
+
+    try:
+        return load(config_path, environ, read_secrets=False), True
+    except ConfigError as error:
+        import click  # noqa: PLC0415
+
+        from collector.cli.admin_socket import GLANCE_SECONDS, exchange  # noqa: PLC0415
+
+        place = load_place(config_path, environ)
+        try:
+            exchange(place, "/livez", timeout=GLANCE_SECONDS)
+        except DaemonUnavailable:
+            raise error from None
+        for line in str(error).splitlines():
+            click.echo(f"waystation: {line}", err=True)
+        click.echo("waystation: the daemon goes on with the configuration that it has", err=True)
+        return place, False
+
+
 def _ask(config: Config) -> Status | None:
     """The running daemon's status; None where no daemon answers."""
     import msgspec  # noqa: PLC0415
 
     from collector.admin.status import Status  # noqa: PLC0415
-    from collector.cli.http_post import Target, get  # noqa: PLC0415
-    from collector.config.model import UnixAddress  # noqa: PLC0415
+    from collector.cli.admin_socket import GLANCE_SECONDS, exchange, stranger  # noqa: PLC0415
 
-    for address in config.admin.addresses:
-        if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-            continue
-        try:
-            reply = get(
-                Target(name=address.path, unix_path=address.path, path="/v1/status"), timeout=ASK_SECONDS
-            )
-        except DaemonUnavailable:
-            continue
-        try:
-            return msgspec.json.decode(reply.body, type=Status)
-        except msgspec.DecodeError:
-            raise DaemonUnavailable(
-                f"what answers at {address.path} (http {reply.status}) is no daemon of this release"
-            ) from None
-    return None
+    try:
+        reply = exchange(config, "/v1/status", timeout=GLANCE_SECONDS)
+    except DaemonUnavailable:
+        return None
+    try:
+        return msgspec.json.decode(reply.body, type=Status)
+    except msgspec.DecodeError:
+        raise stranger(reply) from None
 
 
 def _offline(config: Config) -> Status:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _COLOURS = {
     "healthy": "green",
     "new": "default",
+    "narrowing": "yellow",
     "retrying": "yellow",
     "blocked": "red",
     "paused": "yellow",
@@ -72,6 +73,9 @@ def lines(status: Status) -> list[str]:
         for lane in lanes:
             if lane.reason:
                 console.print(f"{lane.name}: {lane.reason}", markup=False)
+            if lane.learned_limit is not None:
+                size = rounded_size(lane.learned_limit)
+                console.print(f"{lane.name}: the upstream refused batches much over {size}", markup=False)
         console.print(_fitting(console, room, _ledger(ledger, short=False), _ledger(ledger, short=True)))
     return [line.rstrip() for line in captured.get().splitlines()]
 

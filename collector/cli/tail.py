@@ -53,9 +53,9 @@ def tail(
 
     from collector.admin.tail import PATH, Line, Missed  # noqa: PLC0415
     from collector.cli.admin_socket import watch  # noqa: PLC0415
-    from collector.config.load import load  # noqa: PLC0415
+    from collector.cli.status_source import reach  # noqa: PLC0415
 
-    config = load(config_path, dict(os.environ), read_secrets=False)
+    config, _ = reach(config_path, os.environ)
     asked = {"what": what, "lane": lane, "dialect": dialect, "product": product, "match": match}
     query = urlencode({name: value for name, value in asked.items() if value})
     left = count

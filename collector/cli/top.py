@@ -28,9 +28,9 @@ def top(config_path: Path | None, interval: float, count: int | None) -> None:
 
     In the last column is when nothing would wait any more, at these rates.
     """
-    from collector.config.load import load  # noqa: PLC0415 - other commands must not pay for it
+    from collector.cli.status_source import reach  # noqa: PLC0415 - other commands must not pay for it
 
-    view = View(load(config_path, dict(os.environ), read_secrets=False))
+    view = View(reach(config_path, os.environ)[0])
     view.look()
     time.sleep(min(interval, 1.0))
     repeat(view.frame, interval=interval, count=count)

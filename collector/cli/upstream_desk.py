@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.cli.http_post import Reply, Target, get, post
-from collector.config.model import UnixAddress
+from collector.cli.admin_socket import ASK_SECONDS, exchange, reason
 from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
     from collector.config.model import Config
 
 PATH = "/v1/upstreams"
-
-ASK_SECONDS = 60.0
-"""How long the daemon may take to answer, beyond what an upstream may take for a dry run."""
 
 POLL_SECONDS = 0.2
 """Between two looks at what still waits."""
@@ -57,10 +52,6 @@ class _Buried(msgspec.Struct):
     buried: dict[str, int]
 
 
-class _Error(msgspec.Struct):
-    message: str = ""
-
-
 class Desk:
     """Where commands are handed in; each raises DaemonUnavailable where no daemon runs."""
 
@@ -93,7 +84,7 @@ class Desk:
         return self._ask(f"{PATH}/{name}/{what}", b"", timeout)
 
     def trials(self, name: str) -> list[Trial]:
-        """Have the dry runs of an upstream made."""
+        """Have the dry runs of an upstream made; each may take as long as the upstream may."""
         totals = [upstream.timeouts.total for upstream in self._config.upstream if upstream.name == name]
         patience = ASK_SECONDS + sum(totals) * max(1, len(self._config.product))
         return msgspec.json.decode(self.command(name, "test", timeout=patience), type=_Tried).trials
@@ -114,29 +105,13 @@ class Desk:
         return state
 
     def _ask(self, path: str, body: bytes | None, timeout: float) -> bytes:
-        silence = "there is no admin socket"
-        for address in self._config.admin.addresses:
-            if not isinstance(address, UnixAddress) or not os.path.lexists(address.path):
-                continue
-            target = Target(name=address.path, unix_path=address.path, path=path)
-            try:
-                reply = (
-                    get(target, timeout=timeout) if body is None else post(target, body, {}, timeout=timeout)
-                )
-            except DaemonUnavailable as error:
-                silence = str(error)
-                continue
-            return _good(reply)
-        raise DaemonUnavailable(
-            f"no daemon runs, and only a running one can do this: {silence}; start it with `waystation run`"
-        )
-
-
-def _good(reply: Reply) -> bytes:
-    if reply.status == 200:  # noqa: PLR2004 (OK)
+        try:
+            reply = exchange(self._config, path, body=body, timeout=timeout)
+        except DaemonUnavailable as silence:
+            raise DaemonUnavailable(
+                "no daemon runs, and only a running one can do this:"
+                f" {silence}; start it with `waystation run`"
+            ) from None
+        if reply.status != 200:  # noqa: PLR2004 (OK)
+            raise WaystationError(reason(reply))
         return reply.body
-    try:
-        reason = msgspec.json.decode(reply.body, type=_Error).message
-    except ValueError:
-        reason = ""
-    raise WaystationError(reason or f"the daemon answered {reply.status}")

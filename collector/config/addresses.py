@@ -8,6 +8,9 @@ from dataclasses import dataclass
 LOOPBACK = ("127.0.0.1", "::1")
 """What `localhost` means here, whatever the resolver says."""
 
+DEFAULT_PORT = 9000
+"""The port of the Samsara ingestion API's document."""
+
 MAX_UNIX_PATH = 107
 """Bytes of a UNIX socket's path: `sun_path` holds 108 on Linux with the closing NUL."""
 

@@ -65,7 +65,7 @@ class Listener(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         allowed_hosts: host names taken beyond localhost, 127.0.0.1 and [::1].
         allow_remote: whether `bind` may be an address that other machines reach.
         mode: permission bits of the UNIX socket.
-        group: owner group of the UNIX socket.
+        group: owner group of the UNIX socket; one of the daemon's own (under systemd, its unit's `Group=`).
         allow_users: who alone may use the UNIX socket, by name or number; with `allow_groups`
             empty too, whoever its mode lets in.
         allow_groups: groups whose members alone may use the UNIX socket, by name or number.
@@ -221,7 +221,7 @@ class Log(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What is told on standard error.
 
     Attributes:
-        level: the least that is told.
+        level: the least that is told; `debug` has what upstreams answer, which may repeat an event.
         format: `logfmt` for people and journald, `json` for collectors of logs.
     """
 

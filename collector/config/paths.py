@@ -17,8 +17,17 @@ if TYPE_CHECKING:
 
 APP = "waystation"
 SYSTEM_CONFIG = Path("/etc/waystation/config.toml")
-SYSTEM_SOCKET = Path("/run/waystation/waystation.sock")
-"""Where the packages put the socket, whoever asks."""
+SYSTEM_HOME = {
+    "linux": Path("/var/lib/waystation"),
+    "darwin": Path("/Library/Application Support/waystation"),
+}
+"""State of the machine's own daemon."""
+
+SYSTEM_RUNTIME = {"linux": Path("/run/waystation"), "darwin": SYSTEM_HOME["darwin"] / "run"}
+"""Its sockets."""
+
+SYSTEM_SOCKET = SYSTEM_RUNTIME["darwin" if sys.platform == "darwin" else "linux"] / "waystation.sock"
+"""Where the machine's daemon has the socket for apps, whoever asks."""
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -95,9 +104,8 @@ def _runtime_dir(environ: Mapping[str, str]) -> Path:
     if given is not None:
         return given
     if sys.platform != "linux":
-        import platformdirs  # noqa: PLC0415 - slow to import, and not needed on Linux
-
-        return platformdirs.user_runtime_path(APP, appauthor=False)
+        # Not in ~/Library/Caches/TemporaryItems, which macOS empties: launchd makes no directories.
+        return state_dir(environ) / "run"
     session = _absolute(environ.get("XDG_RUNTIME_DIR", "")) or Path(f"/run/user/{os.getuid()}")
     # Without a session there is no such directory. Names below /tmp can be taken by
     # anybody first, so the sockets go beside the spool instead.

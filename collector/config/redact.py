@@ -10,7 +10,16 @@ REDACTED = "***"
 _USERINFO = re.compile(r"(?<=://)[^/?#\s]*@")
 
 _KEY = re.compile(r"[A-Za-z0-9._~%\[\]-]+=")
-_BEHIND_PATH = re.compile(r"(://[^?#\s]*)(?:\?([^#\s]*))?(#\S*)?")
+_BEHIND_PATH = re.compile(r"(://[^?#\s]*)(?:\?([^#\s]*?))?(#\S*?)?([\"'][],;)}]*)?(?=\s|$)")
+"""A quote at the very end is the text's around it, not the URL's: without it no JSON or TOML is left."""
+
+
+_CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
+
+
+def redact_text(text: str) -> str:
+    """Leave out of a text the secrets of every URL, and the credentials of every Authorization."""
+    return _CREDENTIALS.sub(rf"\1 {REDACTED}", redact_url(text))
 
 
 def redact_url(text: str) -> str:
@@ -23,10 +32,10 @@ def redact_url(text: str) -> str:
 
 
 def _without_values(found: re.Match[str]) -> str:
-    start, query, fragment = found.groups()
-    if query is not None:
+    start, query, fragment, end = found.groups(default="")
+    if found[2] is not None:
         start += "?" + "&".join(_without_value(part) for part in query.split("&"))
-    return f"{start}#{REDACTED}" if fragment else start
+    return f"{start}#{REDACTED}{end}" if fragment else start + end
 
 
 def _without_value(part: str) -> str:

@@ -11,6 +11,8 @@ from email.utils import parsedate_to_datetime
 
 import msgspec
 
+from collector.core.pages import is_page
+
 MAX_RETRY_AFTER = 3600.0
 """Seconds. An upstream that asks for more, by mistake or not, is asked again in an hour."""
 
@@ -21,6 +23,15 @@ LATEST_DATE = 7_258_118_400.0
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
 
+_KINDS = {
+    "application/json": "JSON",
+    "text/json": "JSON",
+    "text/plain": "plain text",
+    "application/xml": "XML",
+    "text/xml": "XML",
+}
+"""What a body is called, by its media type."""
+
 
 @dataclass(frozen=True, slots=True)
 class Reply:
@@ -28,7 +39,9 @@ class Reply:
 
     Attributes:
         content_type: as sent, empty where it was not.
-        body: its start; the sender reads 64 KiB at most.
+        body: its start, as much as the sender keeps, without any gzip that could be undone.
+        whole: whether that is all of it. The rest came too, and was dropped.
+        opaque: whether it is in a coding that cannot be undone here.
         retry_after: the header as sent.
         date: the header as sent.
     """
@@ -38,6 +51,18 @@ class Reply:
     body: bytes = b""
     retry_after: str | None = None
     date: str | None = None
+    whole: bool = True
+    opaque: bool = False
+
+    @property
+    def media_type(self) -> str:
+        """The content type without its parameters, in small letters."""
+        return self.content_type.partition(";")[0].strip().lower()
+
+    @property
+    def excerpt(self) -> str:
+        """The start of its body for people; nothing where that cannot be read."""
+        return "" if self.opaque else excerpt(self.body)
 
 
 def retry_after(reply: Reply, *, now_ms: int) -> float | None:
@@ -69,15 +94,15 @@ def http_date(value: str) -> float | None:
     return seconds if EARLIEST_DATE <= seconds < LATEST_DATE else None
 
 
-def is_html(reply: Reply) -> bool:
-    """Whether an answer is a page for people, by its type or its first bytes.
+def described(reply: Reply) -> str:
+    """What kind of body an answer has, and how long it is, without a word of it.
 
-    No dialect's answer is markup, so one tag at the start is enough: a login form needs no `<html>`.
+    A header may repeat what is in an event as well, so a type is told only where it is a usual one.
     """
-    media_type = reply.content_type.partition(";")[0].strip().lower()
-    if media_type in {"text/html", "application/xhtml+xml"}:
-        return True
-    return reply.body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().startswith(b"<")
+    kind = _KINDS.get(reply.media_type, "JSON" if reply.media_type.endswith("+json") else "a body")
+    if is_page(reply):
+        kind = "HTML"
+    return f"{kind} of {len(reply.body):,} bytes{'' if reply.whole else ' and more'}"
 
 
 def excerpt(body: bytes) -> str:
@@ -86,19 +111,21 @@ def excerpt(body: bytes) -> str:
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:MAX_EXCERPT]
 
 
-def named_events(body: bytes, events: int) -> tuple[tuple[int, str], ...]:
+def named_events(reply: Reply, events: int) -> tuple[tuple[int, str], ...]:
     """Read which events an answer refuses, from an array with one string an event.
 
     Args:
-        body: of the answer.
+        reply: the answer.
         events: in the batch.
 
     Returns:
         (index, what is wrong) for each string that is not "OK"; nothing where the body is
-        no such array.
+        no such array, or not there whole.
     """
+    if not reply.whole:
+        return ()
     try:
-        verdicts = msgspec.json.decode(body, type=list[str])
+        verdicts = msgspec.json.decode(reply.body, type=list[str])
     except (ValueError, RecursionError):  # DecodeError is a ValueError; so is bad UTF-8
         return ()
     if len(verdicts) != events:

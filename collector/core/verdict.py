@@ -12,25 +12,30 @@ An answer, or the lack of one, becomes one of five verdicts:
 Whatever is not known is Blocked, where nothing is lost. Only the dialect's own success
 status is Delivered, and not where an HTML page comes with it: that is a captive portal,
 which answers 200 to everything.
+
+A reason is made of our own words, a status and sizes: it stands in the status, in metrics and in the
+log. What the upstream wrote may repeat what is in an event, and is kept apart, as the verdict's `excerpt`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from enum import Enum
 from http import HTTPStatus
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
-from collector.core.reply import Reply, excerpt, is_html, named_events, retry_after
+from collector.core.failure import Failure
+from collector.core.pages import is_page
+from collector.core.reply import described, named_events, retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collector.core.policy import Policy
+    from collector.core.reply import Reply
 
 SAME_500_LIMIT = 10
 """Answers of 500 in a row after which the batch itself is suspected."""
 
 UNAUTHORISED = 401
-_FORBIDDEN = 403
+REFUSALS = frozenset({UNAUTHORISED, 403})  # of who asks
 _INTERNAL_SERVER_ERROR = 500
 _TOO_LARGE = 413
 _NETWORK_AUTHENTICATION_REQUIRED = 511
@@ -53,6 +58,7 @@ class Retry:
     Attributes:
         reason: for people, on one line; so for the others below.
         status: the HTTP status, None where no answer came.
+        excerpt: the start of the answer's body, at most `MAX_EXCERPT` characters.
         after: seconds that the upstream asked to wait, at most `MAX_RETRY_AFTER`.
         breaker: whether this speaks of the upstream as a whole.
     """
@@ -61,6 +67,7 @@ class Retry:
     status: int | None = None
     after: float | None = None
     breaker: bool = False
+    excerpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +81,7 @@ class Blocked:
     reason: str
     status: int | None = None
     whole_upstream: bool = False
+    excerpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class Split:
 
     reason: str
     status: int | None = None
+    excerpt: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +98,6 @@ class Rejected:
     """Events of the batch are refused for what they are.
 
     Attributes:
-        excerpt: the start of the answer's body, at most `MAX_EXCERPT` characters.
         named: (index in the batch, what is wrong with that event), ascending; empty where
             the answer does not say which, so that only halving finds out.
     """
@@ -125,60 +133,6 @@ class Outcome:
     seconds: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """Which statuses mean what; disjoint. What is in none is Blocked, 413 is Split."""
-
-    success: frozenset[int]
-    retry: frozenset[int]
-    block: frozenset[int]
-    reject: frozenset[int]
-
-
-_RETRY = frozenset({408, 409, 425, 429}) | (frozenset(range(500, 600)) - {501, 505, 511})
-_BLOCK = frozenset({401, 403, 404, 405, 410})
-_REJECT = frozenset({400, 422})
-
-DEFAULT = {
-    "samsara": Policy(frozenset({202, 200}), _RETRY, _BLOCK, _REJECT),
-    "traintracks": Policy(frozenset({200}), _RETRY, _BLOCK, _REJECT),
-}
-"""By dialect."""
-
-
-def policy_for(
-    dialect: str,
-    *,
-    success: Iterable[int] | None = None,
-    retry: Iterable[int] | None = None,
-    block: Iterable[int] | None = None,
-    reject: Iterable[int] | None = None,
-) -> Policy:
-    """An upstream's policy: the dialect's, with what the configuration says otherwise.
-
-    Args:
-        dialect: a key of `DEFAULT`.
-        success: the statuses that mean success, in place of the dialect's.
-        retry: statuses that get this verdict instead of their usual one; so for the
-            next two. A status in several counts for the first of block, retry, reject.
-        block: see `retry`.
-        reject: see `retry`.
-    """
-    default = DEFAULT[dialect]
-    blocks = frozenset(block or ())
-    retries = frozenset(retry or ()) - blocks
-    rejects = frozenset(reject or ()) - blocks - retries
-    said = blocks | retries | rejects
-    successes = (default.success if success is None else frozenset(success)) - said
-    said |= successes
-    return Policy(
-        success=successes,
-        retry=retries | (default.retry - said),
-        block=blocks | (default.block - said),
-        reject=rejects | (default.reject - said),
-    )
-
-
 def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
     """Say what an answer means.
 
@@ -188,21 +142,19 @@ def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
         events: in the batch, at least 1.
         now_ms: wall time in ms since 1970, for a Retry-After that names a date.
     """
-    status = reply.status
+    status, start = reply.status, reply.excerpt
     said = _said(status)
-    if is_html(reply) and (status in _SUCCESSES or status in policy.success):
-        return Blocked(
-            f"{said} with an HTML page: a captive portal, or the wrong url", status, whole_upstream=True
-        )
-    if status in policy.success:
-        return Delivered()
+    stranger = _of_a_stranger(reply)
+    if status in policy.success or (stranger and status in _SUCCESSES):
+        return stranger or Delivered()
     if status in policy.retry:
         after = retry_after(reply, now_ms=now_ms)
-        return Retry(said, status, after, breaker=status in BREAKER_STATUSES)
-    if status in policy.reject and not _is_about_certificates(reply):
-        return _rejected(reply, events)
+        return Retry(said, status, after, breaker=status in BREAKER_STATUSES, excerpt=start)
+    if status in policy.reject:
+        # Of events the upstream speaks otherwise: this is about the request, or from somebody on the way.
+        return stranger or _rejected(reply, events)
     if status == _TOO_LARGE and status not in policy.block:
-        return Split(said, status) if events > 1 else _rejected(reply, events)
+        return Split(said, status, start) if events > 1 else _rejected(reply, events)
     return _blocked(reply)
 
 
@@ -222,9 +174,11 @@ def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
     if same_500 < SAME_500_LIMIT:
         return verdict
     if events > 1:
-        return Split(f"{verdict.reason}, {SAME_500_LIMIT} times for this batch", verdict.status)
+        reason = f"{verdict.reason}, {SAME_500_LIMIT} times for this batch"
+        return Split(reason, verdict.status, verdict.excerpt)
     # The same words at each probe: a lane that stays blocked has nothing new to tell.
-    return Blocked(f"{verdict.reason}, {SAME_500_LIMIT} times and more for this one event", verdict.status)
+    reason = f"{verdict.reason}, {SAME_500_LIMIT} times and more for this one event"
+    return Blocked(reason, verdict.status, excerpt=verdict.excerpt)
 
 
 def name_skew(verdict: Verdict, offset: float) -> Verdict:
@@ -237,24 +191,12 @@ def name_skew(verdict: Verdict, offset: float) -> Verdict:
     Returns:
         The verdict with that in its reason; the same one where it is no refusal of who asks.
     """
-    if not isinstance(verdict, Blocked) or verdict.status not in {UNAUTHORISED, _FORBIDDEN}:
+    if not isinstance(verdict, Blocked) or verdict.status not in REFUSALS:
         return verdict
     way = "behind" if offset > 0 else "ahead of"
-    reason = f"{verdict.reason}; this machine's clock is {abs(offset):.0f} s {way} the upstream's"
-    return replace(verdict, reason=reason)
-
-
-class Failure(Enum):
-    """Why an attempt got no answer; the value is how it is told."""
-
-    CONNECT = "cannot connect"
-    TIMEOUT = "timed out"
-    BROKEN = "the connection broke before the whole answer came"
-    TLS = "no trust in the connection"
-    PROXY = "the proxy cannot connect"
-    PROXY_REFUSED = "the proxy refuses"
-    BUSY = "all connections to this upstream are in use"
-    LOCAL = "the request cannot be made"
+    told = f"this machine's clock is {abs(offset):.0f} s {way} the upstream's"
+    cause, _, detail = verdict.reason.partition(": ")
+    return replace(verdict, reason="; ".join(filter(None, (f"{cause}, clocks differ: {told}", detail))))
 
 
 def judge_failure(failure: Failure, detail: str) -> Verdict:
@@ -265,25 +207,27 @@ def judge_failure(failure: Failure, detail: str) -> Verdict:
         detail: more about it, on one line, without any secret; may be empty.
     """
     reason = f"{failure.value}: {detail}" if detail else failure.value
-    match failure:
-        case Failure.CONNECT | Failure.TIMEOUT | Failure.PROXY:
-            return Retry(reason, breaker=True)
-        case Failure.BROKEN | Failure.BUSY:
-            return Retry(reason)
-        case Failure.TLS | Failure.PROXY_REFUSED:
-            return Blocked(reason, whole_upstream=True)
-        case Failure.LOCAL:
-            return Blocked(reason)
-        case _:
-            assert_never(failure)
+    if failure in {Failure.CONNECT, Failure.TIMEOUT, Failure.PROXY}:
+        return Retry(reason, breaker=True)
+    if failure in {Failure.BROKEN, Failure.TOO_LONG, Failure.BUSY}:
+        return Retry(reason)
+    return Blocked(reason, whole_upstream=failure is not Failure.LOCAL)
 
 
-def _is_about_certificates(reply: Reply) -> bool:
-    """Whether an answer is the page with which nginx refuses a client certificate, or the lack of one.
-
-    Its status is 400, as if the events were at fault.
-    """
-    return is_html(reply) and b"SSL certificate" in reply.body
+def _of_a_stranger(reply: Reply) -> Blocked | None:
+    """The verdict on an answer that is not the upstream's own; None where it may well be."""
+    said, status = _said(reply.status), reply.status
+    if is_page(reply):
+        # nginx refuses a client certificate, or the lack of one, with 400, as if the events were at fault.
+        if b"SSL certificate" in reply.body:
+            wrong = ", client certificate missing or refused: the upstream asks for another one, or for one"
+        else:
+            wrong = " with an HTML page: a captive portal, or the wrong url"
+    elif reply.opaque:
+        wrong = " in a coding that cannot be read: a captive portal cannot be told from the upstream"
+    else:
+        return None
+    return Blocked(said + wrong, status, whole_upstream=True, excerpt=reply.excerpt)
 
 
 def _said(status: int) -> str:
@@ -294,21 +238,20 @@ def _said(status: int) -> str:
 
 
 def _blocked(reply: Reply) -> Blocked:
-    status = reply.status
+    status, start = reply.status, reply.excerpt
     said = _said(status)
     if status in _REDIRECTS:
-        return Blocked(f"{said}, and redirects are not followed", status, whole_upstream=True)
-    if _is_about_certificates(reply):
-        wrong = "the upstream asks for another client certificate, or for one"
-        return Blocked(f"{said}: {wrong}", status, whole_upstream=True)
-    if reply.body and not is_html(reply):
-        said = f"{said}: {excerpt(reply.body)}"
-    return Blocked(said, status, whole_upstream=status == _NETWORK_AUTHENTICATION_REQUIRED)
+        wrong = f"{said}, and redirects are not followed"
+        return Blocked(wrong, status, whole_upstream=True, excerpt=start)
+    if reply.body:
+        said = f"{said}: {described(reply)}"
+    whole = status == _NETWORK_AUTHENTICATION_REQUIRED
+    return Blocked(said, status, whole_upstream=whole, excerpt=start)
 
 
 def _rejected(reply: Reply, events: int) -> Rejected:
-    said, start = _said(reply.status), excerpt(reply.body)
-    named = named_events(reply.body, events)
+    said, start = _said(reply.status), reply.excerpt
+    named = named_events(reply, events)
     if not named and events == 1:
         named = ((0, f"{said}: {start}" if start else said),)
     return Rejected(said, reply.status, start, named)

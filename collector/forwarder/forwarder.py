@@ -98,17 +98,14 @@ class Forwarder:
     async def try_out(self, upstream: str, products: Sequence[str]) -> list[trial.Trial]:
         """Make a dry run of a configured upstream, one for each product, or for "" alone."""
         around = self._around[upstream]
-        return [
-            await trial.try_out(
-                around.upstream,
-                around.sender,
-                product=product,
-                device=self._spool.epoch.device,
-                epoch=self._spool.epoch.name,
-                batch_id=around.chances.batch_id,
-            )
-            for product in products
-        ]
+        return await trial.try_products(
+            around.upstream,
+            around.sender,
+            products,
+            device=self._spool.epoch.device,
+            epoch=self._spool.epoch.name,
+            batch_id=around.chances.batch_id,
+        )
 
     async def try_directory(self, directory: Path) -> list[trial.Trial]:
         """Make the dry run of an upstream of kind `file`."""

@@ -1,8 +1,8 @@
 """One attempt over HTTP: make the request, send it, read the answer, judge it.
 
 An attempt never raises for what the network or the upstream does: that is a verdict. It may be more than
-one request: what is refused with 401 is sent once more with the time put right, where the answer
-shows that the clocks differ, and once more with the other of the two keys that are held.
+one request: what is refused is sent once more with the time put right, where it is signed and the answer
+shows that the clocks differ, and with 401 once more with the other of the two keys that are held.
 """
 
 from __future__ import annotations
@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.core.failure import Failure
+from collector.core.policy import policy_for
 from collector.core.reply import http_date
 from collector.core.verdict import (
+    REFUSALS,
     UNAUTHORISED,
     Blocked,
     Delivered,
-    Failure,
     Outcome,
+    Rejected,
     judge,
     judge_failure,
     name_skew,
-    policy_for,
 )
 from collector.errors import SecretError, UpstreamError
 from collector.forwarder.link.body import Progress
@@ -128,7 +130,7 @@ class HttpSender:
         """
         which = self._which.get(batch.product, "current")
         tried = await self._request(batch, body, which)
-        if tried.is_unauthorised and self._signs_time and abs(tried.skew or 0.0) > SKEW:
+        if tried.is_refused and self._signs_time and abs(tried.skew or 0.0) > SKEW:
             tried = await self._request(batch, body, which)
         if tried.is_unauthorised and self._requests.holds_two(batch):
             other: Which = "next" if which == "current" else "current"
@@ -176,12 +178,15 @@ class HttpSender:
             offset, skew = date - wall, date - created
             if abs(offset) > SKEW:
                 verdict = name_skew(verdict, offset)
+        seconds = None if progress.begun is None else trio.current_time() - progress.begun
+        if seconds is not None and isinstance(verdict, Delivered):
+            self._requests.packer.sent(progress.sent_bytes, seconds)
         outcome = Outcome(
             verdict,
             wrote_body=progress.begun is not None,
             server_time_offset=offset,
             sent_bytes=progress.sent_bytes,
-            seconds=None if progress.begun is None else trio.current_time() - progress.begun,
+            seconds=seconds,
         )
         return _Tried(outcome, answered=True, status=reply.status, skew=skew)
 
@@ -206,6 +211,12 @@ class _Tried:
     @property
     def is_unauthorised(self) -> bool:
         return self.answered and self.status == UNAUTHORISED
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether that may be for its signature's time; some verifiers say 400, as if of events."""
+        refused = self.status in REFUSALS or isinstance(self.outcome.verdict, Rejected)
+        return self.answered and refused
 
 
 def _failure(error: Exception) -> tuple[Failure, str]:

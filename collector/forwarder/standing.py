@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import traceback
 from functools import partial
@@ -18,10 +19,15 @@ from collector.spool import lanes
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from collector.core.batch import SealedBatch
+    from collector.core.verdict import Blocked, Rejected, Retry, Split
     from collector.forwarder.surroundings import Surroundings
     from collector.forwarder.tasks import Replaced
     from collector.spool.read import Lane
     from collector.spool.settle import DeadLetter, LaneState
+
+NARROWING_TOLD_EACH = 60.0
+"""Seconds: a lane may have to find a bad event many times a second, and each is told as a dead letter."""
 
 SPOOL_RETRY = 1.0
 """Seconds until something that the disk refused is tried again."""
@@ -43,7 +49,8 @@ class Standing:
         self.hurried = False
         self.log = structlog.get_logger().bind(lane=name)
         self._around = around
-        self._told: tuple[str, int | str] = ("", "")
+        self._told: tuple[str, str] = ("", "")
+        self._narrowing_told = -math.inf
 
     def recall(self, lane: Lane) -> None:
         """Take up the state that the lane had before a restart; what is not well is told once more."""
@@ -51,12 +58,27 @@ class Standing:
         if self.healthy:
             self._told = ("healthy", "")
 
-    def tells(self, state: LaneState, cause: int | str) -> bool:
+    def tells(self, state: LaneState, cause: str) -> bool:
         """Come to a state; returns whether that is a change, worth a line in the log."""
         self.healthy = state == "healthy"
         changed = (state, cause) != self._told
         self._told = (state, cause)
         return changed
+
+    def tell_answer(self, batch: SealedBatch, verdict: Retry | Blocked | Split | Rejected) -> None:
+        """Log the upstream's own words, for whoever looks closely: they may repeat what is in an event."""
+        if verdict.excerpt:
+            self.log.debug("upstream_said", batch=batch.id, reason=verdict.reason, answer=verdict.excerpt)
+
+    def tell_split(self, batch: SealedBatch, *, reason: str, limit: int | None, is_news: bool) -> None:
+        """Log that a batch ended for smaller ones: where it is news, once in a while for all to see."""
+        now = trio.current_time()
+        told = {"reason": reason, "events": batch.events, "limit": limit}
+        if is_news and now - self._narrowing_told >= NARROWING_TOLD_EACH:
+            self._narrowing_told = now
+            self.log.info("lane_narrowing", **told)
+        else:
+            self.log.debug("batch_split", batch=batch.id, **told)
 
     def tell_buried(self, letter: DeadLetter) -> None:
         """Log a dead letter, without the upstream's words: they may repeat what is in the event."""

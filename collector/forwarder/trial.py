@@ -14,16 +14,20 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 from collector.core.batch import Options, SealedBatch
+from collector.core.failure import Failure
 from collector.core.rendering import RENDERER
-from collector.core.verdict import Blocked, Delivered, Outcome, Rejected, Retry, Split
+from collector.core.verdict import Blocked, Delivered, Outcome, Rejected, Retry, Split, judge_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from collector.config.model import Upstream
     from collector.core.verdict import Verdict
     from collector.forwarder.surroundings import Sender
+
+TRIAL_SECONDS = 20.0
+"""That dry runs may take together: whoever asked for them waits for the answer, the admin listener 30 s."""
 
 _EMPTY = b"[]"
 
@@ -52,27 +56,55 @@ class Trial:
         return self.verdict == "delivered"
 
 
-async def try_out(
+async def try_products(
     upstream: Upstream,
     sender: Sender,
+    products: Sequence[str],
     *,
-    product: str,
     device: str,
     epoch: str,
     batch_id: Callable[[], str],
-) -> Trial:
-    """Send one signed batch of no events.
+) -> list[Trial]:
+    """Send one signed batch of no events for each product.
 
     It passes by the breaker, a pause and any wait, and changes none of them.
 
     Args:
         upstream: of kind `samsara` or `traintracks`.
         sender: the upstream's.
-        product: whose secret signs it, with `traintracks`.
+        products: whose secrets sign, with `traintracks`; "" alone otherwise.
         device: the device's id.
         epoch: the spool's.
         batch_id: makes 32 hex digits, never the same twice.
+
+    Returns:
+        One for each product. What has no answer within `TRIAL_SECONDS` of the beginning has timed out.
     """
+    deadline = trio.current_time() + TRIAL_SECONDS
+    return [
+        await _try_one(
+            upstream,
+            sender,
+            product=product,
+            deadline=deadline,
+            device=device,
+            epoch=epoch,
+            batch_id=batch_id,
+        )
+        for product in products
+    ]
+
+
+async def _try_one(
+    upstream: Upstream,
+    sender: Sender,
+    *,
+    product: str,
+    deadline: float,
+    device: str,
+    epoch: str,
+    batch_id: Callable[[], str],
+) -> Trial:
     began = trio.current_time()
     batch = SealedBatch(
         id=batch_id(),
@@ -94,7 +126,10 @@ async def try_out(
         renderer=RENDERER,
         options=Options(),
     )
-    outcome = await sender.attempt(batch, _EMPTY)
+    silence = judge_failure(Failure.TIMEOUT, f"no answer within {TRIAL_SECONDS:g} s")
+    outcome = Outcome(silence, wrote_body=False)
+    with trio.CancelScope(deadline=deadline):
+        outcome = await sender.attempt(batch, _EMPTY)
     return _told(outcome, product, seconds=trio.current_time() - began)
 
 
@@ -119,18 +154,18 @@ def _write(directory: Path) -> str:
 
 def _told(outcome: Outcome, product: str, *, seconds: float) -> Trial:
     verdict = outcome.verdict
+    reason = "taken"
+    if not isinstance(verdict, Delivered):
+        # An empty batch holds no event that the upstream could repeat.
+        reason = f"{verdict.reason}: {verdict.excerpt}" if verdict.excerpt else verdict.reason
     match verdict:
         case Delivered():
-            reason, meaning = "taken", "Events are delivered."
+            meaning = "Events are delivered."
         case Retry():
-            reason, meaning = verdict.reason, "Events wait, and are tried again for as long as it takes."
+            meaning = "Events wait, and are tried again for as long as it takes."
         case Blocked():
-            reason = verdict.reason
             meaning = "Events wait until someone puts this right; they are not lost."
         case Rejected() | Split():
-            reason = verdict.reason
-            if isinstance(verdict, Rejected) and verdict.excerpt:
-                reason = f"{reason}: {verdict.excerpt}"
             meaning = (
                 "The upstream answers, and does not take an empty batch; what it says to events is open."
             )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from collector.core.failure import Failure
 from collector.errors import SecretError, UpstreamError
 from collector.forwarder.keys import files_of
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 PIN_PREFIX = "sha256//"
 
-_REFUSALS = {
+_MISSING = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the upstream asks for a client certificate",
     "SSLV3_ALERT_HANDSHAKE_FAILURE": "the upstream ends the handshake; it may ask for a client certificate",
+}
+_REFUSALS = {
     "SSLV3_ALERT_BAD_CERTIFICATE": "the upstream refuses the client certificate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "the upstream refuses the client certificate: it has expired",
     "SSLV3_ALERT_CERTIFICATE_REVOKED": "the upstream refuses the client certificate: it was revoked",
@@ -30,6 +33,15 @@ _REFUSALS = {
     "TLSV1_ALERT_UNKNOWN_CA": "the upstream refuses the client certificate: it does not know who signed it",
 }
 """What OpenSSL calls the alerts that an upstream ends a handshake with."""
+
+_BY_VERIFICATION = {
+    **dict.fromkeys((62, 63, 64), Failure.TLS_OTHER_HOST),  # host name, e-mail, address
+    9: Failure.TLS_NOT_YET_VALID,
+    10: Failure.TLS_EXPIRED,
+    # No issuer's certificate at hand, or one that signed itself (18: alone, 19: in a chain).
+    **dict.fromkeys((2, 18, 19, 20, 21), Failure.TLS_UNKNOWN_ISSUER),
+}
+"""OpenSSL's X509_V_ERR_* (x509_vfy.h)."""
 
 
 class PinMismatch(ssl.SSLError):
@@ -157,22 +169,30 @@ def pin_of(certificate: bytes) -> str:
     return PIN_PREFIX + base64.b64encode(hashlib.sha256(encoded).digest()).decode()
 
 
-def tls_failure(error: ssl.SSLError, *, today: str) -> str:
+def tls_failure(error: ssl.SSLError, *, today: str, certified: bool = False) -> tuple[Failure, str]:
     """Say what is wrong with a connection that TLS refused.
 
     Args:
         error: of the handshake, or of the first read after it.
         today: the date by this machine's clock.
+        certified: whether a client certificate is shown.
+
+    Returns:
+        The kind of failure, and more about it.
     """
     if isinstance(error, PinMismatch):
-        return str(error)
+        return Failure.TLS_OTHER_KEY, str(error.args[0])
     if isinstance(error, ssl.SSLCertVerificationError):
-        told = error.verify_message
-        if "expired" in told or "not yet valid" in told:
-            return f"{told}; this machine's clock says {today}"
-        return told
+        kind, told = _BY_VERIFICATION.get(error.verify_code, Failure.TLS), error.verify_message
+        if kind in {Failure.TLS_EXPIRED, Failure.TLS_NOT_YET_VALID}:
+            told = f"{told}; this machine's clock says {today}"
+        return kind, told
     reason = error.reason or ""
-    return f"{_REFUSALS[reason]} ({reason})" if reason in _REFUSALS else reason
+    if reason in _MISSING and not certified:
+        return Failure.TLS_NO_CLIENT_CERTIFICATE, f"{_MISSING[reason]} ({reason})"
+    if reason in _REFUSALS:
+        return Failure.TLS_CLIENT_CERTIFICATE, f"{_REFUSALS[reason]} ({reason})"
+    return Failure.TLS, reason
 
 
 def fingerprints(files: Iterable[str]) -> tuple[object, ...]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 import structlog
 
-from collector.config.redact import redact_url
+from collector.config.redact import redact_text
 from collector.host.folding import Folding
 
 if TYPE_CHECKING:
@@ -32,7 +32,6 @@ _PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
 _STDERR = 2
 
 _SECRET_KEY = re.compile(r"secret|token|password|authorization|auth$|private|signature", re.IGNORECASE)
-_CREDENTIALS = re.compile(r"\b(bearer|basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 _REDACTED = "[redacted]"
 
 
@@ -43,7 +42,7 @@ def redact(_logger: WrappedLogger, _method: str, event: Event) -> Event:
             event[key] = _REDACTED
         elif not isinstance(value, int | float | None):
             text = value if isinstance(value, str) else str(value)
-            event[key] = _CREDENTIALS.sub(rf"\1 {_REDACTED}", redact_url(text))
+            event[key] = redact_text(text)
     return event
 
 

@@ -59,13 +59,13 @@ class BoundSocket:
         """Set mode and group of the file made here, as `bind` does; of any other nothing is changed.
 
         Raises:
-            OSError: that is not allowed.
-            BindError: there is no such group.
+            OSError: the file is gone, or not ours.
+            BindError: there is no such group, or the file may not be given to it.
         """
         if self._file is not None:
             path, _, _ = self._file
             gid = _group_id(self.address, group)
-            os.chown(path, -1, os.getgid() if gid is None else gid)
+            _give(path, os.getgid() if gid is None else gid, self.address)
             Path(path).chmod(mode)
 
     def close(self) -> None:
@@ -187,10 +187,10 @@ def _bind_unix(path: str, *, mode: int, group: str | None, backlog: int) -> Boun
             made = _bind_closed(sock, path)
             try:
                 if gid is not None:
-                    os.chown(path, -1, gid)
+                    _give(path, gid, where)
                 Path(path).chmod(mode)
                 sock.listen(backlog)
-            except OSError:
+            except (OSError, BindError):
                 Path(path).unlink()
                 raise
         sock.settimeout(0)
@@ -212,6 +212,25 @@ def _group_id(where: str, group: str | None) -> int | None:
         raise BindError(address=where, reason=f"there is no group {group!r}") from None
 
 
+def _give(path: str, gid: int, where: str) -> None:
+    """Have a file belong to a group; where it does already nothing is asked, for a service may not even ask.
+
+    Raises:
+        BindError: that is not allowed.
+    """
+    if os.lstat(path).st_gid == gid:
+        return
+    try:
+        os.chown(path, -1, gid)
+    except OSError as error:
+        reason = (
+            f"`group` may not have it ({error.strerror}): the daemon can give it to groups of its own, "
+            "and under its systemd unit to that unit's Group= alone; "
+            "for another one let a socket unit listen there, with SocketGroup="
+        )
+        raise BindError(address=where, reason=reason) from None
+
+
 def _make_parent(parent: Path, gid: int | None, where: str) -> None:
     """Make a missing directory that nobody but the owner, and the socket's group, may enter."""
     if parent.is_dir():
@@ -221,7 +240,7 @@ def _make_parent(parent: Path, gid: int | None, where: str) -> None:
     except (FileExistsError, NotADirectoryError):
         raise BindError(address=where, reason=f"{parent} is not a directory") from None
     if gid is not None:
-        os.chown(parent, -1, gid)
+        _give(str(parent), gid, where)
         parent.chmod(0o710)
 
 

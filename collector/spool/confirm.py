@@ -17,6 +17,7 @@ from collector.spool import aside, examine
 from collector.spool.database import PAGE_BYTES, Database
 from collector.spool.image import UNREADABLE
 from collector.spool.salvage import salvage
+from collector.spool.stages import LOOKING, untold
 from collector.spool.verify import verify
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.spool.journal import Salvaged
+    from collector.spool.stages import Told
     from collector.spool.upstreams import Wanted
 
 
@@ -42,7 +44,12 @@ class Opened:
 
 
 def open_database(
-    path: Path, *, durability: Literal["full", "normal"], upstreams: Sequence[Wanted], now: int
+    path: Path,
+    *,
+    durability: Literal["full", "normal"],
+    upstreams: Sequence[Wanted],
+    now: int,
+    told: Told = untold,
 ) -> Opened:
     """Open a spool's database; where it is damaged, what can be saved of it.
 
@@ -51,6 +58,7 @@ def open_database(
         durability: as for `Database`.
         upstreams: those of the configuration, for lanes that cannot be read.
         now: ms since 1970.
+        told: how far the search for damage, or the salvage, is.
 
     Raises:
         SpoolTooNew: it was written by a later release.
@@ -63,19 +71,19 @@ def open_database(
             aside.finish(places)
             marker = None
         if marker is None or not (marker.name or marker.certain):
-            opened, reason = _open(places, marker, durability)
+            opened, reason = _open(places, marker, durability, told)
             if opened is not None:
                 return opened
         else:
             reason = marker.reason
-        salvaged = salvage(places, reason, upstreams, now)
+        salvaged = salvage(places, reason, upstreams, now, told)
     except (sqlite3.Error, OSError) as error:
         raise SpoolUnavailable(f"{path}: {error}") from error
     return Opened(Database(path, durability=durability), salvaged)
 
 
 def _open(
-    places: aside.Places, marker: aside.Marker | None, durability: Literal["full", "normal"]
+    places: aside.Places, marker: aside.Marker | None, durability: Literal["full", "normal"], told: Told
 ) -> tuple[Opened | None, str]:
     """The database, where nothing shows that it is damaged; else what does."""
     wanted = marker is not None and not marker.doubted
@@ -84,6 +92,7 @@ def _open(
         database = Database(places.database, durability=durability)
         if marker is None or not wanted:
             return Opened(database), ""
+        told(LOOKING, 0, 0)
         if not _confirm(database):
             return None, marker.reason
         aside.mark(places, aside.Marker(marker.reason, doubted=True))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,15 @@ def make_directory(path: Path) -> None:
         for directory in missing:
             sync_directory(directory.parent)
     except OSError as error:
-        raise SpoolUnavailable(f"{path}: {error.strerror}") from error
+        raise refused(path, error) from error
+
+
+def refused(path: Path, error: OSError) -> SpoolUnavailable:
+    """What to say where a file or directory of the spool cannot be made."""
+    reason = f"{path}: {error.strerror}"
+    if error.errno == errno.EROFS:
+        reason += " (to a service: its unit must name the directory in ReadWritePaths=)"
+    return SpoolUnavailable(reason)
 
 
 def sync_directory(directory: Path) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collector.spool.database import Database
     from collector.spool.journal import Salvaged
     from collector.spool.options import SpoolOptions
+    from collector.spool.stages import Told
     from collector.spool.store import Times
 
 
@@ -48,13 +49,14 @@ def open_files(
     *,
     machine: identity.Machine,
     device: str | None,
+    told: Told,
 ) -> Files:
     """Open database and ballast; the arguments and errors are those of `open_spool`."""
     ballast = Ballast(options.directory / BALLAST_FILE)
     short = False
     while True:
         try:
-            return _open(options, times, machine, device, ballast, short=short)
+            return _open(options, times, machine, device, ballast, told, short=short)
         except SpoolNoSpace:
             # Opening takes some room too, and more where a log was left behind.
             if not ballast.size:
@@ -69,6 +71,7 @@ def _open(
     machine: identity.Machine,
     device: str | None,
     ballast: Ballast,
+    told: Told,
     *,
     short: bool,
 ) -> Files:
@@ -81,7 +84,7 @@ def _open(
 
     path = options.directory / DATABASE_FILE
     opened = open_database(
-        path, durability=options.durability, upstreams=options.upstreams, now=wall.wall_ms()
+        path, durability=options.durability, upstreams=options.upstreams, now=wall.wall_ms(), told=told
     )
     database = opened.database
     try:

@@ -17,9 +17,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.spool import schema, wal
+from collector.spool.stages import COPYING, untold
 
 if TYPE_CHECKING:
     from typing import BinaryIO
+
+    from collector.spool.stages import Told
 
 _COPY_BYTES = 1 << 20
 UNREADABLE = frozenset({errno.EIO, errno.EBADMSG})
@@ -30,7 +33,7 @@ _HEADER_BYTES = 100
 _ROLLBACK = b"\x01\x01"
 
 
-def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[str]:
+def build(source: Path, image: Path, *, fresh: Path, page_bytes: int, told: Told = untold) -> list[str]:
     """Make the image.
 
     Args:
@@ -38,6 +41,7 @@ def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[st
         image: to be made.
         fresh: an empty database of this release.
         page_bytes: the size of a page.
+        told: how far it is.
 
     Returns:
         What was found, for people.
@@ -48,7 +52,7 @@ def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[st
     notes: list[str] = []
     descriptor = os.open(image, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "w+b") as target:
-        unreadable = _copy(source, target)
+        unreadable = _copy(source, target, told)
         log_file = Path(f"{source}-wal")
         # Beside the image under this name for now; SQLite must not find it there.
         readable = Path(f"{image}-wal")
@@ -72,12 +76,13 @@ def build(source: Path, image: Path, *, fresh: Path, page_bytes: int) -> list[st
     return notes
 
 
-def _copy(source: Path, target: BinaryIO) -> int:
+def _copy(source: Path, target: BinaryIO, told: Told = untold) -> int:
     """Copy a file; returns how many bytes could not be read."""
     unreadable = 0
     with source.open("rb", buffering=0) as file:
         size = source.stat().st_size
         for start in range(0, size, _COPY_BYTES):
+            told(COPYING, start, size)
             wanted = min(_COPY_BYTES, size - start)
             block, missing = _read(file, start, wanted)
             unreadable += missing

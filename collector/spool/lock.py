@@ -11,7 +11,8 @@ import os
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from collector.errors import SpoolLocked, SpoolUnavailable
+from collector.errors import SpoolLocked
+from collector.spool.directory import refused
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -29,7 +30,7 @@ def owned(path: Path) -> Generator[None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise SpoolUnavailable(f"{path}: {error.strerror}") from error
+        raise refused(path, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

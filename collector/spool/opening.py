@@ -14,6 +14,7 @@ from collector.spool.directory import DATABASE_FILE, LOCK_FILE, make_directory
 from collector.spool.files import open_files
 from collector.spool.lock import owned
 from collector.spool.spool import Spool
+from collector.spool.stages import untold
 from collector.spool.store import Store
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collector.spool import identity
     from collector.spool.files import Files
     from collector.spool.options import SpoolOptions
+    from collector.spool.stages import Told
     from collector.spool.store import Times
 
 LOOKS = 2
@@ -38,6 +40,7 @@ async def open_spool(
     *,
     machine: identity.Machine,
     device: str | None = None,
+    told: Told = untold,
 ) -> AsyncGenerator[Spool]:
     """Own and open the spool of a directory; it is closed, after all that was queued, at the end.
 
@@ -46,6 +49,7 @@ async def open_spool(
         times: the clocks; called again, once it is known what was kept of them.
         machine: the machine that this runs on.
         device: the configured device id, or None to make one once.
+        told: how far it is, where it is damaged.
 
     Raises:
         SpoolLocked: another live process owns it.
@@ -60,13 +64,13 @@ async def open_spool(
         for _ in range(LOOKS):
             # Met behind what is looked at before: this very start looks at all, and salvages.
             try:
-                files = open_files(options, times, machine=machine, device=device)
+                files = open_files(options, times, machine=machine, device=device, told=told)
                 break
             except SpoolDamaged as damage:
                 with suppress(OSError):
                     mark_damaged(path, damage.cause)
         else:
-            files = open_files(options, times, machine=machine, device=device)
+            files = open_files(options, times, machine=machine, device=device, told=told)
         spool = _spool(options, files)
         try:
             # The first commit says what the spool takes, and who is admitted.

@@ -14,11 +14,20 @@ if TYPE_CHECKING:
     import sqlite3
 
 
+UPSTREAM_LEFT = "its upstream is not in the configuration any more"
+PRODUCT_LEFT = "its product is not in the configuration any more"
+DIALECT_LEFT = "its upstream takes its dialect no longer"
+"""Why a lane is orphaned."""
+
+_ANSWERED = frozenset({"new", "healthy"})
+
+
 class LaneView(msgspec.Struct, frozen=True, kw_only=True):
     """A lane.
 
     Attributes:
-        state: new, healthy, retrying, blocked, paused or orphaned.
+        state: new, healthy, narrowing, retrying, blocked, paused or orphaned; narrowing is a lane
+            that delivers, in small batches, to find what its upstream refuses.
         reason: why it is not healthy.
         since: when it came to that state, ms since 1970.
         next_attempt_at: ms since 1970, where it waits for that.
@@ -26,6 +35,8 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
         pending_bytes: what the chunks that it still needs take in the spool.
         oldest_received_at: when the oldest event that waits was accepted, ms since 1970.
         dead_letters: how many are kept.
+        learned_limit: bytes of a batch, before compression, that the upstream was found to take, where it
+            refused larger ones.
     """
 
     name: str
@@ -40,6 +51,12 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
     pending_bytes: int
     oldest_received_at: int | None
     dead_letters: int
+    learned_limit: int | None = None
+
+    @property
+    def delivers(self) -> bool:
+        """Whether nothing keeps it from delivering what it has."""
+        return self.state in {"new", "healthy", "narrowing"} or not self.pending_events
 
 
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -120,7 +137,8 @@ def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
         " (SELECT received_at + coalesce((SELECT clock_offset FROM boot WHERE boot.id = chunk.boot), 0)"
         "  FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
         "  ORDER BY seq LIMIT 1),"
-        " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id), paused_at"
+        " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id), paused_at,"
+        " suspect_end IS NOT NULL, learned_limit, orphaned_at IS NOT NULL"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " ORDER BY upstream.name, dialect, product"
     ).fetchall()
@@ -130,8 +148,8 @@ def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
             upstream=upstream,
             dialect=dialect,
             product=product,
-            state="orphaned" if held[lane].away else state if paused_at is None else "paused",
-            reason=reason if paused_at is None else "paused; `waystation upstream resume` lets it go on",
+            state=(stands := _standing(state, away=held[lane].away, paused=paused_at, narrows=narrows)),
+            reason=_reason(stands, reason, product=product, left=left) if events or reason else "",
             since=since if paused_at is None else paused_at,
             next_attempt_at=next_attempt_at or None,
             pending_events=events,
@@ -139,6 +157,7 @@ def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
             # Where events wait, the first chunk from the cursor on is the lane's own.
             oldest_received_at=oldest if events else None,
             dead_letters=dead_letters,
+            learned_limit=learned_limit,
         )
         for (
             lane,
@@ -153,8 +172,34 @@ def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
             oldest,
             dead_letters,
             paused_at,
+            narrows,
+            learned_limit,
+            left,
         ) in rows
     ]
+
+
+def _standing(state: str, *, away: bool, paused: int | None, narrows: bool) -> str:
+    if away:
+        return "orphaned"
+    if paused is not None:
+        return "paused"
+    return "narrowing" if narrows and state in _ANSWERED else state
+
+
+def _reason(standing: str, reason: str, *, product: str, left: bool) -> str:
+    """Why a lane is not healthy; a row keeps the reason of what age or quota has ended since."""
+    match standing:
+        case "orphaned" if left:
+            return UPSTREAM_LEFT
+        case "orphaned":
+            return PRODUCT_LEFT if product else DIALECT_LEFT
+        case "paused":
+            return "paused; `waystation upstream resume` lets it go on"
+        case "new" | "healthy":
+            return ""
+        case _:
+            return reason
 
 
 def _ledger(connection: sqlite3.Connection) -> list[LedgerRow]:

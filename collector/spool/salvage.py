@@ -21,6 +21,7 @@ from collector.spool.database import PAGE_BYTES
 from collector.spool.journal import Salvaged
 from collector.spool.names import Names
 from collector.spool.rowids import DamagedTable
+from collector.spool.stages import READING, untold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from collector.spool.aside import Marker, Places
     from collector.spool.examine import Table
     from collector.spool.rowids import Row
+    from collector.spool.stages import Told
     from collector.spool.upstreams import Wanted
 
 SPARE_BYTES = 4 << 20
@@ -56,7 +58,9 @@ _DISK_CODES = frozenset(
 _MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
 
 
-def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) -> Salvaged:
+def salvage(
+    places: Places, reason: str, upstreams: Sequence[Wanted], now: int, told: Told = untold
+) -> Salvaged:
     """Set a damaged spool aside, and put what can be saved of it in its place.
 
     Args:
@@ -64,6 +68,7 @@ def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) 
         reason: what is damaged.
         upstreams: those of the configuration, for lanes that cannot be read.
         now: ms since 1970.
+        told: how far it is.
 
     Raises:
         SpoolUnavailable: there is no room for it.
@@ -73,15 +78,16 @@ def salvage(places: Places, reason: str, upstreams: Sequence[Wanted], now: int) 
     _check_room(places)
     marker = aside.set_aside(places, reason, now=now)
     _fresh(places.fresh).close()
-    notes = image.build(places.aside(marker.name), places.image, fresh=places.fresh, page_bytes=PAGE_BYTES)
-    for skipped, told in _RETREATS:
+    damaged = places.aside(marker.name)
+    notes = image.build(damaged, places.image, fresh=places.fresh, page_bytes=PAGE_BYTES, told=told)
+    for skipped, cause in _RETREATS:
         try:
-            salvaged = _rebuild(places, marker, upstreams, now, notes, skipped)
+            salvaged = _rebuild(places, marker, upstreams, now, notes, skipped, told)
             break
         except (OSError, sqlite3.Error, SpoolDamaged, *_SURPRISES) as error:
-            if told is None or _of_the_disk(error):
+            if cause is None or _of_the_disk(error):
                 raise
-            notes.append(f"{told} ({type(error).__name__}: {error})")
+            notes.append(f"{cause} ({type(error).__name__}: {error})")
     aside.put_in_place(places)
     aside.finish(places)
     return salvaged
@@ -94,6 +100,7 @@ def _rebuild(
     now: int,
     notes: Sequence[str],
     skipped: frozenset[str],
+    told: Told,
 ) -> Salvaged:
     """Make the new database, of all tables but those that are skipped."""
     places.fresh.unlink()
@@ -104,7 +111,7 @@ def _rebuild(
         source.execute("PRAGMA query_only=ON")
         source.execute("PRAGMA cell_size_check=ON")
         target.execute("BEGIN")
-        salvaged = _Salvage(source, target, upstreams, now, [*notes], skipped).run(places, marker)
+        salvaged = _Salvage(source, target, upstreams, now, [*notes], skipped, told).run(places, marker)
         target.execute("COMMIT")
         examine.examine(target)
     return salvaged
@@ -154,7 +161,8 @@ class _Salvage:
     upstreams: Sequence[Wanted]
     now: int
     notes: list[str]
-    skipped: frozenset[str] = frozenset()
+    skipped: frozenset[str]
+    told: Told
     broken: set[str] = field(default_factory=set)
 
     def run(self, places: Places, marker: Marker) -> Salvaged:
@@ -235,7 +243,11 @@ class _Salvage:
         found = _described(self.source, table.name) or table
         bad = 0
         insertion = self._insertion(table)
+        body = table.columns.index("body")
+        done, size = 0, places.image.stat().st_size
         for row in self._rows(table):
+            self.told(READING, done, size)
+            done += len(stored) if isinstance(stored := row[body], bytes) else 0
             if scraps.verifies(found, row):
                 self.target.execute(insertion, row)
             else:

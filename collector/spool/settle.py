@@ -38,6 +38,9 @@ __all__ = [
 
 LaneState = Literal["new", "healthy", "retrying", "blocked"]
 
+NARROWING = "events were refused together; smaller batches are tried"
+"""The reason of a lane that looks for what its upstream refuses, and had to wait on the way."""
+
 JUDGED_WINDOW = 10_000
 """The share of rejected events is taken over about so many of the last ones."""
 
@@ -128,10 +131,13 @@ def delivered(
         return False
     advance(connection, batch.lane, Passage.of(run), "delivered")
     connection.execute(
-        "UPDATE lane SET since = CASE state WHEN 'healthy' THEN since ELSE ? END,"
-        " state = 'healthy', reason = '',"
-        " failures = 0, next_attempt_at = 0, settled = coalesce(?, settled), learned_limit = ? WHERE id = ?",
-        (now, settled, learned_limit, batch.lane),
+        "UPDATE lane SET since = CASE WHEN state = 'healthy' AND (reason = '' OR suspect_end IS NOT NULL)"
+        "  THEN since ELSE ?1 END,"
+        " state = 'healthy', reason = CASE WHEN suspect_end IS NULL THEN ''"
+        "  WHEN state IN ('new', 'healthy') THEN reason ELSE ?2 END,"
+        " failures = 0, next_attempt_at = 0, settled = coalesce(?3, settled), learned_limit = ?4"
+        " WHERE id = ?5",
+        (now, NARROWING, settled, learned_limit, batch.lane),
     )
     _judge(connection, batch.lane, events=batch.events, rejected=0)
     return True
@@ -174,13 +180,21 @@ def postponed(
     return updated.rowcount == 1
 
 
-def suspected(connection: sqlite3.Connection, batch: SealedBatch, *, learned_limit: int | None) -> bool:
-    """End a refused batch; the lane remembers up to where its events are suspects."""
+def suspected(
+    connection: sqlite3.Connection, batch: SealedBatch, *, learned_limit: int | None, reason: str, now: int
+) -> bool:
+    """End a refused batch; the lane remembers up to where its events are suspects.
+
+    It was answered, so the lane does not wait; the reason is told for as long as there are suspects.
+    """
     if not unseal(connection, batch):
         return False
     connection.execute(
-        "UPDATE lane SET suspect_end = ?, learned_limit = ? WHERE id = ?",
-        (batch.last + 1, learned_limit, batch.lane),
+        "UPDATE lane SET since = CASE WHEN state IN ('new', 'healthy') AND suspect_end IS NOT NULL"
+        "  THEN since ELSE ? END,"
+        " state = CASE state WHEN 'new' THEN 'new' ELSE 'healthy' END, reason = ?,"
+        " failures = 0, next_attempt_at = 0, suspect_end = ?, learned_limit = ? WHERE id = ?",
+        (now, reason, batch.last + 1, learned_limit, batch.lane),
     )
     return True
 
@@ -245,6 +259,11 @@ def buried(
     if inserted.rowcount != 1:
         return False
     advance(connection, lane, passage, fate)
+    connection.execute(
+        "UPDATE lane SET since = ?, reason = ''"
+        " WHERE id = ? AND state IN ('new', 'healthy') AND reason <> '' AND suspect_end IS NULL",
+        (now, lane),
+    )
     if fate == "dead":
         _judge(connection, lane, events=1, rejected=1)
     return True

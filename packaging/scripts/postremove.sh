@@ -4,7 +4,8 @@ set -eu
 
 case "${1:-}" in
 remove | 0)
-    rm -rf /opt/waystation/live-* /opt/waystation/current /opt/waystation/current.new /run/waystation
+    rm -rf /opt/waystation/live-* /opt/waystation/current /opt/waystation/current.new /opt/waystation/unfinished \
+        /run/waystation
     rmdir /opt/waystation 2>/dev/null || true
     [ ! -d /run/systemd/system ] || systemctl daemon-reload || true
     if [ -d /var/lib/waystation ]; then
@@ -13,5 +14,10 @@ remove | 0)
     ;;
 purge)
     rm -rf /var/lib/waystation /var/lib/private/waystation /etc/waystation
+    # The units are gone, and `systemctl disable` would not know what they were wanted by.
+    rm -f /etc/systemd/system/multi-user.target.wants/waystation.service
+    for socket in waystation waystation-http waystation-http6; do
+        rm -f "/etc/systemd/system/sockets.target.wants/$socket.socket"
+    done
     ;;
 esac

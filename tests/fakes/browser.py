@@ -1,8 +1,10 @@
-"""A real browser, and what a page did in it."""
+"""A real browser, what a page did in it, and a web server for the pages of all sites."""
 
 from __future__ import annotations
 
+import http.server
 import shutil
+import threading
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -48,6 +50,34 @@ def launched(*flags: str) -> Iterator[Browser]:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, *flags], timeout=120_000)
         yield browser
         browser.close()
+
+
+class _Blank(http.server.BaseHTTPRequestHandler):
+    """Any path is an empty page; `/public` is one that Chromium takes for a page of the Internet."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        if self.path == "/public":
+            self.send_header("Content-Security-Policy", "treat-as-public-address")
+        self.end_headers()
+        self.wfile.write(b"<!doctype html><title>page</title><body></body>")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@contextmanager
+def served_pages() -> Iterator[int]:
+    """The port of a web server for all sites."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Blank) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        try:
+            yield server.server_port
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 @dataclass

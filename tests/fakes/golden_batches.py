@@ -1,5 +1,7 @@
 """Batches as a release renders them: what every later release must render to the same bytes.
 
+With them the headers that a batch has at each attempt, whichever release makes it. The others are named here.
+
     python tests/fakes/golden_batches.py > tests/fixtures/golden-batches-1.json
 
 writes those of renderer 1. Once that is released the file is never written again.
@@ -16,10 +18,22 @@ if __name__ == "__main__":
 
 import msgspec
 
-from collector.core.batch import Bounds, Chunk, Options, choose
+from collector.config.model import Product, Upstream
+from collector.core.batch import Bounds, Chunk, Options, Run, SealedBatch, choose, lane_name
 from collector.core.rendering import Context, render
+from collector.forwarder.request import RequestMaker
 
 RENDERER = 1
+EPOCH = "7a1ddfff70093730"
+
+STAMPED = frozenset({"X-Samsara-publishedTimestamp", "Signature-Input", "Signature"})
+"""Made anew for each attempt: the time it is made at, and the signature, whose time that is."""
+
+COMPRESSED = frozenset({"Content-Length", "Content-Digest"})
+"""Of the bytes on the wire: another zlib makes others of the same body. `Signature` covers them."""
+
+OF_THE_RELEASE = frozenset({"User-Agent"})
+"""Says which one makes the attempt."""
 SAMSARA_BODIES = [
     '[{"timestamp":1433004485870,"sourceId":"till-1","eventName":"sold","price":12.50,"n":9007199254740993}]',
     (
@@ -85,16 +99,66 @@ def cases() -> list[dict[str, object]]:
                     "options": msgspec.to_builtins(options),
                     "chunks": rows,
                 }
-                found.append(case | {"body": rendered(case).decode()})
+                case |= {"body": rendered(case).decode()}
+                if options.form == "array":
+                    case |= {"headers": stable(headers(case))}
+                found.append(case)
     return found
+
+
+def _run(case: dict) -> Run:
+    chunks = [Chunk(**{**row, "body": row["body"].encode()}) for row in case["chunks"]]
+    return choose(chunks, index=0, bounds=Bounds(1000, 1 << 62, one_address=False))
 
 
 def rendered(case: dict) -> bytes:
     """A case's batch as this release renders it."""
-    chunks = [Chunk(**{**row, "body": row["body"].encode()}) for row in case["chunks"]]
-    run = choose(chunks, index=0, bounds=Bounds(1000, 1 << 62, one_address=False))
     options = msgspec.convert(case["options"], Options)
-    return render(run, Context(RENDERER, options, "7a1ddfff70093730", case["dialect"], case["product"]))
+    return render(_run(case), Context(RENDERER, options, EPOCH, case["dialect"], case["product"]))
+
+
+def headers(case: dict, *, now: float = 1_800_000_000.5) -> dict[str, str]:
+    """The headers of an attempt at a case's batch that is made now, seconds since 1970."""
+    run, dialect, product = _run(case), case["dialect"], case["product"]
+    samsara = dialect == "samsara"
+    signing = {"signing": "rfc9421", "key_id": "kiosk-17", "secret_env": "SECRET"} if samsara else {}
+    url = "https://ingest.example.com/v1/events"
+    maker = RequestMaker(
+        Upstream(name="site", kind=dialect, url=url, **signing),
+        url=url,
+        host="ingest.example.com",
+        products={product: Product(key=product, secret_env="SECRET")},
+        environ={"SECRET": "a secret of thirty-two bytes or more"},
+        labels={"site": "north"},
+    )
+    replaces = "e1" * 16 if case["options"]["stamp_ids"] else None
+    batch = SealedBatch(
+        id=f"{run.first:032x}",
+        lane=1,
+        lane_name=lane_name("site", dialect, product),
+        epoch=EPOCH,
+        device="kiosk-17",
+        dialect=dialect,
+        product=product,
+        remote_address=run.remote_address,
+        first=run.first,
+        last=run.last,
+        first_seq=1,
+        first_index=0,
+        end_seq=9,
+        end_index=0,
+        body_sha256=b"",
+        renderer=RENDERER,
+        options=msgspec.convert(case["options"], Options),
+        replaces=replaces,
+    )
+    made, _ = maker.make(batch, rendered(case), now=now, created=now)
+    return made
+
+
+def stable(made: dict[str, str]) -> dict[str, str]:
+    """Those of an attempt's headers that are the same at each."""
+    return {name: value for name, value in made.items() if name not in STAMPED | COMPRESSED | OF_THE_RELEASE}
 
 
 if __name__ == "__main__":

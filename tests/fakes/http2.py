@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import h2.config
 import h2.connection
+import h2.errors
 import h2.events
 import h2.exceptions
 import trio
@@ -24,9 +25,25 @@ class Request:
     body: bytearray = field(default_factory=bytearray)
 
 
+FAULTS = {
+    "reset": "the stream is reset",
+    "refused": "the stream is reset as never begun",
+    "goaway": "the connection ends in good order, before the answer",
+    "goaway, none taken": "the same, with no request as the last that counts",
+    "hang up": "the connection is closed, before the answer",
+    "headers, reset": "the stream is reset behind the answer's headers",
+    "headers, hang up": "the connection is closed there",
+    "body, reset": "the stream is reset within the answer's body",
+    "body, goaway": "the connection ends in good order there, and is closed",
+    "body, hang up": "the connection is closed there",
+    "short": "the answer ends before it is as long as it says",
+    "long": "the answer goes on when it is as long as it says",
+}
+
+
 @dataclass
 class Http2Upstream:
-    """Answers each request as `answer` says: a status and a body, None for no answer at all, or "reset".
+    """Answers each request as `answer` says: a status and a body, None for no answer, or one of `FAULTS`.
 
     Attributes:
         early: over HTTP/2, answer as soon as the headers are there, and reset the stream.
@@ -40,6 +57,7 @@ class Http2Upstream:
     requests: list[Request] = field(default_factory=list)
     protocols: list[str | None] = field(default_factory=list)
     url: str = ""
+    _hanging_up: bool = False
 
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[Http2Upstream]:
@@ -81,6 +99,9 @@ class Http2Upstream:
                     case h2.events.StreamEnded() if not self.early:
                         self._reply(state, event.stream_id, open_requests.pop(event.stream_id))
             await stream.send_all(state.data_to_send())
+            if self._hanging_up:
+                self._hanging_up = False
+                return
 
     async def _talk_http1(self, stream: trio.SSLStream) -> None:
         data = b""
@@ -102,7 +123,26 @@ class Http2Upstream:
             case (status, body):
                 state.send_headers(stream_id, [(":status", str(status))])
                 state.send_data(stream_id, body, end_stream=True)
+            case str(fault):
+                self._fail(state, stream_id, fault)
+
+    def _fail(self, state: h2.connection.H2Connection, stream_id: int, fault: str) -> None:
+        begins, _, ends = fault.rpartition(", ")
+        if begins in {"headers", "body"} or fault in {"short", "long"}:
+            state.send_headers(stream_id, [(":status", "202"), ("content-length", "9")])
+        if begins == "body":
+            state.send_data(stream_id, b'["OK"')
+        match ends:
+            case "short" | "long":
+                state.send_data(stream_id, b'["OK"' if fault == "short" else b'["OK","OK"]', end_stream=True)
             case "reset":
-                state.reset_stream(stream_id, 2)
+                state.reset_stream(stream_id, h2.errors.ErrorCodes.INTERNAL_ERROR)
+            case "refused":
+                state.reset_stream(stream_id, h2.errors.ErrorCodes.REFUSED_STREAM)
             case "goaway":
                 state.close_connection()
+                self._hanging_up = begins == "body"
+            case "none taken":
+                state.close_connection(last_stream_id=0)
+            case "hang up":
+                self._hanging_up = True

@@ -47,6 +47,7 @@ class App(threading.Thread):
         source: the app's name.
         product: a Traintracks product with its secret; None speaks Samsara.
         chance: decides sizes and forms of requests.
+        pause: seconds between an answer and the next request.
 
     Attributes:
         sent: all events that may have reached the daemon.
@@ -62,6 +63,7 @@ class App(threading.Thread):
         *,
         product: tuple[str, str] | None = None,
         chance: Random,
+        pause: float = PAUSE,
     ) -> None:
         super().__init__(name=source)
         self.sent: list[Sent] = []
@@ -71,6 +73,7 @@ class App(threading.Thread):
         self._address = address
         self._product = product
         self._chance = chance
+        self._pause = pause
         self._stopping = threading.Event()
 
     def __enter__(self) -> Self:
@@ -96,7 +99,7 @@ class App(threading.Thread):
                 self._stopping.wait(PAUSE)
 
     def _talk(self, client: Client) -> None:
-        while not self._stopping.wait(PAUSE):
+        while not self._stopping.wait(self._pause):
             first = len(self.sent)
             events = [self._event(number) for number in range(first, first + self._chance.randint(1, 12))]
             body = b"[ %b]" % " ,\n".join(event.text for event in events).encode()

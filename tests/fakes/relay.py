@@ -37,6 +37,7 @@ class Relay:
         delay: seconds that a byte takes one way; a new connection takes twice that first.
         jitter: seconds that are added at random, without bytes overtaking each other.
         rate: bytes a second in each direction, of all connections together.
+        buffer: bytes that the kernel takes for this side of the link; it grows them as it likes without.
         down: whether nothing passes; what is sent meanwhile is lost with its connection.
         refusing: whether new connections are reset at once.
         passed: bytes that went to the target.
@@ -47,6 +48,7 @@ class Relay:
     delay: float = 0.0
     jitter: float = 0.0
     rate: float | None = None
+    buffer: int | None = None
     down: bool = False
     refusing: bool = False
     chance: Callable[[], float] = lambda: 0.5
@@ -59,8 +61,10 @@ class Relay:
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Relay]:
         async with trio.open_nursery() as nursery:
-            serve = partial(trio.serve_tcp, self._connection, 0, host="127.0.0.1")
-            (listener,) = await nursery.start(serve)
+            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
+            if self.buffer is not None:  # which connections get from their listener
+                listener.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self.buffer)
+            nursery.start_soon(trio.serve_listeners, self._connection, [listener])
             self.port = listener.socket.getsockname()[1]
             yield self
             nursery.cancel_scope.cancel()

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING
 import msgspec
 import trio
 
+from collector.core.policy import policy_for
 from collector.core.reply import Reply
-from collector.core.verdict import Delivered, Failure, Outcome, judge, judge_failure, policy_for
+from collector.core.verdict import Delivered, Outcome, judge, judge_failure
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from collector.core.batch import SealedBatch
+    from collector.core.failure import Failure
     from collector.core.verdict import Verdict
 
     Step = Verdict | Outcome | Callable[[SealedBatch, bytes], "Verdict | Outcome | Awaitable[Outcome]"]

@@ -55,7 +55,7 @@ class Forwards:
         elif batch.events == 1:
             self.bury(lane, row)
         elif outcome == "suspect":
-            assert self.write(partial(settle.suspected, batch=batch, learned_limit=2000))
+            assert self.write(partial(settle.suspected, batch=batch, learned_limit=2000, reason="x", now=7))
             lane.suspect_end = batch.last + 1
             self.model.end_batch(lane)
         else:

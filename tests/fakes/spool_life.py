@@ -209,7 +209,7 @@ class Life:
                 next_attempt_at=0,
                 now=now,
             ),
-            "suspected": partial(settle.suspected, batch=batch, learned_limit=1000),
+            "suspected": partial(settle.suspected, batch=batch, learned_limit=1000, reason="x", now=7),
             "condemned": partial(
                 settle.condemned, batch=batch, named=[settle.Condemned(batch.first, "bad", 400)]
             ),

@@ -56,6 +56,9 @@ class Behaviour:
         drip: seconds between two bytes of the answer.
         trickle: the body comes byte by byte, and never ends.
         flood: the body comes as fast as it is read, and never ends.
+        missing: how many bytes of the answer's body are promised and do not come.
+        chunked: the body comes in chunks of a hundredth of it; without the last where `missing` is set.
+        until_closed: the body has no length, and ends with the connection.
         unread: the answer goes out before the request's body is read, and the connection is closed.
     """
 
@@ -69,6 +72,9 @@ class Behaviour:
     drip: float = 0.0
     trickle: bool = False
     flood: bool = False
+    missing: int = 0
+    chunked: bool = False
+    until_closed: bool = False
     unread: bool = False
 
 
@@ -105,7 +111,7 @@ class Upstream:
         self._server = _Server((host or "127.0.0.1", port), self)
         self.port: int = self._server.server_address[1]
         self.url = f"{'https' if tls else 'http'}://{host or 'localhost'}:{self.port}/v1/events"
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+        self._thread: threading.Thread | None = None
         self._listening = listening
 
     def __enter__(self) -> Self:
@@ -115,16 +121,32 @@ class Upstream:
 
     def __exit__(self, *_: object) -> None:
         self.closing.set()
-        if self._thread.is_alive():
-            self._server.shutdown()
-            self._thread.join()
+        self._stop_serving()
         self._server.hang_up()
         self._server.server_close()
+        self._server.keeper.close()
 
     def listen(self) -> None:
         """Take connections from now on."""
         self._server.server_activate()
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
         self._thread.start()
+
+    def refuse(self) -> None:
+        """Break all connections, and refuse further ones until `listen`."""
+        self._stop_serving()
+        self._server.renew_socket()
+        self.hang_up()
+
+    def hang_up(self) -> None:
+        """Break all connections."""
+        self._server.hang_up()
+
+    def _stop_serving(self) -> None:
+        if self._thread is not None:
+            self._server.shutdown()
+            self._thread.join()
+            self._thread = None
 
     def script(self, *behaviours: Behaviour) -> None:
         """Answer the next requests so, one each, and those after them by `default`."""
@@ -194,6 +216,19 @@ class _Server(ThreadingHTTPServer):
         self.resetting: set[socket.socket] = set()
         super().__init__(address, _Handler, bind_and_activate=False)
         self.server_bind()
+        # While nobody listens, nobody else is given the port.
+        self.keeper = self._bound()
+
+    def renew_socket(self) -> None:
+        """Listen no more; the new socket has the port of the old one."""
+        self.socket.close()
+        self.socket = self._bound()
+
+    def _bound(self) -> socket.socket:
+        bound = socket.socket(self.address_family, self.socket_type)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(self.server_address)
+        return bound
 
     def get_request(self) -> tuple[socket.socket, Any]:
         connection, address = super().get_request()
@@ -271,9 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self.wfile.write(b" " * (65536 if behaviour.flood else 1))
         else:
             self.close_connection = self.close_connection or behaviour.unread
-            self._answer(
-                status, {"Date": self.date_time_string(), **behaviour.headers}, answer, drip=behaviour.drip
-            )
+            headers = {"Date": self.date_time_string(), **behaviour.headers}
+            if behaviour.missing or behaviour.chunked or behaviour.until_closed:
+                self._answer_oddly(status, headers, answer, behaviour)
+            else:
+                self._answer(status, headers, answer, drip=behaviour.drip)
 
     def _answer(self, status: int, headers: dict[str, str], body: bytes, *, drip: float = 0.0) -> None:
         self.send_response_only(status)
@@ -285,6 +322,26 @@ class _Handler(BaseHTTPRequestHandler):
             return
         self.end_headers()
         self.wfile.write(body)
+
+    def _answer_oddly(self, status: int, headers: dict[str, str], body: bytes, behaviour: Behaviour) -> None:
+        self.close_connection = bool(behaviour.missing) or behaviour.until_closed
+        self.send_response_only(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if behaviour.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        elif not behaviour.until_closed:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if not behaviour.chunked:
+            self.wfile.write(body[: len(body) - behaviour.missing])
+            return
+        size = max(1, len(body) // 100)
+        for start in range(0, len(body) - behaviour.missing, size):
+            piece = body[start : start + size]
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+        if not behaviour.missing:
+            self.wfile.write(b"0\r\n\r\n")
 
     def _drip(self, answer: bytes, seconds: float) -> None:
         self._headers_buffer = []

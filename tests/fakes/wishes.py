@@ -16,11 +16,14 @@ def make_wish(root, scope="system", listeners=(), *, platform="linux", **given):
         state_dir=state,
         listener=tuple(Listener(**listener) for listener in listeners or DEFAULTS),
     )
+    own = Path("/etc/waystation") if scope == "system" else root / "home/config/waystation"
     values = {
+        "config": config,
+        "config_directory": own,
         "program": Path("/usr/local/bin/waystation"),
         "config_path": None,
         "root": root,
         "home": root / "home",
         "uid": 501,
     }
-    return Wish(scope=scope, config=config, **{**values, **given})
+    return Wish(scope=scope, **{**values, **given})

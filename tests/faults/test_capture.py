@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from contextlib import asynccontextmanager
 
 import pytest
-import trio
-from fakes.capture import LOGIN, LOST, PORTAL, STATUSES, Capture, cuts
+from fakes.capture import FORM, LOGIN, LOST, PORTAL, STATUSES, Capture, cuts
 from fakes.certificates import Authority
 from fakes.forwarding import sending
 from fakes.lanes import balanced, site
 from fakes.upstream import Behaviour
+from fakes.waiting import until
 
 from collector.config.model import Backoff, Timeouts
+from collector.forwarder.link.answer import LONGEST_ANSWER_BYTES, MAX_ANSWER_BYTES
 
 EVENTS = 12
 QUICK = Backoff(initial=0.001, max=0.002)
-PATIENCE = 60
 HTML = Behaviour(status=202, headers={"Content-Type": "text/html"}, body=b"<!DOCTYPE html><p>OK")
 
 
@@ -27,20 +28,45 @@ def capture():
         yield upstream
 
 
+class Audited:
+    """A sender that looks into the ledger before each attempt, which is after each failure.
+
+    Attributes:
+        here: whose ledger, once it is there.
+        audits: how often it looked.
+        problems: what it found wrong.
+    """
+
+    def __init__(self, sender):
+        self._sender = sender
+        self.here = None
+        self.audits = 0
+        self.problems = []
+
+    async def attempt(self, batch, body):
+        ledger = await self.here.ledger()
+        ended = ledger.get("delivered", 0) + ledger.get("dead", 0)
+        # One lane, from the first position on: all before the batch has ended, and nothing behind it.
+        if not balanced(ledger) or ended != batch.first:
+            self.problems.append(f"before the attempt at {batch.first} to {batch.last}: {ledger}")
+        self.audits += 1
+        return await self._sender.attempt(batch, body)
+
+    async def aclose(self):
+        await self._sender.aclose()
+
+
 @asynccontextmanager
 async def forwarding(directory, capture, **options):
     """A lane on its way to the upstream, on the real clock."""
     options = {"url": capture.url, "backoff": QUICK, "max_events": 8, **options}
-    async with sending(**options) as sender, site(directory, {sender._upstream: sender}) as here:
-        yield here
-
-
-async def until(condition, what):
-    with trio.move_on_after(PATIENCE):
-        while not await condition():  # noqa: ASYNC110 -- of the spool, which tells nobody
-            await trio.sleep(0.005)
-        return
-    pytest.fail(f"not within {PATIENCE} s: {what}")
+    async with sending(**options) as sender:
+        audited = Audited(sender)
+        async with site(directory, {sender._upstream: audited}) as here:
+            audited.here = here
+            yield here
+        assert audited.audits > 0
+        assert audited.audits >= len(capture.received)
 
 
 async def settled(here):
@@ -71,7 +97,25 @@ FAILURES = {
     ],
     "reset": [Behaviour(reset=True), Behaviour(reset=True, cut=20), Behaviour(reset=True, cut="body")],
     "lost answers": [LOST] * 5,
+    "cut behind what is kept of it": [
+        Behaviour(status=202, body=b"[]".ljust(size), missing=1, chunked=chunked)
+        for size in (MAX_ANSWER_BYTES, MAX_ANSWER_BYTES + 1, 2 * MAX_ANSWER_BYTES)
+        for chunked in (False, True)
+    ],
+    "longer than any is": [Behaviour(status=202, body=bytes(LONGEST_ANSWER_BYTES + 1))],
     "html": [HTML, PORTAL, LOGIN],
+    "html in disguise": [
+        Behaviour(status=status, headers=headers, body=body)
+        for status in (202, 400, 422)
+        for headers, body in (
+            ({"Content-Encoding": "gzip"}, gzip.compress(FORM)),
+            ({"Content-Type": "application/json"}, gzip.compress(FORM)),
+            ({"Content-Encoding": "br"}, b"\x0b\x02\x80{}\x03"),
+            ({}, b" " * 5000 + FORM),
+            ({"Content-Type": "text/plain"}, b"Hello, guest. " + FORM),
+            ({"Content-Type": "text/javascript"}, b"window.location = '/login'"),
+        )
+    ],
     "hang": [Behaviour(hold=True)],
     "drip": [Behaviour(trickle=True)],
 }
@@ -81,7 +125,8 @@ FAILURES = {
 async def test_no_failure_is_a_delivery_and_none_loses_an_event(tmp_path, capture, failures):
     # Ten times 500 in a row would be put down to the batch; here each comes once.
     capture.script(*failures)
-    timeouts = Timeouts(read=0.2, total=0.5) if len(failures) == 1 else Timeouts()
+    endless = failures[0].hold or failures[0].trickle
+    timeouts = Timeouts(read=0.2, total=0.5) if endless else Timeouts()
     async with forwarding(tmp_path, capture, timeouts=timeouts) as here:
         await here.accept(5, 7)
         assert await settled(here) == {"accepted": EVENTS, "delivered": EVENTS}

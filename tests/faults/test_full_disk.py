@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.cut_filesystem import Impossible
 from fakes.daemon import LISTENERS, Client, Daemon, total, unbalanced, until
 from fakes.delivery import Sent, arrivals, delivery_faults, repeat_faults, whole
+from fakes.mount_namespace import Impossible
 from fakes.outage import Outage
 from fakes.small_disk import SmallDisk
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from fakes.cut_filesystem import CutFilesystem, Impossible
+from fakes.cut_filesystem import CutFilesystem
 from fakes.daemon import LISTENERS, Daemon, total, unbalanced, until
 from fakes.delivery import arrivals, bare, delivery_faults, in_files, repeat_faults, whole
 from fakes.documents import TRAINTRACKS_PRODUCT
 from fakes.load import App, seeded
+from fakes.mount_namespace import Impossible
 from fakes.upstream import Behaviour, Upstream
 
 if TYPE_CHECKING:

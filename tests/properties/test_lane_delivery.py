@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from collector.config.model import Timeouts
-from collector.core.verdict import Delivered, Failure, Outcome, Rejected
+from collector.core.failure import Failure
+from collector.core.verdict import Delivered, Outcome, Rejected
 from collector.spool import steering
 
 if TYPE_CHECKING:

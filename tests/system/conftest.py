@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import subprocess
 import sys
@@ -11,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import pytest
+from fakes.browser import served_pages
 from fakes.daemon import Daemon
+from fakes.machine import Impossible, Machine, tree
+from fakes.packages import add_base, add_migrating, build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -63,6 +68,13 @@ def pip_waystation(make_environment: Callable[[], Path]) -> Path:
     return environment / "bin/waystation"
 
 
+@pytest.fixture(scope="module")
+def pages() -> Iterator[int]:
+    """The port of a web server for all sites."""
+    with served_pages() as port:
+        yield port
+
+
 class MakeDaemon(Protocol):
     """Makes a daemon that is not started yet; see `Daemon` for what it is given."""
 
@@ -104,6 +116,40 @@ def _daemons(installed: Path, homes: pytest.TempPathFactory) -> Iterator[MakeDae
             daemon.close()
             print(daemon.log())  # noqa: T201 - pytest shows it where a test failed
         shutil.rmtree(runtimes)
+
+
+@pytest.fixture(scope="session")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the packages of three releases; built once, whichever worker is first."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    directory = Path(os.environ.get("WAYSTATION_TEST_PACKAGES", shared / "packages"))
+    with (shared / "packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not directory.exists():
+            draft = shared / "packages-draft"
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir()
+            try:
+                tree()
+                build(draft, 1, 2)
+            except Impossible as error:
+                pytest.skip(str(error))
+            add_base(draft)
+            add_migrating(draft, shared / "migrating")
+            draft.rename(directory)
+    return directory
+
+
+@pytest.fixture
+def machine(packages: Path, tmp_path: Path) -> Iterator[Machine]:
+    """A machine without any of them, where they lie in /packages."""
+    try:
+        with Machine(tmp_path, tree(), binds=[f"--bind-ro={packages}:/packages"]) as running:
+            yield running
+            print(running.run("journalctl", "--no-pager", "--lines=60", check=False))  # noqa: T201 - where a test failed
+    except Impossible as error:
+        pytest.skip(str(error))
 
 
 def _find_uv() -> str | None:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import http.server
 import json
-import shutil
-import threading
-from contextlib import contextmanager
 
 import pytest
+from fakes.browser import CHROMIUM, launched, opened
 from fakes.daemon import PATIENCE, until
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
 pytestmark = [
     pytest.mark.system,
@@ -34,17 +31,6 @@ secret_file = "product.secret"
 name = "file"
 kind = "file"
 """
-FLAGS = [
-    "--no-sandbox",  # root has none
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    # Every name of a test is this machine: also one that was "rebound".
-    "--host-resolver-rules=MAP *.example 127.0.0.1",
-]
 
 POST = """
 async ({url, headers, body, mode}) => {
@@ -81,32 +67,6 @@ SDK = {
 """What the browser SDK of Traintracks sends."""
 
 
-class Page(http.server.BaseHTTPRequestHandler):
-    """Any path is an empty page; `/public` is one that Chromium takes for a page of the Internet."""
-
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        if self.path == "/public":
-            self.send_header("Content-Security-Policy", "treat-as-public-address")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>page</title><body></body>")
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def pages():
-    """The port of a web server for all sites."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def shop(pages):
     return f"http://shop.example:{pages}"
@@ -132,23 +92,9 @@ def rebound(daemon):
 
 @pytest.fixture(scope="module")
 def browser(shop, rebound):
-    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-    with playwright.sync_playwright() as started:
-        # Chromium grants the local network to secure contexts alone; these have no certificates.
-        secure = f"--unsafely-treat-insecure-origin-as-secure={shop},{rebound}"
-        launched = started.chromium.launch(executable_path=CHROMIUM, args=[*FLAGS, secure])
-        yield launched
-        launched.close()
-
-
-@contextmanager
-def opened(browser, address, *, permissions=()):
-    with browser.new_context() as context:
-        context.set_default_timeout(PATIENCE * 1000)
-        context.grant_permissions(list(permissions))
-        page = context.new_page()
-        page.goto(address)
-        yield page
+    # Chromium grants the local network to secure contexts alone; these have no certificates.
+    with launched(f"--unsafely-treat-insecure-origin-as-secure={shop},{rebound}") as chromium:
+        yield chromium
 
 
 def stored(daemon):
@@ -161,7 +107,8 @@ def post(page, url, headers, body, mode="cors"):
 
 def test_page_of_an_allowed_origin_posts_both_dialects_and_reads_the_answers(browser, daemon, shop, url):
     before = stored(daemon)
-    with opened(browser, shop) as page:
+    with opened(browser, shop) as watched:
+        page = watched.page
         answer = post(page, url, SDK, PLAYS)
         assert answer["status"] == 200, answer
         assert json.loads(answer["text"])["status"] == "OK"
@@ -173,7 +120,8 @@ def test_page_of_an_allowed_origin_posts_both_dialects_and_reads_the_answers(bro
 @pytest.mark.parametrize("site", ["evil.example", "shop.example.evil.example"])
 def test_page_of_another_origin_cannot_post_nor_read(browser, daemon, pages, url, site):
     before = stored(daemon)
-    with opened(browser, f"http://{site}:{pages}/") as page:
+    with opened(browser, f"http://{site}:{pages}/") as watched:
+        page = watched.page
         for headers, body in ((SDK, PLAYS), (JSON, SAMSARA), (PLAIN, SAMSARA)):
             assert "error" in post(page, url, headers, body)
         # Without a preflight it goes out, and the page learns nothing; see whether it came to anything.
@@ -185,7 +133,8 @@ def test_page_of_another_origin_cannot_post_nor_read(browser, daemon, pages, url
 def test_page_of_a_file_is_refused_unless_it_is_allowed(browser, daemon, url, tmp_path):
     before = stored(daemon)
     (tmp_path / "page.html").write_text("<!doctype html><body></body>")
-    with opened(browser, f"file://{tmp_path}/page.html") as page:
+    with opened(browser, f"file://{tmp_path}/page.html") as watched:
+        page = watched.page
         assert "error" in post(page, url, JSON, SAMSARA)
     assert stored(daemon) == before
 
@@ -193,7 +142,8 @@ def test_page_of_a_file_is_refused_unless_it_is_allowed(browser, daemon, url, tm
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"])
 def test_form_of_another_origin_cannot_post(browser, daemon, pages, url, kind):
     before = stored(daemon)
-    with opened(browser, f"http://evil.example:{pages}/") as page:
+    with opened(browser, f"http://evil.example:{pages}/") as watched:
+        page = watched.page
         with page.expect_response(url) as response:
             page.evaluate(FORM, [url, kind, SAMSARA])
         assert response.value.status == 403
@@ -222,10 +172,12 @@ def test_page_that_rebinds_its_name_cannot_post_nor_read(browser, daemon, reboun
 
 def test_public_page_of_an_allowed_origin_posts_once_the_local_network_is_granted(browser, daemon, shop, url):
     before = stored(daemon)
-    with opened(browser, f"{shop}/public") as page:
+    with opened(browser, f"{shop}/public") as watched:
+        page = watched.page
         # There is nobody to say yes.
         assert "error" in post(page, url, JSON, SAMSARA)
     assert stored(daemon) == before
-    with opened(browser, f"{shop}/public", permissions=["local-network-access"]) as page:
+    with opened(browser, f"{shop}/public", permissions=["local-network-access"]) as watched:
+        page = watched.page
         assert post(page, url, JSON, SAMSARA)["status"] == 202
     until(lambda: stored(daemon) == before + 1, "the event is stored")

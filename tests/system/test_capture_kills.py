@@ -9,7 +9,8 @@ import time
 from contextlib import ExitStack
 
 import pytest
-from fakes.capture import ANSWER, LOGIN, LOST, PORTAL, STATUSES, Capture
+from fakes.capture import ANSWER, FORM, LOGIN, LOST, PORTAL, STATUSES, Capture
+from fakes.certificates import Authority
 from fakes.daemon import LISTENERS, total, unbalanced, until
 from fakes.delivery import arrivals, bare, repeat_faults, whole
 from fakes.load import App, seeded
@@ -18,6 +19,7 @@ from fakes.upstream import Behaviour
 KEY = b"a key of thirty-two bytes or more"
 LARGEST = 6000
 POISON_EVERY, POISON = 40, 7
+PAGE = {"Content-Type": "text/html"}
 
 CONFIG = f"""{LISTENERS}
 [[upstream]]
@@ -29,11 +31,31 @@ key_id = "kiosk-17"
 secret_file = "hmac.secret"
 max_events = 200
 backoff = {{ initial = "10ms", max = "100ms" }}
-timeouts = {{ read = "1s", total = "2s" }}
+timeouts = {{ read = "500ms", total = "1s" }}
+TRUST
 
 [log]
 level = "error"
 """
+
+MOODS = {
+    "cut at a byte": lambda chance: Behaviour(cut=chance.randrange(len(ANSWER) + 1)),
+    "a status": lambda chance: Behaviour(status=chance.choice(STATUSES), body=b'{"status":"ERROR"}'),
+    "a status as a page": lambda chance: Behaviour(status=chance.choice(STATUSES), headers=PAGE, body=FORM),
+    "a page": lambda _: Behaviour(status=202, headers=PAGE, body=b"<!DOCTYPE html><p>OK"),
+    "a portal": lambda _: PORTAL,
+    "a login": lambda _: LOGIN,
+    "lost": lambda _: LOST,
+    "reset": lambda _: Behaviour(reset=True),
+    "reset in the answer": lambda chance: Behaviour(reset=True, cut=chance.randrange(1, len(ANSWER))),
+    "not now": lambda _: Behaviour(status=503, headers={"Retry-After": "0"}),
+    "slow": lambda _: Behaviour(delay=0.02),
+    "a slow drip": lambda _: Behaviour(drip=0.0005),
+    "an endless drip": lambda _: Behaviour(trickle=True),
+    "silence": lambda _: Behaviour(hold=True),
+    # A success that comes before the body was read would be one all the same, once a small body was sent.
+    "too early": lambda _: Behaviour(unread=True, status=503),
+}
 
 
 def is_poison(event):
@@ -41,39 +63,58 @@ def is_poison(event):
 
 
 class Moody(Capture):
-    """Fails about every other time, in any way, until it is calmed; size and poison it never bears."""
+    """Fails about every other time, in each way in turn, until it is calmed; size and poison it never bears.
+
+    Attributes:
+        shown: the ways that were.
+    """
 
     largest = LARGEST
     is_poison = staticmethod(is_poison)
     moody = True
 
-    def __init__(self, chance):
-        super().__init__(keys={"kiosk-17": KEY})
+    def __init__(self, chance, tls=None):
+        super().__init__(keys={"kiosk-17": KEY}, tls=tls)
         self._chance = chance
+        self._deck = []
+        self.shown = set()
 
     def next_behaviour(self):
         with self.lock:
             self.names = self._chance.random() < 0.5
-            return self._mood() if self.moody and self._chance.random() < 0.5 else Behaviour()
-
-    def _mood(self):
-        chance = self._chance
-        return chance.choice(
-            [
-                Behaviour(cut=chance.randrange(len(ANSWER) + 1)),
-                Behaviour(status=chance.choice(STATUSES), body=b'{"status":"ERROR"}'),
-                Behaviour(reset=True, cut=chance.randrange(len(ANSWER) + 1)),
-                Behaviour(reset=True),
-                Behaviour(delay=0.02),
-                Behaviour(drip=0.0005),
-                Behaviour(status=503, headers={"Retry-After": "0"}),
-                chance.choice([LOST, PORTAL, LOGIN]),
-            ]
-        )
+            if not self.moody or self._chance.random() < 0.5:
+                return Behaviour()
+            if not self._deck:
+                self._deck = self._chance.sample(list(MOODS), len(MOODS))
+            mood = self._deck.pop()
+            self.shown.add(mood)
+            return MOODS[mood](self._chance)
 
 
-def run_and_kill(daemon, upstream, seed, *, kills):
-    """Load and kills, and then peace; the apps, and the status at the end."""
+class Outages:
+    """Takes an upstream out of reach for a while: connections are refused, or by TLS there is no trust."""
+
+    def __init__(self, upstream, stranger):
+        self._upstream = upstream
+        self._own = upstream.tls
+        self._stranger = stranger
+
+    def begin(self, chance):
+        if self._stranger is not None and chance.random() < 0.5:
+            self._upstream.tls = self._stranger
+            self._upstream.hang_up()
+        else:
+            self._upstream.refuse()
+            return self._upstream.listen
+        return self._trust
+
+    def _trust(self):
+        self._upstream.tls = self._own
+        self._upstream.hang_up()
+
+
+def run_and_kill(daemon, upstream, outages, seed, *, kills):
+    """Load, outages and kills, and then peace; the apps, and the status at the end."""
     chance = seeded(seed, "kills")
     ports = daemon.start().ports()
     with ExitStack() as stack:
@@ -82,14 +123,31 @@ def run_and_kill(daemon, upstream, seed, *, kills):
         ]
         for _ in range(kills):
             time.sleep(chance.uniform(0.05, 0.8))
+            over = outages.begin(chance) if chance.random() < 0.6 else None
+            if over is not None:
+                time.sleep(chance.uniform(0.0, 0.3))
+            acknowledged = sum(len(app.acknowledged) for app in apps)
             daemon.kill()
             ports[:] = daemon.start().ports()
+            check_ledger(daemon.status(), upstream, acknowledged)
+            if over is not None:
+                over()
         goals = [(app, len(app.acknowledged) + 50) for app in apps]
         until(lambda: all(len(app.acknowledged) > goal for app, goal in goals), "all apps are served")
+        until(lambda: upstream.shown == set(MOODS), "it failed in each way", within=120)
     upstream.moody = False
     status = daemon.forwarded(within=120)
     assert daemon.stop() == 0
     return apps, status
+
+
+def check_ledger(status, upstream, acknowledged):
+    """After a kill the ledger adds up, has all that was acknowledged, and no delivery that was none."""
+    assert unbalanced(status) == []
+    assert total(status, "accepted") >= acknowledged
+    with upstream.lock:
+        taken = sum(map(len, upstream.book.taken.values()))
+    assert total(status, "delivered") <= taken
 
 
 def check(apps, status, upstream):
@@ -121,14 +179,19 @@ def check(apps, status, upstream):
 
 
 @pytest.mark.system
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("kills", [6, pytest.param(100, marks=pytest.mark.soak)])
-def test_kills_at_random_while_the_upstream_fails_in_every_way(make_daemon, kills):
+def test_kills_at_random_while_the_upstream_fails_in_every_way(make_daemon, tmp_path, kills, tls):
     seed = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
     print(f"CRASH_SEED={seed} gives the same moments again")  # noqa: T201
-    with Moody(seeded(seed, "upstream")) as upstream:
-        daemon = make_daemon(CONFIG.replace("URL", upstream.url))
+    authority = Authority(tmp_path)
+    own = authority.server() if tls else None
+    stranger = Authority(tmp_path, "stranger").server() if tls else None
+    with Moody(seeded(seed, "upstream"), own) as upstream:
+        trust = f'ca_file = "{authority.file}"' if tls else ""
+        daemon = make_daemon(CONFIG.replace("URL", upstream.url).replace("TRUST", trust))
         daemon.secret("hmac.secret", KEY)
-        apps, status = run_and_kill(daemon, upstream, seed, kills=kills)
+        apps, status = run_and_kill(daemon, upstream, Outages(upstream, stranger), seed, kills=kills)
     check(apps, status, upstream)
     assert KEY.decode() not in daemon.log() + json.dumps(status)
     for file in daemon.state_dir.rglob("*"):

@@ -95,6 +95,7 @@ def test_a_daemon_whose_files_are_damaged_starts_with_what_can_be_saved(make_dae
     else:
         assert accepted == REQUESTS * 3
     assert (daemon.state_dir / salvage["set_aside"]).exists()
+    assert "event=spool_being_salvaged" in daemon.log()
     assert "spool_salvaged" in daemon.log()
     assert daemon.run("send", stdin=EVENT).returncode == 0
     assert total(daemon.status(), "pending") == salvage["events"] + 1

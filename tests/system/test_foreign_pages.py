@@ -5,9 +5,7 @@ They know more here than they ever could: the port, the token, and the key of an
 
 from __future__ import annotations
 
-import http.server
 import json
-import threading
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -63,28 +61,6 @@ EMBED = """
     element.src = url; document.body.append(element);
 })
 """
-
-
-class Blank(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>page</title><body></body>")
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture(scope="module")
-def pages():
-    """The port of a web server for all sites."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Blank) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-        thread.start()
-        yield server.server_port
-        server.shutdown()
-        thread.join()
 
 
 @dataclass

@@ -14,28 +14,27 @@ import base64
 import logging
 from contextlib import asynccontextmanager
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING
 
 import httpx
 import trio
 
-from collector.core.reply import Reply
-from collector.core.verdict import Failure
+from collector.core.failure import Failure
 from collector.errors import UpstreamError
+from collector.forwarder.link.answer import CLOSING_SECONDS, read_answer
 from collector.forwarder.link.body import Body
 from collector.forwarder.link.failures import LinkFailure, failure_of, is_misunderstood
+from collector.forwarder.link.network import Network
 from collector.forwarder.pace import patience
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+    from collections.abc import AsyncGenerator, Callable, Iterator
 
     from collector.config.model import Upstream
+    from collector.core.reply import Reply
     from collector.forwarder.link.body import Progress
     from collector.forwarder.pace import Pace
     from collector.forwarder.trust import Contexts
-
-MAX_ANSWER_BYTES = 64 * 1024
-"""More of an answer is not read. Verdicts on 1,000 events, "OK" each, take 5 KiB."""
 
 MAX_CONNECTIONS = 32
 """Of one upstream; a lane uses one at a time."""
@@ -44,7 +43,6 @@ KEEPALIVE_SECONDS = 5.0
 """An idle connection is dropped no later than the first of the common servers would
 (Node.js: 5 s), since a request on one that is just being closed there fails."""
 
-CLOSING_SECONDS = 1.0
 MIN_HIDDEN = 6
 """Characters. What is shorter, in the query of a url, is no secret worth blanking an answer for."""
 
@@ -101,7 +99,7 @@ class Link:
     async def post(
         self, headers: dict[str, str], content: bytes, *, contexts: Contexts, progress: Progress
     ) -> Reply:
-        """Send a request and read its answer, up to `MAX_ANSWER_BYTES`.
+        """Send a request and read its answer to its end.
 
         A cancelled request raises, and says nothing: bytes may have left.
 
@@ -114,28 +112,27 @@ class Link:
         Raises:
             LinkFailure: no whole answer came.
         """
-        connecting = _Connecting()
-        request = httpx.Request(
-            "POST",
-            self._url,
-            headers=headers,
-            stream=Body(content, self._pace, progress),
-            extensions={"trace": connecting.heed},
-        )
+        body = Body(content, self._pace, progress)
+        request = httpx.Request("POST", self._url, headers=headers, stream=body)
         limit = patience(self._upstream, len(content))
         try:
             async with self._connected(contexts, progress) as line:
                 with trio.fail_after(limit):
-                    return await self._exchange(line.client, request)
+                    response = await line.client.send(request, stream=True)
+                    return await read_answer(response, self._blanked)
         except trio.TooSlowError:
             detail = f"no whole answer within {round(limit, 1):g} s"
             raise LinkFailure(Failure.TIMEOUT, detail) from None
+        except LinkFailure:
+            raise
         except Exception as error:  # noqa: BLE001 -- whatever it is, no answer came
             begun = progress.begun is not None
-            raise failure_of(error, begun=begun, blanked=self._blanked, wall=self._wall) from None
+            certified = self._upstream.client_cert_file is not None
+            raise failure_of(
+                error, begun=begun, certified=certified, blanked=self._blanked, wall=self._wall
+            ) from None
         finally:
-            with trio.move_on_after(CLOSING_SECONDS, shield=True):
-                await connecting.abandon()
+            body.forget()
 
     @asynccontextmanager
     async def _connected(self, contexts: Contexts, progress: Progress) -> AsyncGenerator[_Line]:
@@ -171,13 +168,16 @@ class Link:
     def _open(self, contexts: Contexts) -> _Line:
         limits = self._upstream.timeouts
         http2, self._http2 = self._http2, self._upstream.http2
+        transport = httpx.AsyncHTTPTransport(
+            verify=contexts.upstream,
+            http2=http2,
+            limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
+            proxy=None if self._proxy is None else httpx.Proxy(self._proxy, ssl_context=contexts.proxy),
+        )
+        # httpx hands everything on to httpcore but this; a test tells if it ever goes by another name.
+        transport._pool._network_backend = Network()  # noqa: SLF001
         client = httpx.AsyncClient(
-            transport=httpx.AsyncHTTPTransport(
-                verify=contexts.upstream,
-                http2=http2,
-                limits=httpx.Limits(max_connections=MAX_CONNECTIONS, keepalive_expiry=KEEPALIVE_SECONDS),
-                proxy=None if self._proxy is None else httpx.Proxy(self._proxy, ssl_context=contexts.proxy),
-            ),
+            transport=transport,
             timeout=httpx.Timeout(
                 connect=limits.connect, read=limits.read, write=limits.write, pool=limits.pool
             ),
@@ -186,30 +186,6 @@ class Link:
             trust_env=False,
         )
         return _Line(client, contexts, http2=http2)
-
-    async def _exchange(self, client: httpx.AsyncClient, request: httpx.Request) -> Reply:
-        response = await client.send(request, stream=True)
-        answer = bytearray()
-        try:
-            async for part in response.aiter_raw():
-                answer += part
-                if len(answer) > MAX_ANSWER_BYTES and not response.is_closed:
-                    # Leaving the loop here would leave httpx's generators to the garbage
-                    # collector; with the connection closed the next read ends them.
-                    await response.aclose()
-        except (httpx.HTTPError, httpx.StreamError):
-            if len(answer) <= MAX_ANSWER_BYTES:
-                raise
-        finally:
-            with trio.move_on_after(CLOSING_SECONDS, shield=True):
-                await response.aclose()
-        return Reply(
-            status=response.status_code,
-            content_type=response.headers.get("Content-Type", ""),
-            body=self._blanked(bytes(answer[:MAX_ANSWER_BYTES])),
-            retry_after=response.headers.get("Retry-After"),
-            date=response.headers.get("Date"),
-        )
 
     def _blanked(self, text: bytes) -> bytes:
         """A text without the url's secrets, which an upstream may well repeat."""
@@ -234,32 +210,6 @@ class _Line:
         self.retired = False
 
 
-class _Connecting:
-    """Closes a connection whose TLS handshake was abandoned: httpcore leaves it to the garbage collector."""
-
-    def __init__(self) -> None:
-        self._raw: _Closes | None = None
-
-    async def heed(self, event: str, info: Mapping[str, object]) -> None:
-        """Be told of what httpcore does; its `trace` extension."""
-        if event.endswith(".connect_tcp.complete"):
-            stream = info.get("return_value")
-            self._raw = stream if isinstance(stream, _Closes) else None
-        elif event.endswith((".start_tls.complete", ".send_request_headers.started")):
-            self._raw = None
-
-    async def abandon(self) -> None:
-        """Close what was not handed on."""
-        if self._raw is not None:
-            await self._raw.aclose()
-
-
-@runtime_checkable
-class _Closes(Protocol):
-    async def aclose(self) -> None:
-        """Close."""
-
-
 def _proxy_url(proxy: str) -> httpx.URL:
     url = httpx.URL(proxy)
     if url.scheme not in {"http", "https"}:
@@ -274,5 +224,6 @@ def _secrets_of(*urls: httpx.URL | None) -> Iterator[bytes]:
             continue
         if url.userinfo:
             yield base64.b64encode(f"{url.username}:{url.password}".encode())
-            yield from (text.encode() for text in (url.userinfo.decode(), url.password) if text)
+            spelt = url.userinfo.decode()
+            yield from (text.encode() for text in (spelt, spelt.partition(":")[2], url.password) if text)
         yield from (value.encode() for value in url.params.values() if len(value) >= MIN_HIDDEN)

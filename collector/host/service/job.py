@@ -20,6 +20,7 @@ from collector.errors import ServiceError
 LABEL = "io.waystation.waystation"
 
 _MODE = Meta(ge=0, le=0o777)
+_ID = Meta(ge=0, lt=2**31)
 _SECRET_WORDS = ("SECRET", "PASSWORD", "TOKEN", "KEY")
 _WINDOW = Meta(ge=1, le=3600)
 
@@ -42,6 +43,8 @@ class SocketEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     Attributes:
         sock_service_name: the port, as a text.
         sock_path_mode: of the socket's file, as a number.
+        sock_path_owner: a user's number; without it the file is root's, or the agent's user's.
+        sock_path_group: a group's number, likewise.
     """
 
     sock_type: Literal["stream"] = "stream"
@@ -51,6 +54,8 @@ class SocketEntry(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True,
     sock_service_name: Annotated[str, Meta(pattern="^[0-9]{1,5}$")] | UnsetType = UNSET
     sock_path_name: Annotated[str, Meta(pattern="^/", max_length=103)] | UnsetType = UNSET
     sock_path_mode: Annotated[int, _MODE] | UnsetType = UNSET
+    sock_path_owner: Annotated[int, _ID] | UnsetType = UNSET
+    sock_path_group: Annotated[int, _ID] | UnsetType = UNSET
 
 
 class Job(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, rename="pascal"):
@@ -131,4 +136,6 @@ def _socket_faults(job: Job) -> list[str]:
                 faults.append(f"socket {name} needs either a path, or a host and a port")
             if by_path and entry.sock_path_mode is UNSET:
                 faults.append(f"socket {name} has no mode, and so would be open to all")
+            if by_path and job.user_name is not UNSET and entry.sock_path_group is UNSET:
+                faults.append(f"socket {name} has no group, and so would be root's alone")
     return faults

@@ -11,14 +11,22 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
-from collector.config.addresses import TcpAddress
+from collector.config import accounts
+from collector.config.addresses import TcpAddress, UnixAddress
+from collector.config.paths import SYSTEM_HOME, SYSTEM_RUNTIME
 from collector.errors import ServiceError
 from collector.host.launchd import SOCKET_NAMES
 from collector.host.service import job
-from collector.host.service.sites import SYSTEM_HOME, SYSTEM_RUNTIME
-from collector.host.service.steps import MakeDirectory, Plan, Remove, Run, Write
+from collector.host.service.launchctl import JobName, Kickstart, Load, Unload
+from collector.host.service.leavings import leavings, purged, sockets_gone
+from collector.host.service.sites import configuration
+from collector.host.service.steps import AfterChange, MakeDirectory, Plan, Remove, Run, Write
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from msgspec import UnsetType
+
     from collector.config.model import Listener
     from collector.host.service.sites import Wish
     from collector.host.service.steps import Step
@@ -33,52 +41,58 @@ class Launchd:
 
     def install(self, wish: Wish) -> Plan:
         """The property list; loaded, which starts it."""
-        listing = _listing(wish)
-        steps: list[Step] = [*(_account(wish) if wish.scope == "system" else ())]
+        system = wish.scope == "system"
+        name = _job(wish)
+        steps: list[Step] = [*(_account(wish) if system else ())]
         steps += [
-            MakeDirectory(_log(wish).parent, 0o750 if wish.scope == "system" else 0o700, _owner(wish)),
+            MakeDirectory(_log(wish).parent, 0o750 if system else 0o700, _owner(wish)),
             *(MakeDirectory(directory, 0o755, _owner(wish)) for directory in _socket_directories(wish)),
-            Write(listing, job.text(described(wish))),
+            Write(_listing(wish), job.text(described(wish))),
+            Run(("launchctl", "enable", str(name))),  # whoever disabled it wants it now
             # launchd reads the list when it is loaded, and never again.
-            Run(("launchctl", "bootout", f"{_domain(wish)}/{job.LABEL}"), may_fail=True, if_changed=True),
-            *_loaded(wish),
+            AfterChange(Unload(name)),
+            Load(name, _listing(wish)),
+            Kickstart(name),
         ]
-        return Plan(tuple(steps), ("it runs; `waystation service status` shows it",))
+        notes = ["it runs; `waystation service status` shows it"]
+        if system:
+            notes.append(
+                "users whose apps hand over events on the UNIX socket: "
+                f"dseditgroup -o edit -a USER -t user {ACCOUNT}, then log in anew"
+            )
+        return Plan(tuple(steps), tuple(notes), mark=_mark(wish))
 
     def uninstall(self, wish: Wish, *, purge: bool) -> Plan:
         """Unloaded, and the property list gone."""
         steps: list[Step] = [
-            Run(("launchctl", "bootout", f"{_domain(wish)}/{job.LABEL}"), may_fail=True),
+            Unload(_job(wish)),
             Remove(_listing(wish)),
+            Remove(_mark(wish)),
+            *sockets_gone(wish),
         ]
-        spool = Path(wish.config.state_dir)
-        if purge:
-            steps += [Remove(spool), Remove(_log(wish).parent)]
-            notes = ["the spool and its events are gone"]
-        else:
-            notes = [
-                f"the events are kept: {spool} (uninstall --purge removes them)",
-                f"so are the logs: {_log(wish).parent}",
-            ]
+        steps += [*purged(wish), Remove(_log(wish).parent)] if purge else ()
+        notes = ["the spool and its events are gone"] if purge else []
         if wish.scope == "system":
-            notes.append(f"the account {ACCOUNT} remains: sysadminctl -deleteUser {ACCOUNT} removes it")
-        return Plan(tuple(steps), tuple(notes))
+            notes.append(
+                f"the account {ACCOUNT} and its group remain: sysadminctl -deleteUser {ACCOUNT} and "
+                f"dseditgroup -o delete {ACCOUNT} remove them"
+            )
+        return Plan(tuple(steps), tuple(notes), remains=leavings(wish, purge=purge, logs=_log(wish).parent))
 
     def start(self, wish: Wish) -> Plan:
         """Loaded, where it is not."""
-        _installed(wish)
-        return Plan(_loaded(wish))
+        listing = _installed(wish)
+        return Plan((Load(_job(wish), listing), Kickstart(_job(wish))))
 
     def stop(self, wish: Wish) -> Plan:
         """Unloaded: only so launchd lets go of the sockets."""
         _installed(wish)
-        bootout = Run(("launchctl", "bootout", f"{_domain(wish)}/{job.LABEL}"), may_fail=True)
-        return Plan((bootout,), ("clients are refused until it is started",))
+        return Plan((Unload(_job(wish)),), ("clients are refused until it is started",))
 
     def status_command(self, wish: Wish) -> tuple[str, ...]:
         """What launchctl shows."""
         _installed(wish)
-        return ("launchctl", "print", f"{_domain(wish)}/{job.LABEL}")
+        return ("launchctl", "print", str(_job(wish)))
 
     def logs_command(self, wish: Wish, *, lines: int, follow: bool) -> tuple[str, ...]:
         """The end of the log's file."""
@@ -99,22 +113,21 @@ def described(wish: Wish) -> job.Job:
         label=job.LABEL,
         program_arguments=wish.command,
         environment_variables=places,
-        sockets=_sockets(wish.config.listener),
+        sockets=_sockets(wish),
         standard_error_path=str(_log(wish)),
         user_name=account,
         group_name=account,
     )
 
 
-def _sockets(listeners: tuple[Listener, ...]) -> dict[str, job.SocketEntry | tuple[job.SocketEntry, ...]]:
+def _sockets(wish: Wish) -> dict[str, job.SocketEntry | tuple[job.SocketEntry, ...]]:
     """By the names that the daemon asks for; several of one kind share a name."""
     found: dict[str, list[job.SocketEntry]] = {name: [] for name in SOCKET_NAMES}
     unix, http, http6 = SOCKET_NAMES
-    for listener in listeners:
+    for listener in wish.config.listener:
         address = listener.address
         if not isinstance(address, TcpAddress):
-            entry = job.SocketEntry(sock_path_name=address.path, sock_path_mode=listener.mode)
-            found[unix].append(entry)
+            found[unix].append(_unix_socket(wish, listener, address.path))
             continue
         for host in address.hosts if address.port else ():
             six = ":" in host
@@ -131,15 +144,33 @@ def _sockets(listeners: tuple[Listener, ...]) -> dict[str, job.SocketEntry | tup
     }
 
 
-def _loaded(wish: Wish) -> tuple[Step, ...]:
-    return (
-        Run(("launchctl", "bootstrap", _domain(wish), str(_listing(wish))), may_fail=True),  # it may be
-        Run(("launchctl", "kickstart", f"{_domain(wish)}/{job.LABEL}")),
+def _unix_socket(wish: Wish, listener: Listener, path: str) -> job.SocketEntry:
+    """Made by launchd, which is root: whose it is has to be said, in numbers."""
+    owner: int | UnsetType = UNSET
+    group: int | UnsetType = UNSET
+    if wish.scope == "system":
+        owner = _number(accounts.user_id, ACCOUNT)
+        group = _number(accounts.group_id, ACCOUNT)
+    if listener.group is not None:
+        try:
+            group = accounts.group_id(listener.group)
+        except KeyError:
+            raise ServiceError(f"there is no group {listener.group}, which is to own {path}") from None
+    return job.SocketEntry(
+        sock_path_name=path, sock_path_mode=listener.mode, sock_path_owner=owner, sock_path_group=group
     )
 
 
-def _domain(wish: Wish) -> str:
-    return "system" if wish.scope == "system" else f"gui/{wish.uid}"
+def _number(find: Callable[[str], int], name: str) -> int:
+    """Of an account that may be made only when the plan is carried out."""
+    try:
+        return find(name)
+    except KeyError:
+        return ACCOUNT_ID
+
+
+def _job(wish: Wish) -> JobName:
+    return JobName("system" if wish.scope == "system" else f"gui/{wish.uid}", job.LABEL)
 
 
 def _listing(wish: Wish) -> Path:
@@ -167,25 +198,32 @@ def _owner(wish: Wish) -> str:
 
 def _socket_directories(wish: Wish) -> list[Path]:
     """Those of the sockets: launchd makes none, and its job would find no socket."""
-    paths = [listener.bind.removeprefix("unix:") for listener in wish.config.listener]
-    parents = {Path(path).parent for path in paths if path.startswith("/")}
+    parents = {
+        Path(address.path).parent
+        for listener in wish.config.listener
+        if isinstance(address := listener.address, UnixAddress)
+    }
     return [wish.below_root(str(parent)) if wish.scope == "system" else parent for parent in sorted(parents)]
 
 
 def _account(wish: Wish) -> list[Step]:
-    add = (
-        "sysadminctl",
-        "-addUser",
-        ACCOUNT,
-        "-roleAccount",
-        "-UID",
-        str(ACCOUNT_ID),
-        "-shell",
-        "/usr/bin/false",
-    )
+    number = str(ACCOUNT_ID)
+    group = ("dseditgroup", "-o", "create", "-i", number, ACCOUNT)
+    user = ("sysadminctl", "-addUser", ACCOUNT, "-roleAccount", "-UID", number, "-GID", number)
     return [
-        Run(("dseditgroup", "-o", "create", "-i", str(ACCOUNT_ID), ACCOUNT), may_fail=True),
-        Run((*add, "-GID", str(ACCOUNT_ID), "-home", "/var/empty"), may_fail=True),
-        MakeDirectory(wish.below_root(str(SYSTEM_HOME["darwin"])), 0o755, f"{ACCOUNT}:{ACCOUNT}"),
+        Run(group, unless=("dscl", ".", "-read", f"/Groups/{ACCOUNT}")),
+        # It leaves with 0 where it has failed, too.
+        Run(
+            (*user, "-shell", "/usr/bin/false", "-home", "/var/empty"),
+            unless=("dscl", ".", "-read", f"/Users/{ACCOUNT}"),
+        ),
+        # To be passed through on the way to the socket, not to be looked into.
+        MakeDirectory(wish.below_root(str(SYSTEM_HOME["darwin"])), 0o711, _owner(wish)),
         MakeDirectory(wish.below_root("/etc/waystation")),
+        *configuration(wish, "darwin"),
     ]
+
+
+def _mark(wish: Wish) -> Path:
+    """Of an installation that has not come to its end; a name that launchd passes over."""
+    return _listing(wish).with_name(f".{job.LABEL}.unfinished")

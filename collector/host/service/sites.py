@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from collector.config.addresses import DEFAULT_PORT
+from collector.config.paths import SYSTEM_HOME, SYSTEM_RUNTIME
+from collector.host.service.steps import Write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from collector.config.model import Config
     from collector.host.service.steps import Plan
-
-SYSTEM_HOME = {
-    "linux": Path("/var/lib/waystation"),
-    "darwin": Path("/Library/Application Support/waystation"),
-}
-SYSTEM_RUNTIME = {"linux": Path("/run/waystation"), "darwin": SYSTEM_HOME["darwin"] / "run"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +27,7 @@ class Wish:
         program: absolute path of the `waystation` to be run.
         config_path: what `--config` says, absolute; None where the daemon is to look itself.
         config: as the daemon will load it.
+        config_directory: where it looks for its file when `config_path` is None.
         root: `/`, or what stands for it.
         home: of the user who asks.
         uid: of that user.
@@ -38,6 +37,7 @@ class Wish:
     program: Path
     config_path: Path | None
     config: Config
+    config_directory: Path
     root: Path
     home: Path
     uid: int
@@ -94,3 +94,36 @@ def environment(
         bare.pop(name, None)
     home = str(SYSTEM_HOME[family])
     return {**bare, "HOME": home, "STATE_DIRECTORY": home, "RUNTIME_DIRECTORY": str(SYSTEM_RUNTIME[family])}
+
+
+_CONFIGURATION = """\
+# Waystation's configuration, as it runs without one. `waystation config check` tells what is wrong with it.
+# After a change of a [[listener]]: `waystation service install`; else restart or reload the service.
+# Every key: https://github.com/waystation/waystation/blob/main/docs/configuration.md
+
+state_dir = "{home}"
+
+[[listener]]
+bind = "localhost:{port}"
+
+[[listener]]
+bind = "unix:{runtime}/waystation.sock"
+
+[admin]
+bind = ["unix:{runtime}/admin.sock"]
+
+# Until there is an upstream, events go to files in {home}/events.
+[[upstream]]
+name = "file"
+kind = "file"
+"""
+
+
+def configuration(wish: Wish, platform: Literal["linux", "darwin"]) -> tuple[Write, ...]:
+    """A configuration for the machine's service that has none: it also tells commands where the daemon is."""
+    if wish.config_path is not None:
+        return ()
+    text = _CONFIGURATION.format(
+        home=SYSTEM_HOME[platform], runtime=SYSTEM_RUNTIME[platform], port=DEFAULT_PORT
+    )
+    return (Write(wish.below_root(str(wish.config_directory / "config.toml")), text.encode(), yours=True),)

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from collector.config.addresses import TcpAddress
 from collector.errors import ServiceError
-from collector.host.service.steps import MakeDirectory, Plan, Remove, Run, Write
+from collector.host.service.leavings import leavings, purged, sockets_gone
+from collector.host.service.sites import configuration
+from collector.host.service.steps import AfterChange, MakeDirectory, Plan, Remove, Run, Write
 
 if TYPE_CHECKING:
     from collector.host.service.sites import Wish
@@ -20,6 +22,9 @@ UNITS = (*SOCKETS, SERVICE)
 
 PACKAGED = ("/lib/systemd/system/waystation.service", "/usr/lib/systemd/system/waystation.service")
 """Where the packages put the unit: then they are who installs and removes it."""
+
+_NOT_LOADED = 5
+"""How `systemctl stop` leaves where it has stopped what there was, but knows not all of the units."""
 
 
 class Systemd:
@@ -42,7 +47,7 @@ class Systemd:
             _systemctl(wish, "daemon-reload"),
             _systemctl(wish, "enable", *units),
             # A socket cannot take another address while its service runs.
-            Run((*_SYSTEMCTL[wish.scope], "stop", *UNITS), may_fail=True, if_changed=True),
+            AfterChange(_stop(wish)),
             _systemctl(wish, "start", *units),
         ]
         notes = ["it runs, and will after each boot; `waystation service status` shows it"]
@@ -50,7 +55,7 @@ class Systemd:
             notes.append("users whose apps hand over events: usermod -aG waystation USER, then log in anew")
         else:
             notes.append("to have it run while you are not logged in: loginctl enable-linger")
-        return Plan(tuple(steps), tuple(notes))
+        return Plan(tuple(steps), tuple(notes), mark=_mark(wish))
 
     def uninstall(self, wish: Wish, *, purge: bool) -> Plan:
         """Units gone; the user stays, since files may be its own.
@@ -61,26 +66,21 @@ class Systemd:
         _refuse_packaged(wish)
         directory = _unit_directory(wish)
         steps: list[Step] = [
-            Run((*_SYSTEMCTL[wish.scope], "disable", "--now", *UNITS), may_fail=True),
+            _stop(wish),
+            *([_systemctl(wish, "disable", *there)] if (there := _present(wish)) else ()),
             *(Remove(directory / name) for name in UNITS),
+            Remove(_mark(wish)),
         ]
         if wish.scope == "system":
             steps.append(Remove(wish.below_root("/etc/sysusers.d/waystation.conf")))
             steps.append(Remove(wish.below_root("/etc/tmpfiles.d/waystation.conf")))
             steps.append(Remove(wish.below_root("/run/waystation")))
-        steps.append(_systemctl(wish, "daemon-reload"))
-        spool = Path(wish.config.state_dir)
-        configuration = wish.below_root("/etc/waystation") if wish.scope == "system" else None
-        if purge:
-            steps.append(Remove(wish.below_root(str(spool))))
-            steps += [Remove(configuration)] if configuration else []
-            notes = ["the spool and its events are gone"]
-        else:
-            notes = [f"the events are kept: {spool} (uninstall --purge removes them)"]
-            notes += [f"so is the configuration: {configuration}"] if configuration else []
+        steps += [_systemctl(wish, "daemon-reload"), *sockets_gone(wish)]
+        steps += purged(wish) if purge else ()
+        notes = ["the spool and its events are gone"] if purge else []
         if wish.scope == "system":
             notes.append("the user and group `waystation` remain: userdel waystation removes them")
-        return Plan(tuple(steps), tuple(notes))
+        return Plan(tuple(steps), tuple(notes), remains=leavings(wish, purge=purge))
 
     def start(self, wish: Wish) -> Plan:
         """Sockets and daemon."""
@@ -116,11 +116,25 @@ def _systemctl(wish: Wish, *arguments: str) -> Run:
     return Run((*_SYSTEMCTL[wish.scope], *arguments))
 
 
+def _stop(wish: Wish) -> Run:
+    """All that runs, also of an installation that had more sockets."""
+    return Run((*_SYSTEMCTL[wish.scope], "stop", *UNITS), fine=(_NOT_LOADED,))
+
+
+def _mark(wish: Wish) -> Path:
+    """Of an installation that has not come to its end; a name that systemd passes over."""
+    return _unit_directory(wish) / ".waystation.unfinished"
+
+
+def _present(wish: Wish) -> tuple[str, ...]:
+    return tuple(name for name in UNITS if (_unit_directory(wish) / name).exists())
+
+
 def _installed(wish: Wish) -> tuple[str, ...]:
     """The units that are there; all where that cannot be seen."""
     if _packaged(wish):
         return UNITS
-    there = tuple(name for name in UNITS if (_unit_directory(wish) / name).exists())
+    there = _present(wish)
     if SERVICE not in there:
         raise ServiceError("the service is not installed: `waystation service install` does that")
     return there
@@ -151,6 +165,7 @@ def _account(wish: Wish) -> list[Step]:
     made.append(Run(("systemd-tmpfiles", "--create", "waystation.conf")))
     made.append(MakeDirectory(wish.below_root("/etc/waystation")))
     made.append(MakeDirectory(wish.below_root("/etc/waystation/credentials"), 0o700))
+    made += configuration(wish, "linux")
     return made
 
 

@@ -10,10 +10,12 @@ from fakes.statuses import make_lane, make_row
 
 from collector.admin.advice import advice
 from collector.admin.view import Moment, View, make_view
+from collector.core.failure import Failure
+from collector.core.policy import DEFAULT
 from collector.core.reply import Reply
-from collector.core.verdict import DEFAULT, Failure, judge, judge_failure
+from collector.core.verdict import judge, judge_failure
 from collector.spool.glance import Glance
-from collector.spool.overview import SalvageRow
+from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT, UPSTREAM_LEFT, SalvageRow
 
 if TYPE_CHECKING:
     from collector.spool.overview import LaneView
@@ -42,6 +44,10 @@ def ill(name: str = "samsara/samsara", **given) -> LaneView:
     return lane(name, **{**values, "oldest_received_at": NOON - 2 * HOUR, **given})
 
 
+def downs(count: int) -> tuple[LaneView, ...]:
+    return tuple(ill(f"{name}/samsara") for name in "abcdefghi"[:count])
+
+
 def view(*lanes, days=(), letters=0, **moment) -> View:
     found = Glance(lanes=lanes, days=days, day=(), letters=(), kept_letters=letters)
     return make_view(found, replace(MOMENT, **moment))
@@ -66,11 +72,24 @@ def test_one_that_takes_nothing_is_down_since_the_first_lane_failed():
     assert (shown.waiting, shown.oldest.ago) == (10, "2h")
 
 
+def test_an_upstream_that_has_refused_every_event_is_not_called_unused():
+    shown = view(lane(state="new", dead_letters=3), letters=3)
+    assert (shown.links[0].state, shown.links[0].since) == ("up", None)
+    assert shown.links[0].reason == "it answers, and has taken no event so far"
+
+
 def test_a_lane_behind_the_probe_of_another_waits_and_says_why():
     shown = view(ill(state="healthy", reason=""), waiting={"samsara": "timed out"})
     (card,) = shown.lanes
     assert (card.state, card.reason, card.fine) == ("waiting", "timed out", False)
     assert card.advice.startswith("Check this device's network")
+
+
+def test_a_lane_that_looks_for_what_is_refused_delivers_and_says_why():
+    shown = view(ill(state="narrowing", reason="http 413 Content Too Large; smaller batches are tried"))
+    assert (shown.good, shown.headline) == (True, "Events are going out")
+    assert shown.lanes[0].reason.startswith("http 413")
+    assert links(shown)["samsara"] == "up"
 
 
 def test_an_old_failure_of_a_lane_that_has_nothing_to_send_is_no_trouble():
@@ -92,6 +111,9 @@ def test_an_orphaned_lane_that_holds_events_does_not_deliver():
         ((lane(pending_events=3),), {}, "Events are going out"),
         ((lane(),), {"letters": 1}, "Nothing waits; 1 event was refused"),
         ((ill(),), {"trouble": "The disk is full."}, "Nothing is accepted"),
+        (downs(2), {"waiting": dict.fromkeys("ab", "")}, "a and b do not take events"),
+        (downs(4), {"waiting": dict.fromkeys("abcd", "")}, "a, b, c and d do not take events"),
+        (downs(9), {"waiting": dict.fromkeys("abcdefghi", "")}, "a, b, c and 6 more do not take events"),
     ],
 )
 def test_the_headline_says_what_matters_most(lanes, given, headline):
@@ -173,6 +195,10 @@ def said(status: int, body: bytes = b"", content_type: str = "") -> str:
         ("retrying", judge_failure(Failure.PROXY, "").reason, "Check the proxy"),
         ("retrying", judge_failure(Failure.BROKEN, "").reason, "Nothing to do yet"),
         ("orphaned", "", "Its upstream is not in the configuration"),
+        ("orphaned", UPSTREAM_LEFT, "Its upstream is not in the configuration"),
+        ("orphaned", PRODUCT_LEFT, "Its product is not in the configuration"),
+        ("orphaned", DIALECT_LEFT, "Its upstream takes its dialect no longer"),
+        ("narrowing", said(413), "Nothing to do"),
         ("a state to come", "", ""),
     ],
 )

@@ -93,14 +93,19 @@ def test_errors_of_the_tree_are_lines_and_codes(run, monkeypatch, error, code, s
 
 
 def test_a_bug_is_one_line_and_says_how_to_see_more(run, monkeypatch):
-    raising(monkeypatch, RuntimeError("at https://me:hunter2@h/\nin two lines"))
+    said = "at https://me:hunter2@h/\nin two lines, Authorization: Bearer hunter2hunter2"
+    raising(monkeypatch, RuntimeError(said))
     outcome = run("broken")
     assert outcome.code == 70
+    assert "hunter2" not in outcome.err
     assert outcome.err.count("\n") == 1
     assert "this is a bug: RuntimeError: at https://***@h/ in two lines" in outcome.err
     assert "WAYSTATION_DEBUG=1" in outcome.err
     monkeypatch.setenv("WAYSTATION_DEBUG", "1")
-    assert "Traceback" in run("broken").err
+    told = run("broken").err
+    assert "Traceback" in told
+    assert "https://***@h/" in told
+    assert "hunter2" not in told
 
 
 def test_a_bug_beside_a_known_error_is_still_a_bug(run, monkeypatch):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 
+import click
 import msgspec
 import pytest
 from fakes.statuses import make_lane, make_row, make_status
@@ -204,3 +206,28 @@ def test_progress_is_shown_on_terminals_alone(monkeypatch, capsys):
     assert shown.out == ""
     assert "verifying" in shown.err
     assert "10/10" in shown.err
+
+
+def test_the_steps_of_a_salvage_are_shown_from_the_first_on(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.steps():
+        pass
+    assert capsys.readouterr().err == ""
+    with progress.steps() as told:
+        told("looking for damage", 0, 0)
+        told("reading what can be read", 50, 200)
+        click.echo("for whoever reads the output")
+    captured = capsys.readouterr()
+    assert captured.out == "for whoever reads the output\n"
+    assert "looking for damage" in captured.err
+    assert "25%" in captured.err
+
+
+def test_what_is_printed_beside_a_bar_goes_where_it_was_sent_to(monkeypatch, capsys):
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with progress.bar("exporting", 2) as advance:
+        click.echo("a line")
+        advance(1)
+    assert capsys.readouterr().out == "a line\n"

@@ -287,6 +287,27 @@ def test_a_configuration_without_a_socket_gives_its_port(find, home):
     assert (target.unix_path, target.host, target.port) == (None, "127.0.0.1", 9009)
 
 
+def test_a_listener_of_a_drop_in_is_found(find, home):
+    (home / "conf.d").mkdir()
+    (home / "c.toml").write_text('[log]\nlevel = "info"\n')
+    (home / "conf.d/10-socket.toml").write_text('[[listener]]\nbind = "unix:/srv/x.sock"\n')
+    assert find(config_path=home / "c.toml").unix_path == "/srv/x.sock"
+    # The first socket counts, and those of the file itself come first.
+    (home / "c.toml").write_text('[[listener]]\nbind = "unix:/srv/own.sock"\n')
+    assert find(config_path=home / "c.toml").unix_path == "/srv/own.sock"
+    (home / "c.toml").write_text('[[listener]]\nbind = "localhost:9100"\n')
+    assert find(config_path=home / "c.toml").unix_path == "/srv/x.sock"
+
+
+@pytest.mark.parametrize("unreadable", ["c.toml", "conf.d/20-secret.toml"])
+def test_a_file_that_cannot_be_read_hides_no_other(find, home, unreadable):
+    (home / "conf.d").mkdir()
+    for name, port in (("c.toml", 9100), ("conf.d/20-secret.toml", 9200)):
+        text = "broken = =" if name == unreadable else f'[[listener]]\nbind = "localhost:{port}"\n'
+        (home / name).write_text(text)
+    assert find(config_path=home / "c.toml").port == (9200 if unreadable == "c.toml" else 9100)
+
+
 @pytest.mark.parametrize("text", ["broken = =", "listener = 3", 'listener = ["x", {bind = "odd"}]', ""])
 def test_a_configuration_of_no_help_is_passed_over(find, home, text):
     (home / "c.toml").write_text(text)

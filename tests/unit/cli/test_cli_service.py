@@ -40,6 +40,10 @@ def test_the_machines_service_ignores_what_this_shell_has_set(run, monkeypatch):
 def test_uninstalling_tells_what_it_would_remove(run, tmp_path):
     done = run("service", "uninstall", "--user", "--dry-run", "--purge")
     assert f"would remove {tmp_path}/.local/state/waystation" in done.out
+    assert "would leave" not in done.out
+    (tmp_path / ".config/waystation").mkdir(parents=True)
+    done = run("service", "uninstall", "--user", "--dry-run")
+    assert f"would leave {tmp_path}/.config/waystation\n" in done.out
 
 
 def test_logs_and_status_are_those_of_the_service_manager(run):

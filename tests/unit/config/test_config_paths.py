@@ -35,6 +35,18 @@ def test_the_directories_are_those_of_platformdirs(tmp_path, monkeypatch, given)
         assert paths.socket_path(environ) == runtime / "waystation.sock"
 
 
+def test_on_a_mac_the_sockets_are_where_nothing_empties_the_directory(monkeypatch, tmp_path):
+    """launchd makes sockets, but no directories for them."""
+    monkeypatch.setattr(platformdirs, "user_state_path", lambda *_, **__: tmp_path / "Application Support/w")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    found = paths.socket_path({"HOME": str(tmp_path)})
+    monkeypatch.undo()
+    assert found == tmp_path / "Application Support/w/run/waystation.sock"
+    machines = paths.SYSTEM_RUNTIME["darwin"]
+    assert machines == paths.SYSTEM_HOME["darwin"] / "run"
+    assert len(f"{machines}/waystation.sock") <= 103
+
+
 @linux
 def test_relative_xdg_directories_are_ignored():
     assert paths.state_dir({"HOME": "/h", "XDG_STATE_HOME": "s"}) == Path("/h/.local/state/waystation")

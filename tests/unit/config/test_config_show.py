@@ -107,6 +107,9 @@ def test_no_secret_is_shown(site):
         ("https://u@h", "https://***@h"),
         ("see http://u:p@h and http://h/a@b", "see http://***@h and http://h/a@b"),
         ("https://h/", "https://h/"),
+        ('url = "https://u:p@h/?a=b"', 'url = "https://***@h/?a=***"'),
+        ('{"url": "https://h/?a=b#c", "n": 1}', '{"url": "https://h/?a=***#***", "n": 1}'),
+        ("'https://h/?a=b'),", "'https://h/?a=***'),"),
     ],
 )
 def test_what_may_be_secret_is_left_out_of_urls(url, shown):

@@ -14,8 +14,9 @@ from fakes.sender import ScriptedSender, answer
 from hypothesis import given
 from hypothesis import strategies as st
 
+from collector.core.failure import Failure
 from collector.core.identity import batch_headers
-from collector.core.verdict import Delivered, Failure, Outcome, judge_failure
+from collector.core.verdict import Delivered, Outcome, judge_failure
 
 PAGE = Path(__file__).parents[3] / "docs/receivers.md"
 SOURCE = re.search(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)[1]

@@ -8,20 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.reply import MAX_EXCERPT, MAX_RETRY_AFTER, Reply
-from collector.core.verdict import (
-    DEFAULT,
-    Blocked,
-    Delivered,
-    Failure,
-    Rejected,
-    Retry,
-    Split,
-    escalate,
-    judge,
-    judge_failure,
-    policy_for,
-)
+from collector.core.failure import Failure
+from collector.core.policy import DEFAULT, policy_for
+from collector.core.reply import MAX_EXCERPT, MAX_RETRY_AFTER, Reply, excerpt
+from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate, judge, judge_failure
 
 NOW_MS = 1_792_000_000_000
 SAMSARA = DEFAULT["samsara"]
@@ -88,9 +78,34 @@ def test_redirects_and_portals_block_the_upstream_and_refusals_their_lane():
     assert whole == {*range(300, 400), 511}
 
 
-def test_a_refusal_repeats_what_the_upstream_says():
-    verdict = verdict_of(401, body=b'{"message":"key kiosk-17\\n is unknown"}')
-    assert verdict == Blocked('http 401 Unauthorized: {"message":"key kiosk-17\\n is unknown"}', 401)
+@pytest.mark.parametrize(
+    ("content_type", "kind"),
+    [
+        ("application/json; charset=utf-8", "JSON"),
+        ("application/problem+json", "JSON"),
+        ("Text/Plain", "plain text"),
+        ("", "a body"),
+        ("x-secret/event", "a body"),
+    ],
+)
+def test_a_reason_tells_what_kind_of_answer_came_and_not_a_word_of_it(content_type, kind):
+    body = b'{"message":"key kiosk-17\\n is unknown"}'
+    verdict = verdict_of(401, body=body, content_type=content_type)
+    told = f"http 401 Unauthorized: {kind} of 39 bytes"
+    assert verdict == Blocked(told, 401, excerpt='{"message":"key kiosk-17\\n is unknown"}')
+
+
+@pytest.mark.parametrize("page", [False, True])
+@pytest.mark.parametrize("status", range(200, 600))
+def test_what_an_upstream_says_stands_in_the_excerpt_and_in_no_reason(status, page):
+    body = b"<p>tell-tale" if page else b"tell-tale"
+    verdict = verdict_of(status, body=body, content_type="text/tell-tale")
+    if not isinstance(verdict, Delivered):
+        assert "tell-tale" not in verdict.reason
+        assert "tell-tale" in verdict.excerpt
+        worse = escalate(verdict, same_500=10, events=4)
+        assert "tell-tale" not in worse.reason
+        assert worse.excerpt == verdict.excerpt
 
 
 def test_too_large_splits():
@@ -144,10 +159,9 @@ def test_one_event_refused_alone_is_named():
 
 @given(body=st.binary(max_size=3000))
 def test_what_is_kept_of_an_answer_is_short_and_safe_to_print(body):
-    verdict = verdict_of(400, body=body)
-    assert isinstance(verdict, Rejected)
-    assert len(verdict.excerpt) <= MAX_EXCERPT
-    assert verdict.excerpt.isprintable()
+    kept = excerpt(body)
+    assert len(kept) <= MAX_EXCERPT
+    assert kept.isprintable()
 
 
 @pytest.mark.parametrize(

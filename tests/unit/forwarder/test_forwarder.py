@@ -9,7 +9,8 @@ from fakes.sender import ScriptedSender, after, answer, no_answer
 from structlog.testing import capture_logs
 
 from collector.config.model import Backoff, Upstream
-from collector.core.verdict import Delivered, Failure
+from collector.core.failure import Failure
+from collector.core.verdict import Delivered
 from collector.forwarder.breaker import LANES_AT_ONCE
 from collector.forwarder.forwarder import _paused_and_lanes
 from collector.spool import read

@@ -8,7 +8,8 @@ from fakes.lanes import samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, no_answer
 
 from collector.config.model import Backoff
-from collector.core.verdict import Delivered, Failure
+from collector.core.failure import Failure
+from collector.core.verdict import Delivered
 from collector.spool import steering
 
 DOWN = no_answer(Failure.CONNECT)

@@ -7,7 +7,8 @@ from fakes.lanes import samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, answer, no_answer
 
 from collector.config.model import Backoff
-from collector.core.verdict import Delivered, Failure, Retry
+from collector.core.failure import Failure
+from collector.core.verdict import Delivered, Retry
 
 DOWN = no_answer(Failure.CONNECT)
 

@@ -19,7 +19,6 @@ from collector import __version__
 from collector.config.model import Product, Timeouts, Upstream
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split
 from collector.errors import UpstreamError
-from collector.forwarder.link.connections import MAX_ANSWER_BYTES
 from collector.forwarder.pace import MAX_PIECE
 from collector.forwarder.sender import HttpSender
 
@@ -207,18 +206,6 @@ async def test_a_cancelled_attempt_ends_at_once(fake):
             await sender.attempt(make_batch(), make_body())
         assert scope.cancelled_caught
         assert (await sender.attempt(make_batch(), make_body())).verdict == Delivered()
-
-
-async def test_of_an_endless_answer_only_the_start_is_read(fake):
-    with trio.fail_after(5):
-        outcome = await outcome_of(fake, Behaviour(status=400, flood=True))
-    assert isinstance(outcome.verdict, Rejected)
-
-
-async def test_names_beyond_what_is_read_are_not_guessed(fake):
-    verdicts = ["OK", "bad".ljust(MAX_ANSWER_BYTES)]
-    outcome = await outcome_of(fake, Behaviour(status=400, body=json.dumps(verdicts).encode()))
-    assert outcome.verdict.named == ()
 
 
 async def test_a_large_body_goes_out_whole_in_pieces(fake):

@@ -13,7 +13,7 @@ from fakes.upstream import Behaviour
 from fakes.upstream import Upstream as FakeUpstream
 
 from collector.config.model import Timeouts, Upstream
-from collector.core.verdict import Blocked, Delivered, Retry
+from collector.core.verdict import Blocked, Delivered, Retry, Split
 from collector.errors import UpstreamError
 from collector.forwarder.trust import Trust, pin_of
 
@@ -48,11 +48,31 @@ def authority(tmp_path):
 
 
 UNTRUSTED = {
-    "another host": ({"name": "elsewhere.example"}, {}, "not valid for 'localhost'"),
-    "expired": ({"days": (-3, -1)}, {}, "certificate has expired; this machine's clock says 2026-"),
-    "not yet valid": ({"days": (1, 3)}, {}, "not yet valid; this machine's clock says 2026-"),
-    "unknown authority": ({}, {"ca_file": None}, "unable to get local issuer certificate"),
-    "another key": ({}, {"pinned_keys": ("sha256//" + "A" * 43 + "=",)}, "which is not in pinned_keys"),
+    "another host": (
+        {"name": "elsewhere.example"},
+        {},
+        "another host's certificate: Hostname mismatch, certificate is not valid for 'localhost'",
+    ),
+    "expired": (
+        {"days": (-3, -1)},
+        {},
+        "expired certificate: certificate has expired; this machine's clock says 2026-",
+    ),
+    "not yet valid": (
+        {"days": (1, 3)},
+        {},
+        "certificate not yet valid: certificate is not yet valid; this machine's clock says 2026-",
+    ),
+    "unknown authority": (
+        {},
+        {"ca_file": None},
+        "unknown issuer: unable to get local issuer certificate",
+    ),
+    "another key": (
+        {},
+        {"pinned_keys": ("sha256//" + "A" * 43 + "=",)},
+        "key that is not pinned: the upstream's key is sha256//",
+    ),
 }
 
 
@@ -62,8 +82,7 @@ async def test_each_lack_of_trust_blocks_with_a_reason_of_its_own(authority, ser
         outcome = await attempt(fake.url, **{"ca_file": str(authority.file), **options})
     assert isinstance(outcome.verdict, Blocked)
     assert outcome.verdict.whole_upstream
-    assert told in outcome.verdict.reason
-    assert outcome.verdict.reason.startswith("no trust in the connection: ")
+    assert outcome.verdict.reason.startswith(f"no trust in the connection, {told}")
     assert not outcome.wrote_body
     assert fake.received == []
 
@@ -98,20 +117,36 @@ async def test_a_client_certificate_is_shown_to_an_upstream_that_demands_one(aut
     assert outcome.verdict == Delivered()
 
 
+LARGE = b"[" + b" " * 3_000_000 + b"]"
+
+
+@pytest.mark.parametrize("body", [make_body(), LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("http2", [True, False])
 @pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
-async def test_an_upstream_that_misses_a_client_certificate_blocks_with_that_reason(authority, version):
+async def test_an_upstream_that_misses_a_client_certificate_blocks_with_that_reason(
+    authority, version, http2, body
+):
+    """In TLS 1.3 it says so, and hangs up, while the batch is being sent."""
     tls = authority.server(demands_certificate=True)
-    tls.maximum_version = version
-    with FakeUpstream(tls=tls) as fake, trio.fail_after(60):
-        while True:
-            outcome = await attempt(fake.url, ca_file=str(authority.file))
-            if isinstance(outcome.verdict, Blocked):
-                break
-            # In TLS 1.3 the upstream may hang up, which looks like any other end, before its reason is read.
-            assert version == ssl.TLSVersion.TLSv1_3
+    tls.minimum_version = tls.maximum_version = version
+    with FakeUpstream(tls=tls) as fake:
+        options = {"ca_file": str(authority.file), "http2": http2, "compress": False}
+        async with sending(url=fake.url, **options) as sender:
+            outcome = await sender.attempt(make_batch(), body)
+    assert isinstance(outcome.verdict, Blocked)
     assert outcome.verdict.whole_upstream
-    assert "client certificate" in outcome.verdict.reason
+    assert outcome.verdict.reason.startswith("no trust in the connection, client certificate missing: ")
     assert fake.received == []
+
+
+@pytest.mark.parametrize("encrypted", [True, False])
+async def test_an_answer_is_heard_that_came_before_the_upstream_hung_up_on_the_batch(authority, encrypted):
+    with FakeUpstream(tls=authority.server() if encrypted else None) as fake:
+        fake.script(Behaviour(status=413, unread=True))
+        async with sending(url=fake.url, ca_file=str(authority.file), compress=False) as sender:
+            outcome = await sender.attempt(make_batch(), LARGE)
+    assert isinstance(outcome.verdict, Split)
+    assert outcome.sent_bytes < len(LARGE)
 
 
 async def test_a_page_of_nginx_about_certificates_dooms_no_event(fake):

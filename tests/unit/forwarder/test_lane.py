@@ -7,7 +7,8 @@ from fakes.sender import ScriptedSender, after, answer, no_answer
 from structlog.testing import capture_logs
 
 from collector.config.model import Backoff
-from collector.core.verdict import Blocked, Delivered, Failure, Outcome, Retry
+from collector.core.failure import Failure
+from collector.core.verdict import Blocked, Delivered, Outcome, Retry
 from collector.forwarder.sizing import SLOW_ATTEMPTS
 
 RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 599]

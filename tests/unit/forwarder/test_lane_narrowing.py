@@ -196,7 +196,7 @@ async def test_the_same_500_ten_times_narrows_down_to_one_event_which_blocks(tmp
             lane = await here.lane()
             assert (lane.state, lane.cursor_position) == ("blocked", 5)
             assert lane.reason == (
-                "http 500 Internal Server Error, 10 times and more for this one event, position 5"
+                "http 500 Internal Server Error, 10 times and more for this one event: position 5"
             )
             assert lane.since > START_MS
             assert sender.taken["samsara/samsara"] == [0, 1, 2, 3, 4]

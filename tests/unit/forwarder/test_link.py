@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 import socket
 import threading
 
@@ -129,7 +130,7 @@ async def test_a_proxys_credentials_are_sent_to_it_and_shown_to_nobody(fake):
         outcome = await sender.attempt(make_batch(), make_body())
         told = repr(outcome) + repr(sender._upstream)
     assert fake.received[0].header("Proxy-Authorization") == "Basic cGF0Omh1bnRlcjIh"
-    assert "no entry for ***, ***" in outcome.verdict.reason
+    assert outcome.verdict.excerpt == "no entry for ***, ***"
     assert "hunter2" not in told
 
 
@@ -140,12 +141,28 @@ async def test_what_an_upstream_repeats_of_the_urls_secrets_is_blanked(fake):
     async with sending(url=url) as sender:
         outcome = await sender.attempt(make_batch(), make_body())
     assert isinstance(outcome.verdict, Blocked)
-    assert outcome.verdict.reason.startswith("http 401 Unauthorized: *** *** *** token=***")
+    assert outcome.verdict.excerpt == "*** *** *** token=***"
+
+
+async def test_a_password_is_blanked_as_it_is_and_as_a_url_spells_it(fake):
+    fake.default = Behaviour(status=403, body=b"p%40ss-word p@ss-word")
+    url = fake.url.replace("localhost", "pat:p%40ss-word@localhost")
+    async with sending(url=url) as sender:
+        outcome = await sender.attempt(make_batch(), make_body())
+    assert outcome.verdict.excerpt == "*** ***"
 
 
 @pytest.mark.parametrize(
     "page",
-    [b"<form action=/login method=post>", b"\xef\xbb\xbf <!-- portal -->", b"<HTML>", b"<?xml ?><html/>"],
+    [
+        b"<form action=/login method=post>",
+        b"\xef\xbb\xbf <!-- portal -->",
+        b"<HTML>",
+        b"<?xml ?><html/>",
+        b"\n" * 5000 + b"<html>",
+        "<html>".encode("utf-16"),
+        gzip.compress(b"<html>"),
+    ],
 )
 async def test_a_login_form_with_200_is_no_delivery(fake, page):
     fake.default = Behaviour(status=202, headers={"Content-Type": "application/json"}, body=page)

@@ -8,7 +8,8 @@ import trio
 from fakes.lanes import samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, no_answer
 
-from collector.core.verdict import Delivered, Failure
+from collector.core.failure import Failure
+from collector.core.verdict import Delivered
 from collector.forwarder.breaker import LANES_AT_ONCE
 
 

@@ -12,8 +12,8 @@ from fakes.lanes import PRODUCT, samsara, site, traintracks
 from fakes.sender import ScriptedSender, answer, no_answer
 from fakes.upstream import Behaviour
 
-from collector.core.verdict import Failure
-from collector.forwarder.trial import try_directory, try_out
+from collector.core.failure import Failure
+from collector.forwarder.trial import TRIAL_SECONDS, try_directory, try_products
 from collector.spool import steering
 from collector.spool.overview import overview
 
@@ -136,14 +136,19 @@ async def test_buried_the_event_that_is_answered_500_for_ever_is_a_dead_letter_a
 
 
 ids = (f"{number:032x}" for number in itertools.count())
-trial = partial(try_out, product="", device="kiosk-17", epoch="9d1e", batch_id=lambda: next(ids))
+trials = partial(try_products, device="kiosk-17", epoch="9d1e", batch_id=lambda: next(ids))
+
+
+async def trial(upstream, sender, product=""):
+    (found,) = await trials(upstream, sender, [product])
+    return found
 
 
 @pytest.mark.parametrize(
     ("step", "verdict", "reason"),
     [
         (answer(202), "delivered", "taken"),
-        (answer(401, b"no such key"), "blocked", "http 401 Unauthorized: no such key"),
+        (answer(401, b"no such key"), "blocked", "http 401 Unauthorized: a body of 11 bytes: no such key"),
         (answer(302), "blocked", "http 302 Found, and redirects are not followed"),
         (answer(503), "retry", "http 503 Service Unavailable"),
         (answer(400, b"empty"), "rejected", "http 400 Bad Request: empty"),
@@ -168,6 +173,19 @@ async def test_a_dry_run_is_signed_like_a_batch_and_takes_up_no_position(fake):
     assert fake.book.problems == []
     assert not any(fake.book.taken.values())
     assert fake.received[0].header("Waystation-Batch").endswith("first=0, last=-1")
+
+
+async def test_an_upstream_that_is_silent_is_told_before_who_asks_gives_up(autojump_clock):
+    class Silent:
+        async def attempt(self, _batch, _body):
+            await trio.sleep_forever()
+
+    products = [f"product-{n}" for n in range(20)]
+    began = trio.current_time()
+    found = await trials(traintracks(), Silent(), products)
+    assert trio.current_time() - began == TRIAL_SECONDS
+    assert [(one.product, one.verdict) for one in found] == [(product, "retry") for product in products]
+    assert {one.reason for one in found} == {"timed out: no answer within 20 s"}
 
 
 async def test_a_directory_is_tried_by_writing_and_nothing_stays(tmp_path):

@@ -144,6 +144,21 @@ def test_a_unix_socket_gets_its_group(tmp_path):
         assert mode_of(tmp_path / "dir") == 0o710
 
 
+def test_where_no_group_may_be_given_the_own_one_still_can_be_named(tmp_path, monkeypatch):
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "chown", refused)  # as the systemd unit's filter does
+    own, other = grp.getgrgid(os.getgid()).gr_name, next(g for g in grp.getgrall() if g.gr_gid != os.getgid())
+    with bound_to(f"unix:{tmp_path}/dir/s", group=own) as (bound,):
+        bound.restrict(mode=0o600, group=own)
+        with pytest.raises(BindError, match=r"`group` may not have it .* SocketGroup="):
+            bound.restrict(mode=0o660, group=other.gr_name)
+    with pytest.raises(BindError, match=r"`group` may not have it .* SocketGroup="):
+        bind(f"unix:{tmp_path}/t", group=other.gr_name)
+    assert not (tmp_path / "t").exists()
+
+
 def test_a_missing_group_is_named(tmp_path):
     with pytest.raises(BindError, match="there is no group 'nobody-has-this'"):
         bind(f"unix:{tmp_path}/s", group="nobody-has-this")

@@ -77,7 +77,7 @@ async def test_what_an_ended_batch_came_to_changes_nothing_more(spool):
     assert await spool.write(partial(settle.unseal, batch=batch))
     before = await query(spool, "SELECT * FROM lane")
     assert not await spool.write(delivered(batch, run))
-    assert not await spool.write(partial(settle.suspected, batch=batch, learned_limit=1))
+    assert not await spool.write(partial(settle.suspected, batch=batch, learned_limit=1, reason="x", now=7))
     assert not await spool.write(partial(settle.condemned, batch=batch, named=[Condemned(0, "x", 400)]))
     assert not await spool.write(
         partial(
@@ -143,7 +143,8 @@ async def test_a_state_lasts_since_it_began(spool):
 async def test_suspects_are_remembered_until_the_cursor_is_past_them(spool):
     await accept(spool, chunk(8))
     batch, _ = await seal(spool, max_events=6)
-    assert await spool.write(partial(settle.suspected, batch=batch, learned_limit=2000))
+    suspected = partial(settle.suspected, batch=batch, learned_limit=2000, reason="http 413", now=7)
+    assert await spool.write(suspected)
     assert ((await lane_of(spool)).suspect_end, (await lane_of(spool)).learned_limit) == (6, 2000)
     for size, suspect_end in ((3, 6), (3, None)):
         batch, run = await seal(spool, max_events=size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import plistlib
 import runpy
 from pathlib import Path
@@ -11,8 +12,7 @@ from fakes.wishes import make_wish
 
 from collector.errors import ServiceError
 from collector.host.service import job
-from collector.host.service.launchd import Launchd, described
-from collector.host.service.steps import Remove, Run, Write
+from collector.host.service.launchd import described
 
 ROOT = Path(__file__).resolve().parents[4]
 
@@ -46,6 +46,23 @@ def test_modes_are_decimal_numbers(wish):
     assert found["Sockets"]["waystation"]["SockPathMode"] == 432
 
 
+def test_the_daemons_socket_belongs_to_its_account_so_that_its_group_may_post(wish):
+    socket = tree(wish())["Sockets"]["waystation"]
+    assert socket["SockPathOwner"] == socket["SockPathGroup"] == 461
+    assert "SockPathOwner" not in tree(wish("user"))["Sockets"]["waystation"]
+
+
+def test_a_configured_group_gets_the_socket_by_its_number(tmp_path):
+    mine = os.getgid()
+    listener = {"bind": "unix:/x/s", "group": str(mine), "mode": 0o666}
+    for scope in ("system", "user"):
+        asked = make_wish(tmp_path, scope, [listener], platform="darwin")
+        socket = tree(asked)["Sockets"]["waystation"]
+        assert (socket["SockPathGroup"], socket["SockPathMode"]) == (mine, 0o666)
+    with pytest.raises(ServiceError, match="no group nobody-has-this-one"):
+        described(make_wish(tmp_path, "user", [{**listener, "group": "nobody-has-this-one"}]))
+
+
 def test_each_address_has_a_socket_under_the_name_that_the_daemon_asks_for(wish):
     sockets = tree(wish())["Sockets"]
     assert sockets["waystation"]["SockPathName"] == "/run/waystation/waystation.sock"
@@ -64,6 +81,8 @@ def test_each_address_has_a_socket_under_the_name_that_the_daemon_asks_for(wish)
         ({"ProgramArguments": ["waystation", "run"]}, "absolute"),
         ({"EnvironmentVariables": {"PRODUCT_SECRET": "x"}}, "read by all"),
         ({"Sockets": {"waystation": {"SockType": "stream", "SockPathName": "/x"}}}, "mode"),
+        ({"Sockets": {"waystation": {"SockPathName": "/x", "SockPathMode": 432}}}, "no group"),
+        ({"Sockets": {"waystation": {"SockPathName": "/x", "SockPathGroup": "staff"}}}, "SockPathGroup"),
         ({"Sockets": {"waystation": {"SockType": "stream"}}}, "host and a port"),
         ({"Sockets": {"waystation": {"SockType": "dgram"}}}, "SockType"),
         ({"ThrottleInterval": 0}, "ThrottleInterval"),
@@ -80,26 +99,6 @@ def test_a_truncated_file_is_refused(wish):
     for end in (0, 10, len(whole) // 2, len(whole) - 20):
         with pytest.raises(ServiceError):
             job.check(whole[:end])
-
-
-def test_installing_loads_it_anew_only_where_it_changed(wish):
-    plan = Launchd().install(wish("user"))
-    (bootout,) = [step for step in plan.steps if isinstance(step, Run) and "bootout" in step.command]
-    assert bootout.if_changed
-    assert plan.steps[-1].command[:2] == ("launchctl", "kickstart")
-    (listing,) = [step for step in plan.steps if isinstance(step, Write)]
-    assert listing.mode == 0o644
-    assert listing.path.name == "io.waystation.waystation.plist"
-
-
-def test_uninstalling_keeps_the_events_but_for_purge(wish):
-    kept = Launchd().uninstall(wish(), purge=False)
-    assert [step.path.suffix for step in kept.steps if isinstance(step, Remove)] == [".plist"]
-    assert "kept" in kept.notes[0]
-    gone = Launchd().uninstall(wish(), purge=True)
-    assert Path("/Library/Application Support/waystation") in {
-        step.path for step in gone.steps if isinstance(step, Remove)
-    }
 
 
 @pytest.mark.parametrize("scope", ["system", "user"])

@@ -76,20 +76,6 @@ def test_a_program_below_home_can_be_seen_by_its_service(wish):
     assert "ProtectHome=read-only" in unit
 
 
-def test_uninstalling_keeps_the_events_and_says_so(wish):
-    plan = Systemd().uninstall(wish(), purge=False)
-    removed = [str(step.path) for step in plan.steps if isinstance(step, Remove)]
-    assert not any("var/lib" in path or path.endswith("etc/waystation") for path in removed)
-    assert any("/var/lib/waystation" in note and "kept" in note for note in plan.notes)
-
-
-def test_purging_removes_them(wish):
-    asked = wish()
-    removed = [step.path for step in Systemd().uninstall(asked, purge=True).steps if isinstance(step, Remove)]
-    assert asked.below_root("/var/lib/waystation") in removed
-    assert asked.below_root("/etc/waystation") in removed
-
-
 def test_stopping_stops_the_sockets_too(wish):
     asked = wish()
     for name in UNITS:
