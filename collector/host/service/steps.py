@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import ServiceError
 from collector.host.service.machine import ThisMachine
+from collector.spool.directory import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,6 +279,6 @@ def _sync(path: Path) -> None:
     """A file's content, or a directory's names: without this a power cut may take a rename back."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        sync(handle)
     finally:
         os.close(handle)
