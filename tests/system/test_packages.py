@@ -119,6 +119,19 @@ def test_once_installed_it_runs_and_says_what_to_do_next(installed):
     assert {"trio", "cryptography", "libssl3"} <= {component["name"] for component in bill["components"]}
 
 
+def test_without_a_network_apt_wants_nothing_that_its_lists_only_promise(machine):
+    shop = machine.inside("/srv/shop")
+    shop.mkdir(parents=True)
+    promised = "Package: {}\nVersion: 1\nArchitecture: all\nFilename: ./{}.deb\nSize: 1\nSHA256: {:064}\n"
+    lines = [promised.format(name, name, 0) for name in ("ca-certificates", "python3", "python3.11")]
+    (shop / "Packages").write_text("\n".join(lines), encoding="utf-8")
+    machine.inside("/etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/shop ./\n")
+    machine.run("apt-get", "update")
+    assert "Candidate: 1\n" in machine.run("apt-cache", "policy", "ca-certificates")
+    machine.run(*Deb.install(1))
+    assert states(machine) == dict.fromkeys(UNITS, ("active", "enabled"))
+
+
 def test_it_reloads_and_tells_its_backlog(installed):
     configure(installed, DOWN)
     send(installed)

@@ -167,11 +167,13 @@ class Run:
     Attributes:
         fine: exit codes beside 0 that say that what it should do is done.
         unless: a command that succeeds when there is nothing to do, and so must succeed after it.
+        advice: what to do where it failed with a certain text: that text, and the advice.
     """
 
     command: tuple[str, ...]
     fine: tuple[int, ...] = ()
     unless: tuple[str, ...] = ()
+    advice: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return f"run {' '.join(self.command)}"
@@ -188,7 +190,8 @@ class Run:
         """
         done = machine.run(self.command)
         if done.code not in {0, *self.fine} or (self.unless and machine.run(self.unless).code):
-            raise ServiceError(f"`{' '.join(self.command)}` failed: {done.said or done.code}")
+            more = f"; {self.advice[1]}" if self.advice is not None and self.advice[0] in done.said else ""
+            raise ServiceError(f"`{' '.join(self.command)}` failed: {done.said or done.code}{more}")
 
 
 @dataclass(frozen=True, slots=True)
