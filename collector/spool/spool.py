@@ -127,11 +127,13 @@ class Spool:
     ) -> T:
         ticket: ResultTicket[T] = ResultTicket()
 
-        def run(connection: sqlite3.Connection) -> None:
-            ticket.result, item.grown = work(connection, self._times.age_ms())
+        # No reference back to the item: a cycle would keep batches of megabytes until they are looked for.
+        grown: list[Stream] = []
 
-        item = Work(run, ticket, appends=appends)
-        self._writer.put(item)
+        def run(connection: sqlite3.Connection) -> None:
+            ticket.result, grown[:] = work(connection, self._times.age_ms())
+
+        self._writer.put(Work(run, ticket, appends=appends, grown=grown))
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 

@@ -26,7 +26,8 @@ class Calls:
 
     Attributes:
         made: by thread.
-        hops: requests put into a queue, and calls into the event loop's thread by the writer's.
+        hops: from thread to thread. Requests put into a queue, and calls into the event loop's thread by the
+            writer's; and what trio has a worker do, which counts twice, as it comes back.
     """
 
     def __init__(self) -> None:
@@ -42,6 +43,8 @@ class Calls:
         self.made[thread] += 1
         if event == "c_call":
             self.hops += getattr(arg, "__qualname__", "") == "SimpleQueue.put"
+        elif frame.f_code.co_qualname == "ThreadCache.start_thread_soon":
+            self.hops += 2
         elif thread == "spool-writer":
             self.hops += frame.f_code.co_qualname == "TrioToken.run_sync_soon"
 
