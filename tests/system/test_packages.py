@@ -222,8 +222,20 @@ def test_service_install_for_a_user(unpackaged):
     assert unpackaged.inside("/home/me/.local/state/waystation/spool.db").exists()
 
 
-def dpkg_state(machine: Machine) -> str:
-    return machine.run("dpkg-query", "--show", "--showformat", "${Status}", "waystation")
+def install(release: int) -> tuple[str, ...]:
+    return ("dpkg", "--install", f"/packages/{Deb.file(release)}")
+
+
+def finish(machine: Machine, release: int) -> None:
+    """End an installation that was cut.
+
+    Cut while it unpacked, dpkg wants the package once more; later it goes on by itself.
+    """
+    machine.run("dpkg", "--configure", "--pending", check=False)
+    state = ("dpkg-query", "--show", "--showformat", "${Status}", "waystation")
+    if machine.run(*state) != "install ok installed":
+        machine.run(*install(release))
+    assert machine.run(*state) == "install ok installed"
 
 
 def test_power_cuts_in_the_midst_of_upgrades_leave_what_boots_and_lose_nothing(packages, tmp_path, chance):
@@ -239,19 +251,11 @@ def test_power_cuts_in_the_midst_of_upgrades_leave_what_boots_and_lose_nothing(p
         except (Impossible, NoCut) as error:
             pytest.skip(str(error))
 
-        def install(release: int) -> tuple[str, ...]:
-            return ("dpkg", "--install", f"/packages/{Deb.file(release)}")
-
-        def finish(release: int) -> None:
-            """Cut while it unpacked, dpkg wants the package once more; later it goes on by itself."""
-            machine.run("dpkg", "--configure", "--pending", check=False)
-            if dpkg_state(machine) != "install ok installed":
-                machine.run(*install(release))
-            assert dpkg_state(machine) == "install ok installed"
-
         def power_goes(upgrade: subprocess.Popen[str]) -> None:
             disk.cut()
             machine.cut()
+            # It may have been stopped with what it started there, and would hold the machine's last process.
+            upgrade.kill()
             upgrade.communicate()
             disk.power_up()
             machine.boot()
