@@ -22,15 +22,14 @@ from collector.spool.examine import is_damage
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.terms import take_up
+from collector.spool.tickets import ResultTicket, Ticket
 from collector.spool.worker import (
     CLOSED,
     GROUP_BYTES,
     QUOTA_SHARE,
     Chore,
     InlineWriter,
-    ResultTicket,
     ThreadWriter,
-    Ticket,
     Work,
     Writer,
 )
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
     from collector.core.timekeeping import Moment, Trust
-    from collector.spool.committer import Committed, Committer
+    from collector.spool.committer import Committer
     from collector.spool.journal import Salvaged
+    from collector.spool.outcome import Committed
     from collector.spool.space import Space
     from collector.spool.store import NewChunk, Times
 

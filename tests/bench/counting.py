@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -71,13 +72,14 @@ class Calls:
 
 @contextmanager
 def statements(connection: sqlite3.Connection) -> Iterator[list[str]]:
-    """The statements that a connection runs."""
+    """The statements that a connection runs; one that runs triggers is told of again for each of them."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     try:
         yield seen
     finally:
         connection.set_trace_callback(None)
+        seen[:] = [sql for sql, _ in groupby(seen)]
 
 
 def peak_bytes(once: Callable[[], None], *, times: int = 21) -> float:
