@@ -254,8 +254,7 @@ def test_power_cuts_in_the_midst_of_upgrades_leave_what_boots_and_lose_nothing(p
         def power_goes(upgrade: subprocess.Popen[str]) -> None:
             disk.cut()
             machine.cut()
-            # It may have been stopped with what it started there, and would hold the machine's last process.
-            upgrade.kill()
+            upgrade.kill()  # what it began there is its child: unreaped, that would hold the disk
             upgrade.communicate()
             disk.power_up()
             machine.boot()
