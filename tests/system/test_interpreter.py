@@ -28,7 +28,7 @@ def apt(tmp_path, monkeypatch):
 def test_a_fetch_that_broke_off_is_done_again(apt, tmp_path):
     target = tmp_path / "build/interpreter"
     apt("touch first.deb; echo gone >&2; exit 100")
-    with pytest.raises(SystemExit, match="cannot fetch the interpreter .*: gone"):
+    with pytest.raises(SystemExit, match=r"cannot fetch the interpreter .*: gone"):
         FETCH(target)
     assert not target.exists()
     apt("touch second.deb")
