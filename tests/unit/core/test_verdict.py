@@ -247,10 +247,7 @@ def test_asked_for_it_is_refused_for_what_it_is():
     verdict = escalate(verdict_of(500), same_500=10, events=1, bury=True)
     assert isinstance(verdict, Rejected)
     ((index, wrong),) = verdict.named
-    assert (index, wrong) == (
-        0,
-        "http 500 Internal Server Error, 10 times and more for this one event",
-    )
+    assert (index, wrong) == (0, "http 500 Internal Server Error, 10 times and more for this one event")
 
 
 @pytest.mark.parametrize("status", [202, 400, 401, 413, 429, 502, 503])
