@@ -9,7 +9,6 @@ from urllib.parse import SplitResult, urlsplit
 from collector.config.checks import check_one_of
 from collector.config.findings import shown
 from collector.config.link_checks import LINK_KEYS, check_link, check_next
-from collector.core import signing
 
 if TYPE_CHECKING:
     from collector.config.checks import SecretCheck
@@ -156,8 +155,10 @@ def _check_key(upstream: Upstream, path: KeyPath, findings: Findings, secrets: S
     pem = None if upstream.key is None else secrets.read(upstream.key, path)
     if pem is None:
         return
+    from collector.core.signing import load_ed25519  # noqa: PLC0415 -- each command checks its configuration
+
     try:
-        signing.load_ed25519(pem, upstream.key_id or "unknown")
+        load_ed25519(pem, upstream.key_id or "unknown")
     except ValueError as error:
         findings.add(path, found=str(error), expected="an Ed25519 private key in PEM")
 

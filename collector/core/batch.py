@@ -73,11 +73,26 @@ class Options(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A run of events of one chunk: their own bytes, and the index of the first."""
+    """A run of events of one chunk.
+
+    Attributes:
+        start: the index of the first.
+        cut: their own bytes; None for a whole chunk that is `jsontext.is_compact`, which need not be cut.
+    """
 
     chunk: Chunk
     start: int
-    events: list[bytes]
+    cut: list[bytes] | None
+
+    @property
+    def count(self) -> int:
+        """How many they are."""
+        return self.chunk.events if self.cut is None else len(self.cut)
+
+    @property
+    def events(self) -> list[bytes]:
+        """Each in its own bytes."""
+        return split(self.chunk) if self.cut is None else self.cut
 
     @property
     def first_position(self) -> int:
@@ -116,7 +131,7 @@ class Run:
     @property
     def events(self) -> int:
         """How many it holds."""
-        return sum(len(piece.events) for piece in self.pieces)
+        return sum(piece.count for piece in self.pieces)
 
     @property
     def remote_address(self) -> str:
@@ -200,6 +215,15 @@ class _Room:
     bytes: int
     taken: int = 0
 
+    def takes(self, count: int, size: int) -> bool:
+        """Whether so many events of so many bytes together fit; then they are taken."""
+        if count > self.events or size > self.bytes:
+            return False
+        self.events -= count
+        self.bytes -= size
+        self.taken += count
+        return True
+
     def fitting(self, sizes: Iterable[int], at_most: int) -> int:
         """How many of the next events fit, at most `at_most`; the first of all always does."""
         count = 0
@@ -217,6 +241,12 @@ class _Room:
 def split(chunk: Chunk) -> list[bytes]:
     """A chunk's events, each in its own bytes."""
     return jsontext.split_array(chunk.body)
+
+
+def _fits_whole(chunk: Chunk, room: _Room) -> bool:
+    """Whether a chunk can be taken as it stands; then it is."""
+    size = len(chunk.body) - 1 - chunk.events  # without the brackets and commas
+    return jsontext.is_compact(chunk.body, chunk.events) and room.takes(chunk.events, size)
 
 
 def choose(
@@ -253,13 +283,17 @@ def choose(
             allowed = min(allowed, bounds.end_position - chunk.first_position - start)
         if allowed <= 0 or room.events <= 0:
             break
-        events = split(chunk)
-        if start:
-            events = events[start:]
-        count = room.fitting(map(len, events), allowed)
-        if count == 0:
-            break
-        pieces.append(Piece(chunk, start, events if count == len(events) else events[:count]))
+        count = allowed
+        if start == 0 and allowed == chunk.events and _fits_whole(chunk, room):
+            pieces.append(Piece(chunk, start, None))
+        else:
+            events = split(chunk)
+            if start:
+                events = events[start:]
+            count = room.fitting(map(len, events), allowed)
+            if count == 0:
+                break
+            pieces.append(Piece(chunk, start, events if count == len(events) else events[:count]))
         days[chunk.day] = days.get(chunk.day, 0) + count
         if start + count < chunk.events:
             end_seq, end_index = chunk.seq, start + count

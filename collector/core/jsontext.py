@@ -40,6 +40,7 @@ _OPENING = b"[{"
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # as signed bytes, one level in or out
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY = (b"null", b"false")
+_GAPS = (b"\n", b"\r", b"\t", b"} ", b"}, ")  # within strings the first three are written otherwise
 _SAMPLES = 8  # of each longer run, at least
 _SAMPLED_RUN = b"0" * _SAMPLES
 _DIGITS_AS_ZEROS = bytes(48 if 48 <= code <= 57 else 32 for code in range(256))  # noqa: PLR2004 (ASCII)
@@ -83,6 +84,31 @@ def split_array(body: bytes) -> list[bytes]:
         raise JsonError(f"invalid JSON: {_reason(body, str(error))}") from None
     except RecursionError:
         raise JsonError(f"invalid JSON: nested deeper than {MAX_NESTING} levels") from None
+
+
+def is_compact(body: bytes, elements: int) -> bool:
+    """Whether the objects of an array can be told apart without reading it: `[{...},{...}]`.
+
+    `},{` then stands between two of them and nowhere else, not even in a string: no brace has whitespace
+    behind it, or behind it and a comma, so each of the `elements - 1` places between two objects is
+    spelled in this way, and there are no more of it. Where there are no more closing braces than objects,
+    each of them ends one, and nobody need look for whitespace.
+
+    Args:
+        body: a valid array of objects.
+        elements: how many it has.
+    """
+    return (
+        body.startswith(b"[{")
+        and body.endswith(b"}]")
+        and body.count(b"},{") == elements - 1
+        and (is_flat(body, elements) or not any(gap in body for gap in _GAPS))
+    )
+
+
+def is_flat(body: bytes, elements: int) -> bool:
+    """Whether each closing brace of an array of objects ends one of them."""
+    return len(body) - len(body.replace(b"}", b"")) == elements  # ten times as fast as to count them
 
 
 def _reason(body: bytes, said: str) -> str:

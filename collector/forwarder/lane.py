@@ -10,6 +10,7 @@ the reason, and the lane tries again as it does for any other block.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
@@ -148,9 +149,21 @@ class LaneTask:
             self._standing.hurried = False
             try:
                 with self._around.spool.flight(self._lane):
-                    return await self._step(probe=probe)
+                    wait = await self._step(probe=probe)
+                    while self._ahead.sealed and self._may_go_on():
+                        self._began = trio.current_time()
+                        wait = await self._step(probe=False)
+                    return wait
             finally:
+                # Where it does not go on, the sealed one is found in the spool: retention may end it first.
+                if self._ahead.sealed:
+                    self._ahead.drop()
                 self._at_work = False
+
+    def _may_go_on(self) -> bool:
+        """Whether the next batch may follow at once, in the same turn."""
+        breaker = self._around.breaker
+        return not (self._stopping.is_set() or breaker.is_open or breaker.paused or breaker.is_crowded)
 
     async def _step(self, *, probe: bool) -> float | None:
         chances = self._around.chances
@@ -183,7 +196,7 @@ class LaneTask:
     async def _send(self, task: Ready, request: Request, *, probe: bool) -> float:
         if self._stopping.is_set():
             return 0.0
-        if task.fresh and not await self._settling.seal(task):
+        if task.fresh and not task.sealed and not await self._settling.seal(task):
             return MOVED_PAUSE
         outcome, began = await self._open(task.lane), trio.current_time()
         if self._stopping.is_set():
@@ -202,7 +215,11 @@ class LaneTask:
         took = trio.current_time() - began
         if not isinstance(outcome.verdict, Delivered):
             self._ahead.drop()
-        return await self._settling.settle(task, outcome, probe=probe, took=took)
+        following = self._ahead.take(request) if self._may_go_on() else None
+        wait = await self._settling.settle(task, outcome, probe=probe, took=took, following=following)
+        if self._settling.sealed is not None:
+            self._ahead.put(dataclasses.replace(self._settling.sealed, sealed=True))
+        return wait
 
     async def _open(self, lane: Lane) -> Outcome | None:
         """Make the sender ready for the lane, once; returns what came of it where that failed."""

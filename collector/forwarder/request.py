@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import zlib
 from typing import TYPE_CHECKING
 
 from collector import __version__
 from collector.core.identity import batch_headers, label_header
 from collector.core.signing import content_digest, covered, sign, traintracks_auth
 from collector.forwarder.keys import ProductSecrets, UpstreamKeys
+from collector.forwarder.packing import Packer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from collector.config.model import Product, Upstream
     from collector.core.batch import SealedBatch
     from collector.forwarder.keys import Which
-
-GZIP_LEVEL = 6
-"""zlib's default: a kiosk's link costs more than its idle processor."""
-
-_GZIP_WINDOW = 31  # zlib's 15 bits, with a gzip header that has no time in it
 
 UNKNOWN_ADDRESS = "1.2.3.4"
 """What the Traintracks document says to send where the client's address is not known."""
@@ -36,6 +31,9 @@ class RequestMaker:
         products: the Traintracks products, by product key.
         environ: of the process, where secrets may be.
         labels: the operator's own, told the upstream.
+
+    Attributes:
+        packer: compresses; to be told of how fast the link is.
     """
 
     def __init__(
@@ -49,6 +47,7 @@ class RequestMaker:
         labels: Mapping[str, str] | None = None,
     ) -> None:
         self._labels = label_header(labels or {})
+        self.packer = Packer()
         self._upstream = upstream
         self._url = url
         self._host = host
@@ -98,8 +97,7 @@ class RequestMaker:
         content = body
         if upstream.compresses:
             headers["Content-Encoding"] = "gzip"
-            packer = zlib.compressobj(GZIP_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
-            content = packer.compress(body) + packer.flush()
+            content = self.packer.pack(body)
         headers |= {"Content-Length": str(len(content)), **batch_headers(batch), **self._labels}
         if upstream.kind == "traintracks":
             headers["X-Product-Key"] = batch.product

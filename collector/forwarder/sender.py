@@ -178,12 +178,15 @@ class HttpSender:
             offset, skew = date - wall, date - created
             if abs(offset) > SKEW:
                 verdict = name_skew(verdict, offset)
+        seconds = None if progress.begun is None else trio.current_time() - progress.begun
+        if seconds is not None and isinstance(verdict, Delivered):
+            self._requests.packer.sent(progress.sent_bytes, seconds)
         outcome = Outcome(
             verdict,
             wrote_body=progress.begun is not None,
             server_time_offset=offset,
             sent_bytes=progress.sent_bytes,
-            seconds=None if progress.begun is None else trio.current_time() - progress.begun,
+            seconds=seconds,
         )
         return _Tried(outcome, answered=True, status=reply.status, skew=skew)
 

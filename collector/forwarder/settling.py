@@ -39,9 +39,14 @@ INTERNAL_SERVER_ERROR = 500
 
 
 class Settling:
-    """Settles one lane's attempts."""
+    """Settles one lane's attempts.
+
+    Attributes:
+        sealed: the batch that was sealed with the last settling, if one was.
+    """
 
     def __init__(self, standing: Standing, around: Surroundings) -> None:
+        self.sealed: Ready | None = None
         self._standing = standing
         self._around = around
 
@@ -74,7 +79,15 @@ class Settling:
         self._standing.tell_buried(task.letter)
         return 0.0
 
-    async def settle(self, task: Ready, outcome: Outcome, *, probe: bool, took: float = 0.0) -> float:
+    async def settle(
+        self,
+        task: Ready,
+        outcome: Outcome,
+        *,
+        probe: bool,
+        took: float = 0.0,
+        following: Ready | None = None,
+    ) -> float:
         """Keep what an attempt came to.
 
         Args:
@@ -82,12 +95,14 @@ class Settling:
             outcome: of the attempt.
             probe: as the breaker's passage gave it.
             took: seconds that the attempt took.
+            following: the batch behind it, to be sealed in the same commit where it was delivered.
 
         Returns:
             Seconds to wait before the lane goes on. Where the upstream's breaker opened there is
             nothing to wait for but the breaker.
         """
         batch, breaker = task.batch, self._around.breaker
+        self.sealed = None
         sizing.measure(self._around.window, task, outcome)
         same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
         bury = self._around.upstream.failing_event == "dead-letter"
@@ -99,7 +114,7 @@ class Settling:
         match verdict:
             case Delivered():
                 breaker.close()
-                return await self._delivered(task, outcome)
+                return await self._delivered(task, outcome, following)
             case Retry():
                 failures = task.lane.failures + 1
                 if verdict.breaker:
@@ -129,29 +144,46 @@ class Settling:
             case _:
                 assert_never(verdict)
 
-    async def _delivered(self, task: Ready, outcome: Outcome) -> float:
+    async def _delivered(self, task: Ready, outcome: Outcome, following: Ready | None) -> float:
         limit = limit_after_delivery(
             task.lane.learned_limit, size=len(task.body), most=self._around.upstream.max_batch_bytes
         )
-        kept = await self._standing.persist(
-            partial(
-                settle.delivered,
-                batch=task.batch,
-                run=task.run,
-                settled=outcome.settled,
-                learned_limit=limit,
-                now=self._around.chances.wall_ms(),
-            )
+        now_ms = self._around.chances.wall_ms()
+
+        work: Callable[[sqlite3.Connection], bool] = partial(
+            settle.delivered,
+            batch=task.batch,
+            run=task.run,
+            settled=outcome.settled,
+            learned_limit=limit,
+            now=now_ms,
         )
+        if following is not None:
+            work = partial(self._go_on, delivered=work, following=following, now=now_ms)
+        kept = await self._standing.persist(work)
         if not kept:
             return MOVED_PAUSE
-        now_ms = self._around.chances.wall_ms()
         self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
         if self._around.tap.watchers:
             self._around.tap.tell(seen_delivered(task.batch, task.run, now_ms=now_ms))
         if self._standing.tells("healthy", ""):
             self._standing.log.info("lane_healthy")
         return 0.0
+
+    def _go_on(
+        self,
+        connection: sqlite3.Connection,
+        *,
+        delivered: Callable[[sqlite3.Connection], bool],
+        following: Ready,
+        now: int,
+    ) -> bool:
+        """Settle a delivered batch, and seal the one behind it; a lane that has moved on seals nothing."""
+        self.sealed = None  # where the disk refused it before
+        kept = delivered(connection)
+        if kept and settle.seal(connection, following.batch, now=now):
+            self.sealed = following
+        return kept
 
     async def _postpone(
         self,

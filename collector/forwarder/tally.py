@@ -60,4 +60,4 @@ class Tally:
         """
         for piece in run.pieces:
             waited = max(0, now_ms - options.received_at(piece.chunk)) / 1000
-            self.delay_seconds.observe(waited, times=len(piece.events))
+            self.delay_seconds.observe(waited, times=piece.count)

@@ -28,8 +28,9 @@ class Ready:
 
     Attributes:
         body: before any Content-Encoding.
-        fresh: whether it has yet to be sealed.
+        fresh: whether this is the first that is made of it.
         replaced: the batch that it stands for, where it is fresh for that reason.
+        sealed: whether a fresh one was sealed already, as the one before it was settled.
     """
 
     lane: Lane
@@ -38,6 +39,7 @@ class Ready:
     body: bytes
     fresh: bool
     replaced: Replaced | None = None
+    sealed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

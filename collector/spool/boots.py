@@ -66,6 +66,11 @@ class Follower:
             self._before = last if jumped else None
         return moment
 
+    def steady(self, moment: Moment) -> Stretch | None:
+        """The stretch of all that is stamped up to this moment; None where it takes a closer look."""
+        now = self._now
+        return now if now is not None and self._before is None and now.goes_on(moment) else None
+
     def stamped_in(self, received_at: int, moment: Moment) -> Stretch:
         """The stretch that a request was stamped in: the clock may have been set while it was queued.
 

@@ -6,75 +6,28 @@ While the disk is full nothing is appended, and each other work is a transaction
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged, SpoolFull, SpoolNoSpace, SpoolUnavailable
 from collector.spool import admission, retention
 from collector.spool.database import PAGE_BYTES
 from collector.spool.eviction import Eviction
 from collector.spool.items import attempt, run_alone, undo, unexpected
+from collector.spool.outcome import Committed
 from collector.spool.worker import Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from collector.spool.database import Database
     from collector.spool.options import SpoolOptions
+    from collector.spool.outcome import Observer
     from collector.spool.space import Space
     from collector.spool.store import Store
 
 UNCOUNTED_BYTES = 1024 * 1024
 """By so much the spool may have grown before its size is counted anew, while no bound is near."""
-
-
-@dataclass(slots=True)
-class Committed:
-    """What a commit came to.
-
-    Attributes:
-        grown: streams (dialect, product) that have more events.
-        evicted: events that quota ended, by lane name.
-        refused: requests for which there was no room, by the lane that is in the way.
-        crowding: who is not admitted now.
-        used: bytes that the spool takes now.
-        healthy: whether the disk can be relied upon.
-        short: whether the disk is full.
-        over: whether more must be evicted, and can be.
-        failed: whether the disk refused a part of it.
-        requests: how many it held.
-        seconds: what the transaction took, and the COMMIT at its end alone.
-    """
-
-    grown: Collection[tuple[str, str]] = ()
-    evicted: dict[str, int] = field(default_factory=dict)
-    refused: dict[str, int] = field(default_factory=dict)
-    crowding: admission.Crowding = admission.EMPTY
-    used: int = 0
-    healthy: bool = True
-    short: bool = False
-    over: bool = False
-    failed: bool = False
-    requests: int = 0
-    seconds: tuple[float, float] = (0.0, 0.0)
-
-
-class Observer(Protocol):
-    """Who is told, on the event loop's thread, what a commit came to."""
-
-    @property
-    def in_flight(self) -> frozenset[int]:
-        """Lanes whose batch retention must spare; read on the writer's thread."""
-
-    def committed(self, result: Committed, *, dequeued: int) -> None:
-        """A group is on disk, of which `dequeued` bytes of bodies had waited."""
-
-    def refused(self, *, dequeued: int) -> None:
-        """The disk refused a group."""
-
-    def damaged(self, error: SpoolDamaged) -> None:
-        """What is on disk is not what was written."""
 
 
 class Committer:
@@ -122,7 +75,9 @@ class Committer:
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
+            result = self._commit_at_once(appends) if plain and self._eviction is None else None
+            if result is None:
+                result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
         except SpoolNoSpace:
             self._take_back(group)
             self._space.shut()
@@ -152,6 +107,17 @@ class Committer:
         result.healthy = self._database.trusted
         result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
+
+    def _commit_at_once(self, appends: list[Append]) -> Committed | None:
+        """The usual case, requests and no bound near: one statement; None where it takes more."""
+        if self._is_near():
+            return None
+        ready = self._store.rows_of([item.chunk for item in appends])
+        if ready is None:
+            return None
+        rows, grown = ready
+        self._database.commit_at_once(rows)
+        return Committed(grown=grown, requests=len(appends))
 
     def _commit_apart(self, group: Sequence[Item]) -> Committed:
         """What can be done while the disk is full: append nothing, and settle one thing after the other."""

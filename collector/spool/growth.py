@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.core.batch import lane_name
+
 if TYPE_CHECKING:
     import sqlite3
+    from collections.abc import Collection, Sequence
 
     from collector.errors import SpoolFull
+    from collector.spool.appending import Rows
 
 
 @dataclass(slots=True)
@@ -33,6 +37,11 @@ class GrowingStream:
     stored_bytes: int
     lanes: dict[str, GrowingLane]
 
+    @property
+    def turned(self) -> bool:
+        """Whether a lane is not admitted."""
+        return any(lane.shut for lane in self.lanes.values())
+
 
 @dataclass(slots=True)
 class Growth:
@@ -49,6 +58,24 @@ class Growth:
     events: dict[int, int] = field(default_factory=dict)
     evicted: dict[tuple[int, int], int] = field(default_factory=dict)
     lost: dict[str, int] = field(default_factory=dict)
+
+    def add(self, day: int, events: int) -> None:
+        """A chunk is appended."""
+        self.requests[day] = self.requests.get(day, 0) + 1
+        self.events[day] = self.events.get(day, 0) + events
+
+    def count(self, rows: Rows, stream: GrowingStream) -> None:
+        """Count it, for the stream and for each of its lanes."""
+        rows.set_stream(stream.id, next_position=stream.next_position, stored_bytes=stream.stored_bytes)
+        for day, events in self.events.items():
+            rows.count_intake(stream.id, day, self.requests[day], events)
+            for lane in stream.lanes.values():
+                rows.count_accepted(lane.id, day, events)
+
+    def end_evicted(self, connection: sqlite3.Connection) -> None:
+        """Count what is not kept for lanes, once it is counted as theirs."""
+        for (lane_id, day), events in self.evicted.items():
+            connection.execute(_COUNT_EVICTED, (lane_id, day, events))
 
     def evict(self, lane: GrowingLane, day: int, events: int) -> None:
         """A chunk is not kept for a lane."""
@@ -71,31 +98,9 @@ class Appended:
     evicted: dict[str, int] = field(default_factory=dict)
 
 
-_COUNT_INTAKE = (
-    "INSERT INTO intake (stream, day, requests, events) VALUES (?, ?, ?, ?) ON CONFLICT (stream, day)"
-    " DO UPDATE SET requests = requests + excluded.requests, events = events + excluded.events"
-)
-_COUNT_ACCEPTED = (
-    "INSERT INTO ledger (lane, day, accepted, pending) VALUES (?1, ?2, ?3, ?3) ON CONFLICT (lane, day)"
-    " DO UPDATE SET accepted = accepted + excluded.accepted, pending = pending + excluded.pending"
-)
 _COUNT_EVICTED = (
     "UPDATE ledger SET pending = pending - ?3, evicted = evicted + ?3 WHERE lane = ?1 AND day = ?2"
 )
-
-
-def count(connection: sqlite3.Connection, stream: GrowingStream, growth: Growth) -> None:
-    """Count what a transaction adds to a stream, for the stream and for each of its lanes."""
-    connection.execute(
-        "UPDATE stream SET next_position = ?, stored_bytes = ? WHERE id = ?",
-        (stream.next_position, stream.stored_bytes, stream.id),
-    )
-    for day, events in growth.events.items():
-        connection.execute(_COUNT_INTAKE, (stream.id, day, growth.requests[day], events))
-        for lane in stream.lanes.values():
-            connection.execute(_COUNT_ACCEPTED, (lane.id, day, events))
-    for (lane_id, day), events in growth.evicted.items():
-        connection.execute(_COUNT_EVICTED, (lane_id, day, events))
 
 
 def turn(connection: sqlite3.Connection, lane: GrowingLane, stream: GrowingStream, seq: int) -> list[int]:
@@ -116,3 +121,50 @@ def turn(connection: sqlite3.Connection, lane: GrowingLane, stream: GrowingStrea
         (seq, stream.next_position, stream.stored_bytes, lane.id),
     )
     return [lane.id]
+
+
+def turn_all(
+    connection: sqlite3.Connection, stream: GrowingStream, over: Collection[str], seq: int
+) -> list[int]:
+    """Shut out the lanes of upstreams that are over their bounds, let the others in; returns the latter."""
+    reopened: list[int] = []
+    for upstream, lane in stream.lanes.items():
+        if lane.shut != (upstream in over):
+            reopened += turn(connection, lane, stream, seq)
+    return reopened
+
+
+def load(
+    connection: sqlite3.Connection, key: tuple[str, str], takers: Sequence[str], *, seq: int, now: int
+) -> GrowingStream:
+    """Read a stream's row, or make it, and make the lanes that take it from chunk `seq` on.
+
+    Args:
+        connection: the writing one, in a transaction.
+        key: dialect and product.
+        takers: the upstreams that take it, by name.
+        seq: of its next chunk.
+        now: ms since 1970.
+    """
+    dialect, product = key
+    connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
+    row = connection.execute(
+        "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
+    ).fetchone()
+    stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
+    for name in takers:
+        connection.execute(
+            "INSERT OR IGNORE INTO lane"
+            " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+            " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
+            (stream.id, seq, stream.next_position, stream.stored_bytes, now, name),
+        )
+        lane, shut = connection.execute(
+            "SELECT lane.id, EXISTS (SELECT 1 FROM absence"
+            " WHERE absence.lane = lane.id AND to_seq IS NULL AND full)"
+            " FROM lane JOIN upstream ON upstream.id = lane.upstream"
+            " WHERE lane.stream = ? AND upstream.name = ?",
+            (stream.id, name),
+        ).fetchone()
+        stream.lanes[name] = GrowingLane(lane, lane_name(name, dialect, product), bool(shut))
+    return stream

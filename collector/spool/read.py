@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
@@ -179,17 +178,14 @@ def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     if not isinstance(body, bytes) or not all(isinstance(number, int) for number in numbers):
         # Then where the chunk stands is not known either, so the lane could not go on behind it.
         raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
-    chunk = Chunk(seq, first_position, events, day, received_at, published_at, address, len(body), body, boot)
+    place = (seq, first_position, events, day, received_at, published_at, address, len(body))
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:
-        raise DamagedChunk(chunk, "its checksum does not fit")
-    if not encoding:
-        return chunk
+        raise DamagedChunk(Chunk(*place, body, boot), "its checksum does not fit")
     try:
-        text = unpack(encoding, body)
+        return Chunk(*place, unpack(encoding, body), boot)
     except ValueError as error:
-        raise DamagedChunk(chunk, str(error)) from error
-    return dataclasses.replace(chunk, body=text)
+        raise DamagedChunk(Chunk(*place, body, boot), str(error)) from error
 
 
 def epoch(connection: sqlite3.Connection) -> tuple[str, str]:

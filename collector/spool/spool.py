@@ -22,15 +22,14 @@ from collector.spool.examine import is_damage
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.terms import take_up
+from collector.spool.tickets import ResultTicket, Ticket
 from collector.spool.worker import (
     CLOSED,
     GROUP_BYTES,
     QUOTA_SHARE,
     Chore,
     InlineWriter,
-    ResultTicket,
     ThreadWriter,
-    Ticket,
     Work,
     Writer,
 )
@@ -39,8 +38,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
     from collector.core.timekeeping import Moment, Trust
-    from collector.spool.committer import Committed, Committer
+    from collector.spool.committer import Committer
     from collector.spool.journal import Salvaged
+    from collector.spool.outcome import Committed
     from collector.spool.space import Space
     from collector.spool.store import NewChunk, Times
 
@@ -127,11 +127,13 @@ class Spool:
     ) -> T:
         ticket: ResultTicket[T] = ResultTicket()
 
-        def run(connection: sqlite3.Connection) -> None:
-            ticket.result, item.grown = work(connection, self._times.age_ms())
+        # No reference back to the item: a cycle would keep batches of megabytes until they are looked for.
+        grown: list[Stream] = []
 
-        item = Work(run, ticket, appends=appends)
-        self._writer.put(item)
+        def run(connection: sqlite3.Connection) -> None:
+            ticket.result, grown[:] = work(connection, self._times.age_ms())
+
+        self._writer.put(Work(run, ticket, appends=appends, grown=grown))
         await ticket.committed()
         return ticket.result  # type: ignore[return-value]  # set by `run` before the commit
 

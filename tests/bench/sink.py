@@ -5,12 +5,20 @@ from __future__ import annotations
 import re
 import socket
 import threading
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)\r\n", re.IGNORECASE)
 
 
-def converse(sock: socket.socket) -> None:
-    """Answer each request of a connection with 202 as soon as its last byte is there."""
+def converse(sock: socket.socket, took: Callable[[], object] = lambda: None) -> None:
+    """Answer each request of a connection with 202 as soon as its last byte is there.
+
+    `took` is called before each answer.
+    """
     buffer = b""
     while True:
         while (end := buffer.find(b"\r\n\r\n")) < 0:
@@ -23,7 +31,29 @@ def converse(sock: socket.socket) -> None:
         while left > 0:
             left -= len(sock.recv(min(left, 1 << 20)))
         buffer = buffer[len(buffer) + left :] if left else b""
+        took()
         sock.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
+
+
+@contextmanager
+def listening(took: Callable[[], object]) -> Iterator[int]:
+    """Serve one connection on a thread of this process; gives the port."""
+
+    def accept() -> None:
+        sock, _ = server.accept()
+        with sock:
+            converse(sock, took)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        try:
+            yield port
+        finally:
+            with suppress(OSError):  # where nobody has come
+                socket.create_connection(("127.0.0.1", port)).close()
+            thread.join()
 
 
 def serve() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
-from pathlib import Path
+from contextlib import contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,20 @@ from bench.sides import CONFIG, HERE, Bench, Load, wrk
 from fakes.daemon import until
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fakes.daemon import Daemon
 
 IDLE_SECONDS = 20
 BACKLOG = 10_000_000
-DRAINED = 2_000_000
+DRAINED = 3_000_000
+LINK_DELAY = 0.1
+LINK_RATE = 1_250_000
+"""Seconds one way, and bytes a second: 200 ms there and back, 10 Mbit/s."""
+
+LINK_GROWING = 15.0
+"""Seconds in which batches grow."""
+
 SIGNED = """
 [[listener]]
 bind = "127.0.0.1:0"
@@ -135,26 +144,71 @@ def growth(bench: Bench, seconds: float) -> dict[str, Any]:
 def drain(bench: Bench, seconds: float) -> dict[str, Any]:
     """From a backlog to an upstream on loopback, signed and compressed, alone and beside 20,000 events/s."""
     result: dict[str, Any] = {}
+    with (
+        _sink() as (port, sink),
+        bench.daemon() as daemon,
+    ):  # its upstream is far; what it takes is drained below
+        paced = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)
+        result["p99_alone"] = paced["p99"]
+        for name, beside in (("rate", False), ("rate_beside", True)):
+            _hold_and_drain(daemon, port)
+            before = machine.processor_seconds(sink), machine.processor_seconds(daemon.pid)
+            began = time.monotonic()
+            result |= _drained(bench, daemon, seconds, name=name, beside=beside)
+            after = machine.processor_seconds(sink), machine.processor_seconds(daemon.pid)
+            for who, spent in zip(("sink", "daemon"), map(float.__sub__, after, before), strict=True):
+                result[f"{who}_cores_{name}"] = spent / (time.monotonic() - began)
+            daemon.forwarded(within=600)
+    return result
+
+
+def link(bench: Bench, seconds: float) -> dict[str, Any]:
+    """The share of a long and narrow link that a drain uses, once its batches have grown."""
+    with _sink() as (target, _), bench.daemon() as daemon:
+        command = [sys.executable, HERE / "far.py", str(target), str(LINK_DELAY), str(LINK_RATE)]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as far:
+            assert far.stdin is not None
+            assert far.stdout is not None
+            _hold_and_drain(daemon, int(far.stdout.readline()))
+
+            def passed() -> int:
+                assert far.stdin is not None
+                assert far.stdout is not None
+                far.stdin.write("\n")
+                far.stdin.flush()
+                return int(far.stdout.readline())
+
+            time.sleep(LINK_GROWING)
+            before, began = passed(), time.monotonic()
+            time.sleep(4 * seconds)
+            share = (passed() - before) / (time.monotonic() - began) / LINK_RATE
+            peak = machine.memory(daemon.pid)["peak"] / 1e6
+            daemon.kill()
+            far.stdin.close()
+    return {"link_percent": 100 * share, "peak_MB": peak}
+
+
+@contextmanager
+def _sink() -> Iterator[tuple[int, int]]:
+    """An upstream: its port and process."""
     with subprocess.Popen([sys.executable, HERE / "sink.py"], stdout=subprocess.PIPE) as sink:
         assert sink.stdout is not None
-        port = int(sink.stdout.readline())
         try:
-            with bench.daemon() as daemon:  # its upstream is far; what it takes is drained below
-                daemon.secret("bench.secret", b"0123456789abcdef0123456789abcdef")
-                paced = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)
-                result["p99_alone"] = paced["p99"]
-                for name, beside in (("rate", False), ("rate_beside", True)):
-                    daemon.stop()
-                    daemon.configure(SIGNED.format(port=9, pause="3s"))
-                    daemon.start()
-                    _fill(daemon, DRAINED)
-                    daemon.stop()
-                    daemon.configure(SIGNED.format(port=port, pause="10ms"))
-                    daemon.start()
-                    result |= _drained(bench, daemon, seconds, name=name, beside=beside)
+            yield int(sink.stdout.readline()), sink.pid
         finally:
             sink.kill()
-    return result
+
+
+def _hold_and_drain(daemon: Daemon, port: int) -> None:
+    """Let the daemon gather a backlog, and start it with an upstream that takes it."""
+    daemon.secret("bench.secret", b"0123456789abcdef0123456789abcdef")
+    daemon.stop()
+    daemon.configure(SIGNED.format(port=9, pause="3s"))
+    daemon.start()
+    _fill(daemon, DRAINED)
+    daemon.stop()
+    daemon.configure(SIGNED.format(port=port, pause="10ms"))
+    daemon.start()
 
 
 def _drained(bench: Bench, daemon: Daemon, seconds: float, *, name: str, beside: bool) -> dict[str, Any]:
@@ -169,7 +223,5 @@ def _drained(bench: Bench, daemon: Daemon, seconds: float, *, name: str, beside:
     else:
         time.sleep(seconds)
     result[name] = (delivered() - before) / (time.monotonic() - began)
-    result["peak_MB"] = machine.memory(daemon.pid)["peak"] / 1e6
-    if Path(f"/proc/{daemon.pid}").exists():
-        daemon.forwarded(within=600)
+    result[f"peak_MB_{name}"] = machine.memory(daemon.pid)["peak"] / 1e6
     return result

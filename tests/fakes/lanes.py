@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from contextlib import asynccontextmanager
 from functools import partial
@@ -38,14 +39,15 @@ _ids = itertools.count(1)
 
 
 class Times:
-    """The spool's clocks, from trio's; the wall clock can be set."""
+    """The spool's clocks, from trio's, or others that any thread may ask; the wall clock can be set."""
 
-    def __init__(self) -> None:
+    def __init__(self, ticks: Callable[[], float] = trio.current_time) -> None:
+        self._ticks = ticks
         self.wall_offset_ms = 0
         self.trust = Trust.PLAUSIBLE
 
     def wall_ms(self) -> int:
-        return START_MS + self.wall_offset_ms + round(trio.current_time() * 1000)
+        return START_MS + self.wall_offset_ms + round(self._ticks() * 1000)
 
     def wall_good(self) -> bool:
         return self.trust is not Trust.UNKNOWN
@@ -55,14 +57,12 @@ class Times:
         return Moment(wall=self.wall_ms(), ticks=age, age=age, trust=self.trust, newest=self.wall_ms())
 
     def age_ms(self) -> int:
-        return round(trio.current_time() * 1000)
+        return round(self._ticks() * 1000)
 
 
 def samsara(name: str = "samsara", **options) -> Upstream:
-    bounds = {"max_events": 1_000, "max_batch_bytes": 1 << 20}
-    return Upstream(
-        name=name, kind="samsara", url="http://localhost/", signing="none", **{**bounds, **options}
-    )
+    ordinary = {"url": "http://localhost/", "max_events": 1_000, "max_batch_bytes": 1 << 20}
+    return Upstream(name=name, kind="samsara", signing="none", **{**ordinary, **options})
 
 
 def traintracks(name: str = "traintracks", **options) -> Upstream:
@@ -155,6 +155,7 @@ async def site(
     *,
     run: bool = True,
     durability: str = "normal",
+    threads: bool = False,
     takes: Callable[[str, str], bool] = lambda _dialect, _product: True,
 ) -> AsyncGenerator[Site]:
     """Open the spool of a directory, and run a forwarder on it; left, all of it is abandoned at once.
@@ -162,9 +163,10 @@ async def site(
     Args:
         senders: of the configured upstreams.
         run: whether the lanes run from the start.
+        threads: whether the spool has its threads, for which the clock must be the real one.
         takes: whether the configuration has a dialect and product; each upstream takes its own dialects.
     """
-    times = Times()
+    times = Times(time.monotonic) if threads else Times()
     options = SpoolOptions(
         directory=directory,
         upstreams=[
@@ -179,7 +181,7 @@ async def site(
             for upstream in senders
         ],
         durability=durability,
-        threads=False,
+        threads=threads,
     )
     machine = Machine(id="kiosk", boot="first")
     async with open_spool(options, lambda _epoch: times, machine=machine, device="kiosk-17") as spool:

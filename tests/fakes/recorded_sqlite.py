@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import apsw
 from fakes.disk_model import Disk, Resized, Synced, Written
+from fakes.disks import APPEND
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -157,9 +158,10 @@ class RecordedConnection:
 
     def execute(self, sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> RecordedCursor:
         began = self._recorded.disk.now
+        ends = sql == "COMMIT" or (sql.startswith(APPEND) and not self.in_transaction)
         with _as_sqlite3():
             cursor = RecordedCursor(self._connection, sql, parameters)
-        if sql == "COMMIT" and self._recorded.disk.now > began:
+        if ends and self._recorded.disk.now > began:
             self._recorded.commits.append(Commit(began, self._recorded.disk.now, state(self)))
         return cursor
 

@@ -154,10 +154,30 @@ def render_all(
     return [raw[:-1] + both + _identity(stamp) for raw, stamp in zip(events, stamps, strict=True)]
 
 
+def render_whole(body: bytes, events: int, *, received_at: int, published_at: int | None) -> bytes | None:
+    """What `render_all` makes of the events of a body, without ids, joined by commas.
+
+    Args:
+        body: of one chunk, and `jsontext.is_compact`.
+        events: how many it has.
+        received_at: of all of its events.
+        published_at: of all of them.
+
+    Returns:
+        None where an event may have a stamp already, so that each must be looked at.
+    """
+    if _may_have_stamps(body, ids=False):
+        return None
+    end = _stamps(received_at, published_at) + b"}"
+    if jsontext.is_flat(body, events):  # twenty times as fast
+        return body[1:-1].replace(b"}", end)
+    return body[1:-2].replace(b"},{", end + b",{") + end
+
+
 def _may_have_stamps(text: bytes, *, ids: bool) -> bool:
     """Whether a key that a stamp would go under may be there already."""
     return (
-        (b'edAt"' in text and (b'"receivedAt"' in text or b'"publishedAt"' in text))
+        (b"A" in text and b'edAt"' in text and (b'"receivedAt"' in text or b'"publishedAt"' in text))
         or (ids and b'"id"' in text)
         or jsontext.may_respell_letters(text)
     )

@@ -37,6 +37,10 @@ class Body(httpx.AsyncByteStream):
         self._pace = pace
         self._progress = progress
 
+    def forget(self) -> None:
+        """Let go of the content: httpx's requests and answers hold each other until they are looked for."""
+        self._content = b""
+
     def __aiter__(self) -> AsyncIterator[bytes]:
         progress = self._progress
         progress.sent_bytes, progress.ended = 0, False

@@ -114,9 +114,8 @@ class Link:
         Raises:
             LinkFailure: no whole answer came.
         """
-        request = httpx.Request(
-            "POST", self._url, headers=headers, stream=Body(content, self._pace, progress)
-        )
+        body = Body(content, self._pace, progress)
+        request = httpx.Request("POST", self._url, headers=headers, stream=body)
         limit = patience(self._upstream, len(content))
         try:
             async with self._connected(contexts, progress) as line:
@@ -135,6 +134,8 @@ class Link:
             raise failure_of(
                 error, begun=begun, certified=certified, blanked=self._blanked, wall=self._wall
             ) from None
+        finally:
+            body.forget()
 
     @asynccontextmanager
     async def _connected(self, contexts: Contexts, progress: Progress) -> AsyncGenerator[_Line]:

@@ -7,7 +7,7 @@ import pytest
 from fakes.golden_batches import COMPRESSED, OPTIONS, STAMPED, cases, headers, rendered, stable
 
 from collector.core.rendering import RENDERER
-from collector.forwarder import request
+from collector.forwarder import packing
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 GOLDEN = {
@@ -45,7 +45,7 @@ def test_of_the_others_two_attempts_differ_in_the_time_alone_and_two_compressors
     first, later = headers(case), headers(case, now=1_800_000_090.0)
     changed = {name for name in first if first[name] != later[name]}
     assert changed == (STAMPED if case["dialect"] == "samsara" else set())
-    monkeypatch.setattr(request, "GZIP_LEVEL", 1)
+    monkeypatch.setattr(packing, "LEVEL", 1)
     repacked = headers(case)
     assert {name for name in first if first[name] != repacked[name]} <= COMPRESSED | {"Signature"}
 

@@ -12,7 +12,7 @@ from fakes.upstream import Behaviour
 from zlib_ng import zlib_ng
 
 from collector.core.verdict import Delivered, Retry
-from collector.forwarder import request
+from collector.forwarder import packing
 
 SECRET = "a secret of 32 bytes, or longer!!"
 SIGNED = {"signing": "rfc9421", "key_id": "kiosk-17", "secret_env": "DEVICE_SECRET"}
@@ -34,7 +34,7 @@ async def test_another_zlib_after_a_restart_changes_bytes_and_digest_and_not_the
     fake.script(Behaviour(cut="answer"))  # taken, and the answer is lost
     now = datetime.now(UTC).timestamp()
     assert isinstance((await attempt(fake, wall=now - 60)).verdict, Retry)
-    monkeypatch.setattr(request, "zlib", later)
+    monkeypatch.setattr(packing, "zlib", later)
     assert (await attempt(fake, wall=now)).verdict == Delivered()
     first, last = fake.received
     assert fake.book.problems == []

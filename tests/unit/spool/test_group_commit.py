@@ -4,10 +4,12 @@ import threading
 
 import pytest
 import trio
+from fakes.disks import APPEND, let_fail
 from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 from collector.errors import SpoolUnavailable
-from collector.spool.worker import Ticket, Work
+from collector.spool.tickets import Ticket
+from collector.spool.worker import Work
 
 pytestmark = pytest.mark.parametrize("threads", [False, True], ids=["inline", "thread"])
 
@@ -199,3 +201,24 @@ async def test_work_of_a_lane_does_not_wait_for_company(tmp_path, threads):
         ticket = spool.submit(chunk(1))
         await spool.write(lambda _: None)  # and ends the wait of the requests before it
         await ticket.committed()
+
+
+@pytest.mark.parametrize("count", [1, 7, 30, 120, 121, 300])
+async def test_requests_of_a_commit_are_one_statement_unless_they_are_very_many(tmp_path, threads, count):
+    async with spool_in(tmp_path, threads=threads) as spool:
+        await accept(spool, chunk(1))
+        disk = let_fail(database_of(spool))
+        gate = await hold(spool)
+        disk.statements.clear()
+        tickets = [spool.submit(chunk(2)) for _ in range(count)]
+        gate.open.set()
+        for ticket in tickets:
+            await ticket.committed()
+        appended = [sql for sql in disk.statements if sql.startswith(APPEND)]
+        in_steps = threads and count > 120
+        assert ("BEGIN IMMEDIATE" in disk.statements[1 if threads else 0 :]) == in_steps
+        assert len(appended) == (-(-(count + 3) // 128) if threads else count)
+        seqs = [(seq, 2 * seq - 3) for seq in range(2, count + 2)]
+        assert await query(spool, "SELECT seq, first_position FROM chunk WHERE seq > 1 ORDER BY seq") == seqs
+        assert await ledger(spool) == {"accepted": 2 * count + 1, "pending": 2 * count + 1}
+        assert await query(spool, "SELECT requests, events FROM intake") == [(count + 1, 2 * count + 1)]

@@ -8,7 +8,8 @@ from fakes.spools import accept, bulk, chunk, ledger, spool_in
 
 from collector.errors import SpoolUnavailable
 from collector.spool import worker
-from collector.spool.worker import Append, ThreadWriter, Ticket, Work
+from collector.spool.tickets import Ticket
+from collector.spool.worker import Append, ThreadWriter, Work
 
 
 async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, monkeypatch):
@@ -83,3 +84,20 @@ async def test_a_group_is_bounded(monkeypatch, chunks, group_bytes, sizes):
     writer.put(Work(print, late))
     with pytest.raises(SpoolUnavailable, match="closed"):
         await late.committed()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+async def test_what_is_fewer_than_the_last_groups_is_handed_over_when_the_loops_turn_ends():
+    recorder = Recorder()
+    recorder.go_on.set()
+    writer = ThreadWriter(recorder, interval=0, token=trio.lowlevel.current_trio_token())
+    for count in (20, 20, 1, 3):
+        tickets = [Ticket() for _ in range(count)]
+        for ticket in tickets:
+            writer.put(Append(bulk(1), ticket))
+        with trio.fail_after(30):
+            for ticket in tickets:
+                await ticket.committed()
+    assert sum(recorder.sizes) == 44
+    await writer.close()
+    await trio.to_thread.run_sync(writer._thread.join)
