@@ -33,13 +33,14 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         answer_timeout: from a whole request to its answer; then 503.
         send_timeout: for a client to take an answer; then its connection is closed.
         idle_timeout: for which a connection without a request is kept.
-        crowded_idle_timeout: the same while no connection is free.
+        crowded_idle_timeout: the same while no connection is free, or others of the same peer wait.
         linger_timeout: for a client whose request was cut short to read why; then its connection is reset.
         linger_bytes: that such a client may still send meanwhile, which are thrown away.
         newcomer_grace: for a connection to bring a request while no connection is free; then it makes
             room for another, with 408 where it had begun one, unless it keeps to `min_rate`.
         waiting_grace: for a connection to wait, for others of its peer or for room for its body,
-            while no connection is free for other peers; then 503.
+            while no connection is free for other peers; then 503. Also for a client to take an answer
+            while others wait for its connection.
         room_grace: for a body to come while others wait for room; then 408, unless it keeps to `min_rate`.
         min_rate: bytes a second that a client must bring while others wait.
         listen_backlog: clients that the kernel lets wait for each socket of the daemon's own; further

@@ -34,7 +34,7 @@ RATIO_FREE_BYTES = MIB
 """A body may decompress to 200 times its size, or to 1 MiB: events compress six to one, the most
 repetitive ones a few dozen to one; beyond that somebody wants to keep the loop busy."""
 
-ANSWERS_BYTES = 256 * KIB
+ANSWERS_BYTES = 64 * KIB
 """Answers of pipelined requests leave together up to this size."""
 
 MAX_BODIES_IN_HAND_BYTES = 128 * MIB
@@ -117,7 +117,7 @@ IDLE_TIMEOUT = 75.0
 theirs, so that it is the client who closes and none of its requests meets a closed port."""
 
 CROWDED_IDLE_TIMEOUT = 5.0
-"""The same while no seat is free: idle connections make room for those that wait."""
+"""The same while no seat is free, or others of the same peer wait: idle connections make room."""
 
 LINGER_TIMEOUT = 2.0
 """How long a client whose request was cut short may go on sending, so that it reads the

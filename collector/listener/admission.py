@@ -54,10 +54,11 @@ _MAX_KNOWN = 64
 
 def host_name(host: str) -> str:
     """A Host header without its port, lower case; an IPv6 address keeps its brackets."""
-    name, colon, port = host.strip().lower().rpartition(":")
-    if colon and "]" not in port and (not port or port.isdigit()):
+    host = host.strip(" \t").lower()
+    name, colon, port = host.rpartition(":")
+    if colon and "]" not in port and (not port or (port.isascii() and port.isdigit())):
         return name
-    return host.strip().lower()
+    return host
 
 
 def may_be_pointed_here(host: str) -> bool:

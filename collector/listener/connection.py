@@ -20,7 +20,7 @@ from collector.core.limits import ANSWERS_BYTES, RECEIVE_BYTES
 from collector.listener.express import Express
 from collector.listener.guest import Guest
 from collector.listener.parting import LAST_WORDS, linger, say
-from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, SENDING, STREAMING, WAITING
+from collector.listener.phases import ANSWERING, IDLE, LEAVING, PARKED, RECEIVING, STREAMING, WAITING
 from collector.listener.reader import INTERNAL, Reader
 from collector.listener.stream import SocketStream
 from collector.listener.streaming import HEAD, Streamed, pour
@@ -50,7 +50,6 @@ class Connection(Guest):
         super().__init__(peer, site, capacity, Reader(site, peer))
         self._fresh_until = trio.current_time() + FRESH_SECONDS
         self._stream = stream
-        self._capacity = capacity
         self._late_data: bytes | bytearray = b""
         self._ready: list[bytes] = []
         self._express: Express | None = None
@@ -70,7 +69,7 @@ class Connection(Guest):
 
     async def run(self) -> None:
         """Serve; a client that vanishes is no error. The stream is closed at the end."""
-        seats = self._capacity.seats
+        seats = self._seats
         try:
             if seats.serve(self.owner) or await self._wait_for_turn():
                 try:
@@ -90,7 +89,7 @@ class Connection(Guest):
         """Wait, unread, until one of the same peer's connections ends; whether it did in time."""
         with trio.CancelScope() as self._scope:
             self._wait(PARKED)
-            await self._capacity.seats.turn(self.owner)
+            await self._seats.turn(self.owner)
             self.phase = IDLE
             self._pace.restart()
             self.deadline = self._pace.since + self._site.limits.idle_timeout
@@ -208,7 +207,7 @@ class Connection(Guest):
                 await self._pour(answer, head_only=bool(flags & BODYLESS))
                 reader.finished = True
                 break
-            if answer.close or (site.stopping and not left and not reader.open):
+            if answer.close or (not left and not reader.open and self.closing):
                 reader.cut_short = reader.cut_short or not flags & CLOSE
                 flags |= CLOSE
             ready.append(self._special(answer, flags, extra) if flags or extra else usual(answer))
@@ -240,12 +239,11 @@ class Connection(Guest):
 
     async def _send_ready(self) -> None:
         ready = self._ready
-        self.phase = SENDING
-        if self._room.size:
-            self._waits_since = trio.current_time()
+        self.sends()
         self.deadline += self._site.limits.send_timeout
-        await self._stream.send_all(ready[0] if len(ready) == 1 else b"".join(ready))
-        ready.clear()
+        words = b"".join(ready)
+        ready.clear()  # not kept twice for a client who takes its time
+        await self._stream.send_all(words)
         self._room.release()
 
     async def _await_rest(self, *, resumed: bool) -> None:

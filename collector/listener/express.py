@@ -14,7 +14,7 @@ import trio
 
 from collector.core.http import Answer
 from collector.core.limits import RECEIVE_BYTES
-from collector.listener.phases import ANSWERING, IDLE, SENDING
+from collector.listener.phases import ANSWERING, IDLE
 from collector.listener.routes import Prompt
 from collector.listener.turns import Turn
 
@@ -113,7 +113,7 @@ class Express:
         if data:
             reader.feed(data)
             turns = reader.turns
-            if len(turns) == 1 and not (reader.open or reader.finished or site.stopping):
+            if len(turns) == 1 and not (reader.open or reader.finished or connection.closing):
                 outcome, flags, extra = turns[0]
                 connection.asked = True
                 if flags or extra:
@@ -136,7 +136,7 @@ class Express:
         if not self._waits:
             return  # it was interrupted
         self._waits = False
-        if self._site.stopping or answer.close:
+        if self._connection.closing or answer.close:
             self._reader.turns[0] = Turn(answer, 0, "")
             self.fed = True
             self._hand_over()
@@ -157,7 +157,7 @@ class Express:
             return
         if sent < len(words):
             self.unsent = words[sent:]
-            self._connection.phase = SENDING
+            connection.sends()
             self._hand_over()
             return
         connection.phase = IDLE

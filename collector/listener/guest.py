@@ -59,15 +59,21 @@ class Guest:
         self.phase = IDLE
         self.deadline = trio.current_time() + site.limits.idle_timeout
         self.asked = False
-        self.owner = (peer.kind, peer.uid, "" if _is_loopback(peer.address) else peer.address)
+        self.owner = peer.owner
         self._site = site
         self._reader = reader
+        self._seats = capacity.seats
         self._room = Hold(capacity, self.owner)
         self._pace = Pace()
         self._waits_since = math.inf  # for a turn, for room, or to send what room is kept for
         self._scope = trio.CancelScope()  # of what it waits for
         self._interrupted = False
         self._leaving = False  # somebody else needs the seat
+
+    @property
+    def closing(self) -> bool:
+        """Whether its next answer is its last: the listener stops, or others of its own peer wait."""
+        return self._site.stopping or self._seats.awaited(self.owner)
 
     def expire(self) -> None:
         """End the present phase."""
@@ -86,9 +92,15 @@ class Guest:
         return self.phase in {PARKED, WAITING} and now - self._waits_since > self._site.limits.waiting_grace
 
     def idled(self, now: float) -> float:
-        """For how long it has brought no whole request, or less of one than others need it to; else 0."""
+        """For how long it has brought no whole request, or less of one than others need it to; else 0.
+
+        So counts also who takes none of its answers.
+        """
+        limits = self._site.limits
         if self.phase == RECEIVING or (self.phase == IDLE and not self.asked):
-            return self._pace.lag(now, self._reader.received, self._site.limits)
+            return self._pace.lag(now, self._reader.received, limits)
+        if self.phase == SENDING and now - self._waits_since > limits.waiting_grace:
+            return now - self._waits_since
         return 0.0
 
     def hinders(self, now: float) -> bool:
@@ -97,13 +109,13 @@ class Guest:
             return self._room.size > 0 and now - self._waits_since > self._site.limits.room_grace
         return self.phase == RECEIVING and self._room.hinders(now, self._reader.received, self._site.limits)
 
+    def sends(self) -> None:
+        """Its client is to take answers from now on."""
+        self.phase = SENDING
+        self._waits_since = trio.current_time()
+
     def _wait(self, phase: int) -> None:
         """Begin to wait for others, and no longer than for an answer."""
         self.phase = phase
         self._waits_since = trio.current_time()
         self.deadline = self._waits_since + self._site.limits.answer_timeout
-
-
-def _is_loopback(address: str) -> bool:
-    """Whether it is one of the millions that any process of this machine may call its own."""
-    return address == "::1" or address.startswith(("127.", "::ffff:127."))

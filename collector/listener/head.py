@@ -69,7 +69,7 @@ def read_headers(fields: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw, value in fields:
         name = _names.get(raw) or _name(raw)
-        text = value.decode("latin-1").rstrip()
+        text = value.decode("latin-1").rstrip(" \t")
         if name in headers:
             if name in _SINGLE:
                 raise UnreadableError(_TWO_HOSTS)

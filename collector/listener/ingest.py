@@ -16,20 +16,21 @@ from collector.core.dialects import traintracks
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolError, SpoolFull
 from collector.listener import examine
+from collector.listener.capacity import Capacity
 from collector.listener.decode import is_gzip, unknown_encoding
 from collector.listener.policy import Counts, Policy, UserCounts, fresh_counts
 from collector.listener.routes import Prompt
 from collector.spool.store import NewChunk
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Hashable
 
     from collector.core.allowance import Allowances
     from collector.core.dialects import Accepted
     from collector.listener.policy import Dialect
     from collector.listener.routes import Pending, Request
 
-    Worker = Callable[[Callable[[], examine.Finding]], Awaitable[examine.Finding]]
+    Worker = Callable[[Callable[[], examine.Finding], Hashable], Awaitable[examine.Finding]]
 
 __all__ = ["PATH", "Counts", "Ingest", "Intake", "OneAtATime", "Policy", "Ticket", "fresh_counts"]
 
@@ -97,7 +98,7 @@ class Ingest:
         counts: what came in, by dialect.
         users: what came in, by user.
         allowances: the bytes that each user may hand over; None for no such bound.
-        worker: runs what takes long on another thread, and gives back what comes of it.
+        worker: runs what takes long for a peer on another thread, and gives back what comes of it.
     """
 
     def __init__(
@@ -154,7 +155,8 @@ class Ingest:
     async def look_closely(self, request: Request) -> Answer | _Stored:
         """As `begin`, for what takes long."""
         policy = self.policy
-        return self.settle(request, await self._worker(lambda: examine.thoroughly(request, policy)))
+        finding = await self._worker(lambda: examine.thoroughly(request, policy), request.peer.owner)
+        return self.settle(request, finding)
 
     def settle(self, request: Request, finding: examine.Finding) -> Answer | _Stored:
         """Act on what was found."""
@@ -210,14 +212,21 @@ class Ingest:
 
 
 class OneAtATime:
-    """Runs one function after the other on a worker thread, so that their memory never adds up."""
+    """Runs one function after the other on a worker thread, so that their memory never adds up.
+
+    Peers have it in turns: however much one brings, others wait for one of its bodies at most.
+    """
 
     def __init__(self) -> None:
-        self._limiter = trio.CapacityLimiter(1)
+        self._turns = Capacity(body_bytes=1)
 
-    async def __call__(self, function: Callable[[], examine.Finding]) -> examine.Finding:
-        """What the function returns; those who asked first are first."""
-        return await trio.to_thread.run_sync(function, limiter=self._limiter)
+    async def __call__(self, function: Callable[[], examine.Finding], owner: Hashable) -> examine.Finding:
+        """What the function returns; of one owner's, those that were asked for first are first."""
+        await self._turns.hold(1, owner)
+        try:
+            return await trio.to_thread.run_sync(function)
+        finally:
+            self._turns.release(1)
 
 
 class _Examined:

@@ -17,6 +17,7 @@ import httptools
 
 from collector.core.http import Answer, error_answer
 from collector.core.limits import INLINE_BYTES, RECEIVE_BYTES, SMALL_BODY_BYTES
+from collector.listener.gather import gather
 from collector.listener.head import (
     HEAD_TOO_LARGE,
     UnreadableError,
@@ -67,7 +68,7 @@ class Reader:
         self._request: Request | None = None
         self._endpoint: Endpoint | None = None
         self._refusal: Answer | None = None
-        self._body: list[bytes] = []
+        self._body: list[bytes | bytearray] = []
         self._size = 0  # of the body so far
         self._room = 0  # for the body
         self._step = 0  # bytes of this read
@@ -76,7 +77,7 @@ class Reader:
         self._extra = ""
         self._deferring = False
         self._heads = site.heads
-        self._begun: list[Request] = []  # of this read
+        self._begun: Request | None = None  # the last of this read
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -89,13 +90,13 @@ class Reader:
         if self.open:
             self._stray += self._step
         rest = data
-        self._begun.clear()
         while rest:
             rest = self._parse(rest)
         if self.open:
             self._bound_partial(progress=self._size != size)
-        elif fresh and len(self._begun) == len(self.turns) == 1 and not self.turns[0].flags:
-            self._heads.learn(data, self._begun[0])
+        elif fresh and self._begun is not None and len(self.turns) == 1 and not self.turns[0].flags:
+            self._heads.learn(data, self._begun)
+        self._begun = None  # it has a body
 
     def _recall(self, data: bytes | bytearray) -> bool:
         """Take a whole request whose head was read before, without llhttp, which is between two requests.
@@ -217,7 +218,7 @@ class Reader:
         self._size += len(part)
         if self._size > self._room:
             raise UnreadableError(self._refusal or _TOO_LARGE)
-        self._body.append(part)
+        gather(self._body, part)
 
     def on_message_complete(self) -> None:
         """Begin the request, or let its refusal have its turn."""
@@ -227,11 +228,11 @@ class Reader:
         outcome: Answer | Pending | None = self._refusal
         request, endpoint, body = self._request, self._endpoint, self._body
         if outcome is None and request is not None and endpoint is not None:
-            request.body = body[0] if len(body) == 1 else b"".join(body)
+            request.body = b"".join(body)
             if self._defers(request):
                 outcome = Deferred(endpoint, request)
             else:
-                self._begun.append(request)
+                self._begun = request
                 outcome = self._begin(endpoint, request)
         flags, outcome = self._flags, outcome or INTERNAL
         self._body = []

@@ -7,7 +7,7 @@ is awaited after all requests that came in the same read have been begun.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -39,6 +39,15 @@ class Peer:
     pid: int | None = None
     groups: tuple[int, ...] = ()
     address: str = ""
+
+    @property
+    def owner(self) -> Hashable:
+        """What it counts as where shares are given out: its user, or its address over TCP.
+
+        All of loopback is one: any process of this machine may call millions of addresses its own.
+        """
+        local = self.address == "::1" or self.address.startswith(("127.", "::ffff:127."))
+        return (self.kind, self.uid, "" if local else self.address)
 
 
 @dataclass(slots=True)

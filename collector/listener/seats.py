@@ -86,6 +86,10 @@ class Seats:
         self._left.set()
         self._left = trio.Event()
 
+    def awaited(self, owner: Hashable) -> bool:
+        """Whether connections of a peer wait for others of its own."""
+        return bool(self._waiting) and owner in self._waiting
+
     def serve(self, owner: Hashable) -> bool:
         """Begin to serve one more of a peer's, if it may be; `served` must follow."""
         if self._served.get(owner, 0) >= self.per_peer or owner in self._waiting:

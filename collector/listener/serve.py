@@ -182,9 +182,11 @@ class Server:
             crowded = self._starved or self._seats.full
             contended = self._capacity.contended
             limits = self.site.limits
-            spared = max(0.0, limits.idle_timeout - limits.crowded_idle_timeout) if crowded else 0.0
+            spared = max(0.0, limits.idle_timeout - limits.crowded_idle_timeout)
             for connection in tuple(self._connections):
-                due = connection.deadline - spared if connection.phase == IDLE else connection.deadline
+                due = connection.deadline
+                if connection.phase == IDLE and (crowded or self._seats.awaited(connection.owner)):
+                    due -= spared
                 if due <= now or (contended and connection.hinders(now)):
                     connection.expire()
 

@@ -44,6 +44,17 @@ _PEERS = Part(
 )
 
 
+def _sketch(events: int) -> Part:
+    return Part(
+        {
+            "daemon": lambda bench, seconds: bench.daemon_rate(Load(events, seconds)),
+            "writer apart": lambda bench, seconds: bench.acceptors_rate(Load(events, seconds), 1),
+            "two acceptors": lambda bench, seconds: bench.acceptors_rate(Load(events, seconds), 2),
+            "listener": lambda bench, seconds: bench.listener_rate(Load(events, seconds)),
+        }
+    )
+
+
 def _latency(events: int, rate: float) -> Part:
     def daemon(bench: Bench, seconds: float) -> dict[str, Any]:
         with bench.daemon() as running:
@@ -60,6 +71,8 @@ PARTS = {
     "rates-1": _rates(1),
     "rates-100": _rates(100),
     "peers": _PEERS,
+    "sketch-1": _sketch(1),
+    "sketch-100": _sketch(100),
     "latency-1": _latency(1, 2000),
     "latency-100": _latency(100, 1000),
     "footprint": Part({"daemon": whole.footprint}, rounds=1),

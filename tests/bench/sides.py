@@ -121,6 +121,21 @@ class Bench:
             yield int(process.stdout.readline()), process.pid
             process.stdin.close()
 
+    def acceptors_rate(self, load: Load, processes: int) -> dict[str, Any]:
+        """The sketch of processes that accept over one that writes."""
+        with self.home() as home:
+            command = [self.bin / "python", HERE / "acceptors.py", home, str(processes)]
+            environ = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+            with subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ
+            ) as process:
+                assert process.stdin is not None
+                assert process.stdout is not None
+                result = wrk(int(process.stdout.readline()), load)
+                process.stdin.close()
+                process.wait()
+            return result
+
     def sqlite_rate(self, load: Load) -> dict[str, Any]:
         """A bare loop of commits: the limit of the storage side."""
         with self.home() as home:

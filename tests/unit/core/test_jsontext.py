@@ -190,3 +190,42 @@ def test_a_long_run_of_digits_is_seen_wherever_it_begins(digits):
         assert jsontext.may_have_long_number(b"x" * before + b"7" * digits + b"x")
     usual = b'{"timestamp":1790000000000,"id":"12345678901234567890"},' * 200
     assert not jsontext.may_have_long_number(usual + b"7" * 400)
+
+
+@pytest.mark.parametrize("gap", ["", " ", "\n\t "])
+@pytest.mark.parametrize("value", ["[" + "[],{}," * 500 + "1]", "[" * 300 + "]" * 300, '{"a":[{"b":"]}"}]}'])
+def test_members_finds_where_values_of_many_brackets_end(value, gap):
+    raw = f'{{"a":{value}{gap},"b":2,"c":{value}{gap}}}'.encode()
+    found = [(key, raw[start:end].decode()) for key, start, end in jsontext.members(raw)]
+    assert found == [("a", value), ("b", "2"), ("c", value)]
+
+
+def test_members_are_found_where_the_caller_is_as_deep_as_can_be(monkeypatch):
+    class Deep:
+        def decode(self, text):
+            raise RecursionError
+
+    monkeypatch.setattr(jsontext, "_RAW", Deep())
+    value = "[" * 300 + "]" * 300
+    raw = f'{{"a":{value},"b":2}}'.encode()
+    assert [raw[start:end].decode() for _, start, end in jsontext.members(raw)] == [value, "2"]
+
+
+def test_members_and_elements_of_many_brackets_are_passed_over_in_few_steps(monkeypatch):
+    """Each step costs a microsecond; 16 MiB of brackets would be 22 s of a thread that others wait for."""
+    steps = []
+
+    class Counting:
+        def match(self, text, at):
+            steps.append(at)
+            return pattern.match(text, at)
+
+    pattern = jsontext._STEP
+    monkeypatch.setattr(jsontext, "_STEP", Counting())
+    value = "[" * 300 + "]" * 300
+    assert len(list(jsontext.members(f'{{"a":{value},"b":{value}}}'.encode()))) == 2
+    assert len(steps) < 100
+    steps.clear()
+    for text in (b"[" + b"[[[," * 10_000, b"[" * 100_000 + b"," * 10, f"[{','.join([value] * 3)}]".encode()):
+        jsontext.longer_than(text, 2)
+    assert len(steps) < 200

@@ -61,7 +61,16 @@ def test_other_hosts_are_refused(host):
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost@evil.example", "localhost, evil.example", "localhost/x", "local host", "a:b:9", "[::1"],
+    [
+        "localhost@evil.example",
+        "localhost, evil.example",
+        "localhost/x",
+        "local host",
+        "a:b:9",
+        "[::1",
+        "localhost\xa0",
+        "localhost:\xb2",
+    ],
 )
 def test_what_is_no_host_at_all_is_refused_and_the_connection_closed(host):
     refusal = Admission().refuse(head(host=host))

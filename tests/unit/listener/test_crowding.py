@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import trio
 from fakes.site import HOST, Waiting, make_site, replies
-from trio.testing import memory_stream_pair, wait_all_tasks_blocked
+from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
 from collector.core.limits import (
     ANSWER_TIMEOUT,
+    CROWDED_IDLE_TIMEOUT,
     NEWCOMER_GRACE,
     ROOM_GRACE,
     SWEEP_INTERVAL,
@@ -145,4 +146,53 @@ async def test_all_of_loopback_is_one_peer(autojump_clock):
             assert patience.cancelled_caught
         served = await client(server, peer=Peer("tcp", address="192.0.2.1"), sends=PLAIN)
         assert (await served.receive_some()).startswith(b"HTTP/1.1 200")
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_is_idle_while_others_of_its_peer_wait_makes_room_for_them(autojump_clock):
+    """Also where there are seats left, which are for other peers."""
+    server = Server([], make_site(), Capacity(Seats(total=9, per_peer=1)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        idle = await client(server, sends=PLAIN)
+        await idle.receive_some()
+        waits = await client(server, sends=PLAIN)
+        assert (await waits.receive_some()).startswith(b"HTTP/1.1 200")
+        assert trio.current_time() <= CROWDED_IDLE_TIMEOUT + SWEEP_INTERVAL + NEWCOMER_GRACE
+        assert await until_end(idle) == []
+        nursery.cancel_scope.cancel()
+
+
+async def test_the_answer_of_a_busy_connection_ends_it_while_others_of_its_peer_wait(autojump_clock):
+    server = Server([], make_site(), Capacity(Seats(total=9, per_peer=1)))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        busy = await client(server, sends=PLAIN)
+        assert "connection" not in replies(await busy.receive_some())[0].headers
+        waits = await client(server, sends=PLAIN)
+        other = await client(server, peer=Peer("unix", uid=8), sends=PLAIN)
+        assert "connection" not in replies(await other.receive_some())[0].headers
+        await busy.send_all(PLAIN)
+        last = replies(await busy.receive_some())[0]
+        assert (last.status, last.headers["connection"]) == (200, "close")
+        assert await until_end(busy) == []
+        await busy.aclose()
+        assert (await waits.receive_some()).startswith(b"HTTP/1.1 200")
+        assert trio.current_time() < CROWDED_IDLE_TIMEOUT
+        nursery.cancel_scope.cancel()
+
+
+async def test_who_takes_no_answer_makes_room_after_a_while(autojump_clock):
+    seats = Seats(total=9, per_peer=1)
+    server = Server([], make_site(), Capacity(seats))
+    async with trio.open_nursery() as nursery:
+        await nursery.start(server.run)
+        ours, theirs = lockstep_stream_pair()  # each byte sent is one received
+        server.take(theirs, Peer("tcp"))
+        await ours.send_all(PLAIN)
+        await trio.sleep(2 * WAITING_GRACE)  # nobody minds as long as nobody waits
+        assert server.site.tally.open == 1
+        waits = await client(server, sends=PLAIN)
+        assert (await waits.receive_some()).startswith(b"HTTP/1.1 200")
+        assert trio.current_time() <= 2 * WAITING_GRACE + NEWCOMER_GRACE
         nursery.cancel_scope.cancel()

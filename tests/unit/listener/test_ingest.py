@@ -365,7 +365,7 @@ MANY = json.dumps([EVENT | {"timestamp": "x"}] * 2000).encode()
 async def test_what_takes_long_is_looked_at_on_another_thread(body, headers, status):
     threads = []
 
-    async def worker(function):
+    async def worker(function, owner):
         threads.append(1)
         return function()
 
@@ -389,7 +389,7 @@ async def test_what_takes_long_is_looked_at_on_another_thread(body, headers, sta
 
 
 async def test_small_requests_behind_one_that_takes_long_do_not_overtake_it():
-    async def worker(function):
+    async def worker(function, owner):
         await trio.lowlevel.checkpoint()
         return function()
 

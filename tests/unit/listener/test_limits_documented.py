@@ -35,6 +35,7 @@ INTERNAL = {
     "MIB": "a unit",
     "RECEIVE_BYTES": "one read; nothing is refused for it",
     "ANSWERS_BYTES": "one send; nothing is refused for it",
+    "SCRAP_BYTES": "how small parts of a body are kept; nothing is refused for it",
     "CLEAR_INTERVAL": "how often room is made",
     "INLINE_BYTES": "where a body is looked at",
     "QUICK_BYTES": "where a body is looked at",

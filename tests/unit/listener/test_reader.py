@@ -445,3 +445,13 @@ def test_options_of_the_server_as_a_whole():
     every, none = (turn.outcome for turn in reader.turns)
     assert (every.status, every.headers) == (204, (("Allow", "POST, GET, HEAD, OPTIONS"),))
     assert none.status == 404
+
+
+def test_only_blanks_and_tabs_are_left_off_a_value():
+    reader = read(
+        b"GET /echo HTTP/1.1\r\n" + HOST + b"X-A: b \t\r\nX-B: c\xa0\r\nX-C: d\x85\r\n\r\n",
+        site=(site := make_site()),
+    )
+    (request,) = site.routes["/echo"]["GET"].requests
+    assert statuses(reader) == [200]
+    assert [request.headers[name] for name in ("x-a", "x-b", "x-c")] == ["b", "c\xa0", "d\x85"]
