@@ -50,7 +50,7 @@ _BY_REASON = (
     (r"over reject_limit", "The upstream refuses what the apps send: one of them must be put right first."),
     (
         r"for this one event",
-        "The upstream fails on one event, again and again. It has to be put right there.",
+        "The upstream fails on one event, again and again. Put it right, or give it up (upstream bury).",
     ),
     (
         r"a defect of Waystation|the spool (?:contradicts itself|fails)",

@@ -105,7 +105,8 @@ class Settling:
         self.sealed = None
         sizing.measure(self._around.window, task, outcome)
         same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
-        verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
+        bury = self._around.upstream.failing_event == "dead-letter"
+        verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events, bury=bury)
         if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
             verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}: position {batch.first}")
         if not isinstance(verdict, Delivered):

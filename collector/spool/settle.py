@@ -67,11 +67,16 @@ class DeadLetter:
 
 
 class Condemned(msgspec.Struct, frozen=True):
-    """An event that an upstream's answer named, waiting for its turn to be dead-lettered."""
+    """An event that waits for its turn to be dead-lettered: an upstream's answer named it, or a person.
+
+    Attributes:
+        by_command: whether it was a person, who is believed whatever else was refused.
+    """
 
     position: int
     reason: str
     status: int
+    by_command: bool = False
 
 
 CONDEMNED = msgspec.json.Decoder(tuple[Condemned, ...])
