@@ -21,6 +21,7 @@ from collector.forwarder.prepare import prepare_behind
 from collector.forwarder.tasks import InconsistentError
 
 if TYPE_CHECKING:
+    from collector.core.batch import SealedBatch
     from collector.core.verdict import Outcome
     from collector.forwarder.surroundings import Surroundings
     from collector.forwarder.tasks import Ready, Request
@@ -78,6 +79,11 @@ class Ahead:
     def drop(self) -> None:
         """The batch before it was not delivered."""
         self._ready = None
+
+    def leave(self) -> SealedBatch | None:
+        """The lane does not go on; returns what is sealed and was not sent."""
+        ready, self._ready = self._ready, None
+        return ready.batch if ready is not None and ready.sealed else None
 
     def _pays(self, task: Ready) -> bool:
         lane = task.lane

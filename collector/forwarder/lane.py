@@ -25,7 +25,7 @@ from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
 from collector.forwarder.surroundings import OpensLanes
 from collector.forwarder.tasks import Bury, Idle, Ready, Request
-from collector.spool import lanes, read
+from collector.spool import lanes, read, settle
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -153,11 +153,12 @@ class LaneTask:
                     while self._ahead.sealed and self._may_go_on():
                         self._began = trio.current_time()
                         wait = await self._step(probe=False)
+                    if (left := self._ahead.leave()) is not None:
+                        # Nobody has seen a byte of it, and by then other events of it may be late ones.
+                        await self._standing.persist(partial(settle.unseal, batch=left))
                     return wait
             finally:
-                # Where it does not go on, the sealed one is found in the spool: retention may end it first.
-                if self._ahead.sealed:
-                    self._ahead.drop()
+                self._ahead.leave()
                 self._at_work = False
 
     def _may_go_on(self) -> bool:
