@@ -28,9 +28,6 @@ if TYPE_CHECKING:
 
     from collector.listener.lobby import Arrival
 
-_AT_ONCE = 4
-"""The part of all seats that is cleared at a time, at most: new connections cost the processor something."""
-
 
 class Sitter(Protocol):
     """Who has a seat."""
@@ -170,7 +167,7 @@ class Seats:
 
     def _clear(self) -> None:
         """Ask some to make room for those in the lobby, first of the peer with most seats."""
-        left = min(len(self.lobby), max(1, self.total // _AT_ONCE))
+        left = len(self.lobby)
         least = self.lobby.least(self._held)
         for sitters in sorted(self._sitters.values(), key=len, reverse=True):
             if left <= 0 or len(sitters) < least:
