@@ -49,14 +49,22 @@ class Part:
 
 
 def fetch(directory: Path) -> None:
-    """Get the packages, in the versions that this machine's apt would install."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Get the packages, in the versions that this machine's apt would install.
+
+    Args:
+        directory: is made; there is none, or an empty one.
+    """
+    draft = directory.with_name(f"{directory.name}.new")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
     done = subprocess.run(
         ["apt-get", "download", "-qq", "-o", "APT::Sandbox::User=root", *PACKAGES],
-        cwd=directory, check=False, capture_output=True, text=True,
+        cwd=draft, check=False, capture_output=True, text=True,
     )  # fmt: skip
     if done.returncode:
         sys.exit(f"cannot fetch the interpreter (`apt-get update` first?): {done.stderr.strip()}")
+    # Whole: what was fetched in part would be taken for it the next time.
+    draft.rename(directory)
 
 
 def lay_out(debs: Path, target: Path, scratch: Path) -> list[Part]:

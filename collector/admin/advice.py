@@ -11,7 +11,7 @@ import re
 from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT
 
 _ON_ITS_OWN = "Events are kept, and it goes on by itself."
-_TEST = "`waystation upstream test` shows what it says."
+_TEST = "`waystation upstream test {upstream}` shows what it says."
 
 _BY_STATE = {
     "new": "Nothing to do: its first events are on their way.",
@@ -22,7 +22,10 @@ _BY_STATE = {
     "blocked": (
         f"Put right what the reason says, and reload the daemon. {_TEST} It tries now and then by itself."
     ),
-    "paused": "It was paused by an operator. Resume it when the upstream may have events again.",
+    "paused": (
+        "It was paused by an operator. Resume it when the upstream may have events again:"
+        " `waystation upstream resume {upstream}`."
+    ),
     "orphaned": "Its upstream is not in the configuration any more. Put it back, or let its events age out.",
 }
 
@@ -47,7 +50,7 @@ _BY_REASON = (
     (r"over reject_limit", "The upstream refuses what the apps send: one of them must be put right first."),
     (
         r"for this one event",
-        "The upstream fails on one event, again and again. It has to be put right there.",
+        "The upstream fails on one event, again and again. Put it right, or give it up (upstream bury).",
     ),
     (
         r"a defect of Waystation|the spool (?:contradicts itself|fails)",
@@ -72,10 +75,9 @@ _BY_REASON = (
 _PATTERNS = tuple((re.compile(pattern), text) for pattern, text in _BY_REASON)
 
 
-def advice(state: str, reason: str) -> str:
+def advice(state: str, reason: str, upstream: str) -> str:
     """A sentence or two for whoever stands before the screen."""
+    said = _BY_STATE.get(state, "")
     if state in {"retrying", "waiting", "blocked", "orphaned"}:
-        for pattern, text in _PATTERNS:
-            if pattern.search(reason):
-                return text
-    return _BY_STATE.get(state, "")
+        said = next((text for pattern, text in _PATTERNS if pattern.search(reason)), said)
+    return said.replace("{upstream}", upstream)

@@ -71,8 +71,8 @@ INGEST_REQUESTS = Family(
 INGEST_EVENTS = Family(
     "waystation_ingest_events",
     "counter",
-    "Events that were accepted: those in the requests that were answered with success.",
-    ("listener", "dialect"),
+    "Events in those requests; of a request that was refused before they were counted, none.",
+    ("listener", "dialect", "status"),
 )
 USER_REQUESTS = Family(
     "waystation_user_requests",

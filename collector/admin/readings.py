@@ -43,9 +43,8 @@ def of_listener(name: str, tally: Tally, counts: Mapping[Dialect, Counts]) -> It
     for dialect, brought in counts.items():
         for status, answered in brought.answers.items():
             yield f.INGEST_REQUESTS, (name, dialect, str(status)), answered.requests
+            yield f.INGEST_EVENTS, (name, dialect, str(status)), answered.events
             yield f.INGEST_BYTES, (name, dialect, str(status)), answered.bytes
-        if brought.answers:
-            yield f.INGEST_EVENTS, (name, dialect), brought.events
 
 
 def of_users(users: UserCounts) -> Iterator[Reading]:

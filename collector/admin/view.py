@@ -25,6 +25,9 @@ MAX_LANES = 100
 MAX_NAMES = 4
 """In a headline, which is to be read from afar."""
 
+_STEERED = frozenset({"narrowing", "paused"})
+"""States that say of a lane that is well, too, why it does not do as it mostly does."""
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:
@@ -62,7 +65,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class LaneCard:
-    """A lane; `advice` is empty where nothing is wrong."""
+    """A lane; `advice` is empty where nothing is wrong, nor else than it mostly is."""
 
     name: str
     state: str
@@ -212,7 +215,7 @@ def _card(lane: LaneView, moment: Moment) -> LaneCard:
         state=state,
         fine=fine,
         reason=one_line(reason),
-        advice="" if fine else advice(state, reason),
+        advice="" if fine and state not in _STEERED else advice(state, reason, lane.upstream),
         since=since(lane.since, moment.now_ms),
         waiting=f"{lane.pending_events:,}",
         oldest="" if oldest is None else age(oldest, moment.now_ms),

@@ -140,9 +140,10 @@ def purge(
 
 def _source(config_path: Path | None) -> Source:
     from collector.cli.letters_source import Source  # noqa: PLC0415
-    from collector.config.load import load  # noqa: PLC0415
+    from collector.cli.status_source import reach  # noqa: PLC0415
 
-    return Source(load(config_path, dict(os.environ), read_secrets=False))
+    config, _ = reach(config_path, os.environ)
+    return Source(config)
 
 
 def _choice(numbers: Sequence[int], lane: str | None, *, everything: bool) -> Choice:

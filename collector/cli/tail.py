@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from collector.admin.tail import Line
+    from collector.config.model import Config
 
 PATIENCE_SECONDS = 60.0
 """The daemon says every 15 seconds that it is still there."""
@@ -56,6 +57,8 @@ def tail(
     from collector.cli.status_source import reach  # noqa: PLC0415
 
     config, _ = reach(config_path, os.environ)
+    if lane is not None:
+        _tell_unknown(config, lane)
     asked = {"what": what, "lane": lane, "dialect": dialect, "product": product, "match": match}
     query = urlencode({name: value for name, value in asked.items() if value})
     left = count
@@ -76,6 +79,16 @@ def tail(
                 if left == 0:
                     return
     click.echo("the daemon has stopped", err=True)
+
+
+def _tell_unknown(config: Config, lane: str) -> None:
+    """Say so where there is no such lane: it may come with its first event, or be misspelt."""
+    from collector.cli.admin_socket import daemon_status  # noqa: PLC0415
+
+    names = [known.name for known in daemon_status(config).lanes]
+    if lane not in names:
+        known = f"the lanes are {', '.join(names)}" if names else "there is none"
+        click.echo(f"waystation: there is no lane {lane} so far; {known}", err=True)
 
 
 def readable(line: Line) -> str:

@@ -144,7 +144,8 @@ def forget(config_path: Path | None, name: str, *, yes: bool) -> None:
 
 
 def _desk(config_path: Path | None) -> Desk:
+    from collector.cli.status_source import reach  # noqa: PLC0415
     from collector.cli.upstream_desk import Desk  # noqa: PLC0415
-    from collector.config.load import load  # noqa: PLC0415
 
-    return Desk(load(config_path, dict(os.environ), read_secrets=False))
+    config, _ = reach(config_path, os.environ)
+    return Desk(config)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.cli.admin_socket import ASK_SECONDS, exchange, reason
+from collector.cli.admin_socket import exchange, reason
 from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Desk:
 
     def states(self) -> list[State]:
         """All upstreams, those of the configuration first."""
-        return msgspec.json.decode(self._ask(PATH, None, ASK_SECONDS), type=list[State])
+        return msgspec.json.decode(self._ask(PATH, None), type=list[State])
 
     def state(self, name: str) -> State:
         """One of them.
@@ -73,7 +73,7 @@ class Desk:
                 return state
         raise WaystationError(f"there is no upstream {name}")
 
-    def command(self, name: str, what: str, *, timeout: float = ASK_SECONDS) -> bytes:
+    def command(self, name: str, what: str) -> bytes:
         """Have something done to an upstream; returns the daemon's document.
 
         Raises:
@@ -81,13 +81,11 @@ class Desk:
         """
         if not name.replace("-", "").isalnum() or not name.isascii():
             raise WaystationError(f"there is no upstream {name}")
-        return self._ask(f"{PATH}/{name}/{what}", b"", timeout)
+        return self._ask(f"{PATH}/{name}/{what}", b"")
 
     def trials(self, name: str) -> list[Trial]:
-        """Have the dry runs of an upstream made; each may take as long as the upstream may."""
-        totals = [upstream.timeouts.total for upstream in self._config.upstream if upstream.name == name]
-        patience = ASK_SECONDS + sum(totals) * max(1, len(self._config.product))
-        return msgspec.json.decode(self.command(name, "test", timeout=patience), type=_Tried).trials
+        """Have the dry runs of an upstream made; the daemon waits for their answers no longer than 20 s."""
+        return msgspec.json.decode(self.command(name, "test"), type=_Tried).trials
 
     def forget(self, name: str) -> int:
         """Have an orphan's events evicted; returns how many that were."""
@@ -104,9 +102,9 @@ class Desk:
             time.sleep(POLL_SECONDS)
         return state
 
-    def _ask(self, path: str, body: bytes | None, timeout: float) -> bytes:
+    def _ask(self, path: str, body: bytes | None) -> bytes:
         try:
-            reply = exchange(self._config, path, body=body, timeout=timeout)
+            reply = exchange(self._config, path, body=body)
         except DaemonUnavailable as silence:
             raise DaemonUnavailable(
                 "no daemon runs, and only a running one can do this:"

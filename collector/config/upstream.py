@@ -140,6 +140,8 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         backoff: how long it waits between attempts.
         timeouts: how long an attempt may take.
         reject_limit: share of refused events at which the upstream is held to be at fault.
+        failing_event: what becomes of an event that is answered 500 ten times by itself, when its batch was
+            before: it holds its lane up until somebody decides (`hold`), or ends (`dead-letter`).
         success: statuses that mean delivered.
         retry: statuses that mean try again.
         block: statuses that mean wait for a person.
@@ -182,6 +184,7 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     backoff: Backoff = Backoff()
     timeouts: Timeouts = Timeouts()
     reject_limit: Share = 0.2
+    failing_event: Literal["hold", "dead-letter"] = "hold"
     success: tuple[Status, ...] | None = None
     retry: tuple[Status, ...] | None = None
     block: tuple[Status, ...] | None = None

@@ -21,7 +21,7 @@ _SIGNED = frozenset(
     {"signing", "key_id", "key_file", "key_env", "key_credential"}
     | {"secret_file", "secret_env", "secret_credential", "next"}
 )
-_HTTP = LINK_KEYS | {"url", "allow_plaintext", "compress", *_STATUSES, "reject_limit"}
+_HTTP = LINK_KEYS | {"url", "allow_plaintext", "compress", *_STATUSES, "reject_limit", "failing_event"}
 _ANY = frozenset({"name", "kind", "start", "max_events", "max_batch_bytes", "max_bytes", "linger", "backoff"})
 _FILE = frozenset({"dialects", "directory", "max_file_bytes", "max_files", "late_after", "stamp_ids"})
 

@@ -158,16 +158,17 @@ def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:
     return _blocked(reply)
 
 
-def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
+def escalate(verdict: Verdict, *, same_500: int, events: int, bury: bool = False) -> Verdict:
     """Suspect the batch itself once the upstream has failed on it often enough.
 
     Args:
         verdict: of this attempt.
         same_500: how many attempts in a row this batch was answered 500, this one included.
         events: in the batch.
+        bury: whether a single event is given up.
 
     Returns:
-        Split, or for a single event Blocked; the same verdict before that.
+        Split, or for a single event Blocked or, with `bury`, Rejected; the same verdict before that.
     """
     if not isinstance(verdict, Retry) or verdict.status != _INTERNAL_SERVER_ERROR:
         return verdict
@@ -178,6 +179,8 @@ def escalate(verdict: Verdict, *, same_500: int, events: int) -> Verdict:
         return Split(reason, verdict.status, verdict.excerpt)
     # The same words at each probe: a lane that stays blocked has nothing new to tell.
     reason = f"{verdict.reason}, {SAME_500_LIMIT} times and more for this one event"
+    if bury:
+        return Rejected(reason, verdict.status, verdict.excerpt, named=((0, reason),))
     return Blocked(reason, verdict.status, excerpt=verdict.excerpt)
 
 

@@ -13,7 +13,6 @@ or shorter than expected is left alone, and the series goes on with its next num
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 import re
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.verdict import Delivered, Outcome, Retry
 from collector.forwarder.blocking import abandonable
+from collector.spool.directory import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,15 +39,6 @@ _FILE_MODE = 0o640
 _WRITE = os.O_WRONLY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _MARKER = re.compile(r"([0-9]{1,12}):([0-9]{1,18})")
-
-
-def sync(handle: int) -> None:
-    """Sync a file or a directory to the medium; on macOS `fsync` alone stops at the drive's cache."""
-    full_sync = getattr(fcntl, "F_FULLFSYNC", None)
-    if full_sync is None:
-        os.fsync(handle)
-    else:
-        fcntl.fcntl(handle, full_sync)
 
 
 @dataclass(frozen=True, slots=True)

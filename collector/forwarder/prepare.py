@@ -57,7 +57,7 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
     condemned = lane.condemned
     at_cursor = bool(condemned) and condemned[0].position == lane.cursor_position
     try:
-        if at_cursor and not _mistrusted(lane, request):
+        if at_cursor and (condemned[0].by_command or not _mistrusted(lane, request)):
             return _bury_condemned(connection, lane, condemned[0], replaced)
         return _seal(connection, lane, request, replaced)
     except read.DamagedChunk as damage:

@@ -105,7 +105,8 @@ class Settling:
         self.sealed = None
         sizing.measure(self._around.window, task, outcome)
         same_500 = batch.same_status + 1 if batch.last_status == INTERNAL_SERVER_ERROR else 1
-        verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events)
+        bury = self._around.upstream.failing_event == "dead-letter"
+        verdict = escalate(outcome.verdict, same_500=same_500, events=batch.events, bury=bury)
         if isinstance(verdict, Blocked) and verdict is not outcome.verdict:
             verdict = dataclasses.replace(verdict, reason=f"{verdict.reason}: position {batch.first}")
         if not isinstance(verdict, Delivered):
@@ -165,8 +166,7 @@ class Settling:
         self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
         if self._around.tap.watchers:
             self._around.tap.tell(seen_delivered(task.batch, task.run, now_ms=now_ms))
-        if self._standing.tells("healthy", ""):
-            self._standing.log.info("lane_healthy")
+        self._standing.recovers(narrows=_narrows(task))
         return 0.0
 
     def _go_on(
@@ -228,19 +228,23 @@ class Settling:
             return MOVED_PAUSE
         return 0.0 if shared else wait
 
-    async def _persist_answered(self, work: Callable[[sqlite3.Connection], bool]) -> bool:
+    async def _persist_answered(self, task: Ready, work: Callable[[sqlite3.Connection], bool]) -> bool:
         """Keep what an answer means for its events; the lane no longer waits for its upstream."""
-        lane, now = self._standing.lane, self._around.chances.wall_ms()
+        standing, now = self._standing, self._around.chances.wall_ms()
+        waited = False
 
         def both(connection: sqlite3.Connection) -> bool:
+            nonlocal waited
             kept = work(connection)
             if kept:
-                lanes.answered(connection, lane, now=now)
+                waited = lanes.answered(connection, standing.lane, now=now)
             return kept
 
-        kept = await self._standing.persist(both)
-        if kept and self._standing.tells("healthy", ""):
-            self._standing.log.info("lane_healthy")
+        kept = await standing.persist(both)
+        if kept and waited:
+            standing.recovers(narrows=_narrows(task))
+        elif kept:
+            standing.healthy = True
         return kept
 
     async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
@@ -255,7 +259,7 @@ class Settling:
             reason=f"{verdict.reason}; {means}",
             now=self._around.chances.wall_ms(),
         )
-        kept = await self._persist_answered(suspected)
+        kept = await self._persist_answered(task, suspected)
         # A limit that is known is tried again and again, by a little more each time.
         self._standing.tell_split(
             task.batch, reason=verdict.reason, limit=limit, is_news=not too_large or known is None
@@ -272,7 +276,7 @@ class Settling:
             settle.Condemned(batch.first + index, wrong, verdict.status)
             for index, wrong in verdict.named[:MAX_CONDEMNED]
         ]
-        kept = await self._persist_answered(partial(settle.condemned, batch=batch, named=named))
+        kept = await self._persist_answered(task, partial(settle.condemned, batch=batch, named=named))
         return 0.0 if kept else MOVED_PAUSE
 
     async def _rejected_one(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
@@ -287,6 +291,7 @@ class Settling:
         wrong = verdict.named[0][1] if verdict.named else verdict.reason
         letter = letter_of(task.run, reason=wrong, status=verdict.status, answer=verdict.excerpt)
         kept = await self._persist_answered(
+            task,
             partial(
                 settle.buried,
                 lane=lane.id,
@@ -295,12 +300,20 @@ class Settling:
                 epoch=batch.epoch,
                 batch=batch,
                 now=self._around.chances.wall_ms(),
-            )
+            ),
         )
         if not kept:
             return MOVED_PAUSE
         self._standing.tell_buried(letter)
+        if lane.state != "new":
+            self._standing.ends_narrowing(narrows=_narrows(task))
         return 0.0
+
+
+def _narrows(task: Ready) -> bool:
+    """Whether suspects are left behind a batch."""
+    end = task.lane.suspect_end
+    return end is not None and task.batch.last + 1 < end
 
 
 def _worth_resealing(task: Ready, outcome: Outcome) -> bool:

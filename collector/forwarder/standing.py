@@ -65,6 +65,22 @@ class Standing:
         self._told = (state, cause)
         return changed
 
+    def recovers(self, *, narrows: bool) -> None:
+        """The upstream took events, or answers again; log that the lane is well, where that is news.
+
+        Args:
+            narrows: whether there are suspects left: until there are none, narrowing stays what was told.
+        """
+        if narrows and self._told[0] in {"healthy", "narrowing"}:
+            self.healthy = True
+        elif self.tells("healthy", ""):
+            self.log.info("lane_healthy")
+
+    def ends_narrowing(self, *, narrows: bool) -> None:
+        """What was suspect died; log that no more is, where it was told that there is."""
+        if not narrows and self._told[0] == "narrowing":
+            self.recovers(narrows=False)
+
     def tell_answer(self, batch: SealedBatch, verdict: Retry | Blocked | Split | Rejected) -> None:
         """Log the upstream's own words, for whoever looks closely: they may repeat what is in an event."""
         if verdict.excerpt:
@@ -76,6 +92,7 @@ class Standing:
         told = {"reason": reason, "events": batch.events, "limit": limit}
         if is_news and now - self._narrowing_told >= NARROWING_TOLD_EACH:
             self._narrowing_told = now
+            self._told = ("narrowing", "")
             self.log.info("lane_narrowing", **told)
         else:
             self.log.debug("batch_split", batch=batch.id, **told)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.spool.directory import sync_directory
+from collector.spool.directory import sync, sync_directory
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,7 +98,7 @@ def mark(places: Places, marker: Marker) -> None:
         # A disk without a free block still has room for an empty file, which says enough.
         with suppress(OSError):
             os.write(descriptor, msgspec.json.encode(marker))
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
     draft.replace(places.marker)
@@ -175,7 +175,7 @@ def put_in_place(places: Places) -> None:
     """
     descriptor = os.open(places.fresh, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)
     places.fresh.rename(places.database)

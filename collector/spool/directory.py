@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 DATABASE_FILE = "spool.db"
 LOCK_FILE = "spool.lock"
 BALLAST_FILE = "ballast"
+
+_UNKNOWN = frozenset({errno.ENOTSUP, errno.EINVAL, errno.ENOTTY})
+"""What a file system answers that knows no full sync, such as another machine's."""
 
 
 def make_directory(path: Path) -> None:
@@ -40,6 +44,23 @@ def refused(path: Path, error: OSError) -> SpoolUnavailable:
     return SpoolUnavailable(reason)
 
 
+def sync(handle: int) -> None:
+    """Sync a file or a directory to the medium; on macOS `fsync` alone stops at the drive's cache.
+
+    Raises:
+        OSError: the disk refused.
+    """
+    if (full_sync := getattr(fcntl, "F_FULLFSYNC", None)) is not None:
+        try:
+            fcntl.fcntl(handle, full_sync)
+        except OSError as error:
+            if error.errno not in _UNKNOWN:
+                raise
+        else:
+            return
+    os.fsync(handle)
+
+
 def sync_directory(directory: Path) -> None:
     """Make what was renamed, made or deleted in a directory outlive a power cut.
 
@@ -48,6 +69,6 @@ def sync_directory(directory: Path) -> None:
     """
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        os.fsync(descriptor)
+        sync(descriptor)
     finally:
         os.close(descriptor)

@@ -73,10 +73,15 @@ def waiting_day(connection: sqlite3.Connection, lane: int, seq: int, *, events: 
     return next((day for day in days if checksum(placed._replace(day=day), body) == crc), days[0])
 
 
-def answered(connection: sqlite3.Connection, lane: int, *, now: int) -> None:
-    """The upstream answered a batch for what it is: a lane that was waiting for it waits no more."""
-    connection.execute(
+def answered(connection: sqlite3.Connection, lane: int, *, now: int) -> bool:
+    """The upstream answered a batch for what it is: a lane that was waiting for it waits no more.
+
+    Returns:
+        Whether it was waiting. One that is new stays so, until its upstream takes an event.
+    """
+    found = connection.execute(
         "UPDATE lane SET state = 'healthy', reason = '', since = ?, failures = 0, next_attempt_at = 0"
         " WHERE id = ? AND state IN ('retrying', 'blocked')",
         (now, lane),
     )
+    return found.rowcount > 0

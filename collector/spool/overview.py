@@ -29,7 +29,7 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
         state: new, healthy, narrowing, retrying, blocked, paused or orphaned; narrowing is a lane
             that delivers, in small batches, to find what its upstream refuses.
         reason: why it is not healthy.
-        since: when it came to that state, ms since 1970.
+        since: when it came to that state, ms since 1970; one that narrows has been healthy since then.
         next_attempt_at: ms since 1970, where it waits for that.
         pending_events: how many wait.
         pending_bytes: what the chunks that it still needs take in the spool.

@@ -67,11 +67,16 @@ class DeadLetter:
 
 
 class Condemned(msgspec.Struct, frozen=True):
-    """An event that an upstream's answer named, waiting for its turn to be dead-lettered."""
+    """An event that waits for its turn to be dead-lettered: an upstream's answer named it, or a person.
+
+    Attributes:
+        by_command: whether it was a person, who is believed whatever else was refused.
+    """
 
     position: int
     reason: str
     status: int
+    by_command: bool = False
 
 
 CONDEMNED = msgspec.json.Decoder(tuple[Condemned, ...])
@@ -131,8 +136,7 @@ def delivered(
         return False
     advance(connection, batch.lane, Passage.of(run), "delivered")
     connection.execute(
-        "UPDATE lane SET since = CASE WHEN state = 'healthy' AND (reason = '' OR suspect_end IS NOT NULL)"
-        "  THEN since ELSE ?1 END,"
+        "UPDATE lane SET since = CASE state WHEN 'healthy' THEN since ELSE ?1 END,"
         " state = 'healthy', reason = CASE WHEN suspect_end IS NULL THEN ''"
         "  WHEN state IN ('new', 'healthy') THEN reason ELSE ?2 END,"
         " failures = 0, next_attempt_at = 0, settled = coalesce(?3, settled), learned_limit = ?4"
@@ -190,8 +194,7 @@ def suspected(
     if not unseal(connection, batch):
         return False
     connection.execute(
-        "UPDATE lane SET since = CASE WHEN state IN ('new', 'healthy') AND suspect_end IS NOT NULL"
-        "  THEN since ELSE ? END,"
+        "UPDATE lane SET since = CASE WHEN state IN ('new', 'healthy') THEN since ELSE ? END,"
         " state = CASE state WHEN 'new' THEN 'new' ELSE 'healthy' END, reason = ?,"
         " failures = 0, next_attempt_at = 0, suspect_end = ?, learned_limit = ? WHERE id = ?",
         (now, reason, batch.last + 1, learned_limit, batch.lane),
@@ -260,9 +263,9 @@ def buried(
         return False
     advance(connection, lane, passage, fate)
     connection.execute(
-        "UPDATE lane SET since = ?, reason = ''"
+        "UPDATE lane SET reason = ''"
         " WHERE id = ? AND state IN ('new', 'healthy') AND reason <> '' AND suspect_end IS NULL",
-        (now, lane),
+        (lane,),
     )
     if fate == "dead":
         _judge(connection, lane, events=1, rejected=1)

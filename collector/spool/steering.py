@@ -88,7 +88,8 @@ def bury(connection: sqlite3.Connection, upstream: str) -> dict[str, int]:
         (upstream, _INTERNAL_SERVER_ERROR, SAME_500_LIMIT),
     ).fetchall()
     for lane, _, _, position, reason in held:
-        condemned = Condemned(position, f"given up by command: {reason}", _INTERNAL_SERVER_ERROR)
+        told = f"given up by command: {reason}"
+        condemned = Condemned(position, told, _INTERNAL_SERVER_ERROR, by_command=True)
         connection.execute(
             "UPDATE lane SET condemned = (SELECT json_group_array(json(value)) FROM"
             " (SELECT ? AS value UNION ALL SELECT value FROM json_each(lane.condemned))) WHERE id = ?",

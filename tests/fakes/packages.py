@@ -212,7 +212,7 @@ class Rpm:
 
 def send(machine: Machine, *, user: str = "") -> str:
     """Hand over one event."""
-    return machine.run("waystation", "send", user=user, stdin=EVENT)
+    return machine.run("waystation", "send", "--timeout", "120", user=user, stdin=EVENT)
 
 
 def configure(machine: Machine, more: str) -> None:

@@ -53,7 +53,7 @@ def test_an_upstream_is_tried_paused_resumed_flushed_and_forgotten(make_daemon):
         assert upstream_command(daemon, "test", "file").startswith("file: delivered: taken")
         upstream.script(Behaviour(status=403, body=b"who are you?"))
         told = upstream_command(daemon, "test", "samsara", code=1)
-        assert told.startswith("samsara: blocked: http 403 Forbidden: who are you?")
+        assert told.startswith("samsara: blocked: http 403 Forbidden: a body of 12 bytes: who are you?")
         assert "there is no upstream nobody" in daemon.run("upstream", "test", "nobody").stderr.decode()
         assert "is configured" in daemon.run("upstream", "forget", "file", "--yes").stderr.decode()
         tried = len(upstream.received)

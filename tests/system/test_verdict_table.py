@@ -149,7 +149,8 @@ ROWS = {
     "one-500": Row(
         "blocked",
         Behaviour(status=500),
-        reason=f"{said(500)}, 10 times and more for this one event, position 0",
+        reason=f"{said(500)}, 10 times and more for this one event: position 0",
+        label=f"{said(500)}, 10 times and more for this one event",
         line="lane_blocked",
         verdict="retry",
     ),

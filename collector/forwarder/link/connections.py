@@ -24,11 +24,13 @@ from collector.errors import UpstreamError
 from collector.forwarder.link.answer import CLOSING_SECONDS, read_answer
 from collector.forwarder.link.body import Body
 from collector.forwarder.link.failures import LinkFailure, failure_of, is_misunderstood
-from collector.forwarder.link.network import Network
+from collector.forwarder.link.network import Network, watch_leftovers
 from collector.forwarder.pace import patience
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Iterator
+
+    import httpcore
 
     from collector.config.model import Upstream
     from collector.core.reply import Reply
@@ -119,6 +121,7 @@ class Link:
             async with self._connected(contexts, progress) as line:
                 with trio.fail_after(limit):
                     response = await line.client.send(request, stream=True)
+                    watch_leftovers(response, line.pool)
                     return await read_answer(response, self._blanked)
         except trio.TooSlowError:
             detail = f"no whole answer within {round(limit, 1):g} s"
@@ -175,7 +178,8 @@ class Link:
             proxy=None if self._proxy is None else httpx.Proxy(self._proxy, ssl_context=contexts.proxy),
         )
         # httpx hands everything on to httpcore but this; a test tells if it ever goes by another name.
-        transport._pool._network_backend = Network()  # noqa: SLF001
+        pool: httpcore.AsyncConnectionPool = transport._pool  # noqa: SLF001
+        pool._network_backend = Network()  # noqa: SLF001
         client = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(
@@ -185,7 +189,7 @@ class Link:
             follow_redirects=False,
             trust_env=False,
         )
-        return _Line(client, contexts, http2=http2)
+        return _Line(client, pool, contexts, http2=http2)
 
     def _blanked(self, text: bytes) -> bytes:
         """A text without the url's secrets, which an upstream may well repeat."""
@@ -202,8 +206,16 @@ class _Line:
         retired: whether no further request will be.
     """
 
-    def __init__(self, client: httpx.AsyncClient, contexts: Contexts, *, http2: bool) -> None:
+    def __init__(
+        self,
+        client: httpx.AsyncClient,
+        pool: httpcore.AsyncConnectionPool,
+        contexts: Contexts,
+        *,
+        http2: bool,
+    ) -> None:
         self.client = client
+        self.pool = pool
         self.contexts = contexts
         self.http2 = http2
         self.users = 0

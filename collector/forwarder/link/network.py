@@ -4,6 +4,10 @@ What stays with a refusal: an upstream that will not have a batch, for its size 
 certificate, says so and hangs up while the batch is still being sent. The write fails then, and trio's
 TLS would never read again what has come before. Here a write that fails leaves the connection readable.
 
+What is left over: an upstream, or what stands before it, may say more than it was asked. What was read of
+that would be taken for the answer to the next request. So a connection with any counts as readable, and
+httpcore sends no further request on it.
+
 What stays in the kernel: what it has taken and not yet sent is bounded, so a body that was written has all
 but left, and the read time-out may begin. Linux holds writes to that. macOS tells it only to those who
 ask whether they may write.
@@ -21,6 +25,9 @@ import trio
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Generator, Iterable
+
+    import h11
+    import httpx
 
 MAX_UNSENT_BYTES = 16 * 1024
 """`TCP_NOTSENT_LOWAT` of each connection: two seconds on a link that carries 8 KiB/s."""
@@ -109,6 +116,11 @@ class _Connection(httpcore.AsyncNetworkStream):
         self._stream = stream
         self._wire = wire
         self._heard = b""
+        self._parser: h11.Connection | None = None
+
+    def parsed_by(self, parser: h11.Connection) -> None:
+        """Know who may still hold what was read here."""
+        self._parser = parser
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
         if self._heard:
@@ -161,9 +173,37 @@ class _Connection(httpcore.AsyncNetworkStream):
             case "ssl_object":  # whose methods the stream has
                 return self._stream if isinstance(self._stream, trio.SSLStream) else None
             case "is_readable":
-                return self._wire.raw.socket.is_readable()
+                return self._wire.raw.socket.is_readable() or self._has_left_over()
             case _:
                 return None
+
+    def _has_left_over(self) -> bool:
+        """Whether anything was read that belongs to no answer; asked of an idle connection alone."""
+        if self._heard or (self._parser is not None and self._parser.trailing_data[0]):
+            return True
+        # What has come and is not decrypted: trio does not tell. A test does if this goes by another name.
+        return isinstance(self._stream, trio.SSLStream) and self._stream._incoming.pending > 0  # noqa: SLF001
+
+
+def watch_leftovers(response: httpx.Response, pool: httpcore.AsyncConnectionPool) -> None:
+    """Have the connection of an answer over HTTP/1.1 know of what comes behind it.
+
+    Args:
+        response: of which the headers were read.
+        pool: that its connection is from.
+    """
+    stream = response.extensions.get("network_stream")
+    if not isinstance(stream, _Connection):
+        return
+    for connection in pool.connections:
+        # httpcore keeps it within what led to it, such as a tunnel; a test tells if these get other names.
+        inner: object = connection
+        while (within := getattr(inner, "_connection", None)) is not None:
+            inner = within
+        parser = getattr(inner, "_h11_state", None)
+        found: object = getattr(inner, "_network_stream", None)
+        if parser is not None and found is stream:
+            stream.parsed_by(parser)
 
 
 @contextmanager

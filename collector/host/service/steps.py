@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from collector.errors import ServiceError
 from collector.host.service.machine import ThisMachine
+from collector.spool.directory import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -166,11 +167,13 @@ class Run:
     Attributes:
         fine: exit codes beside 0 that say that what it should do is done.
         unless: a command that succeeds when there is nothing to do, and so must succeed after it.
+        advice: what to do where it failed with a certain text: that text, and the advice.
     """
 
     command: tuple[str, ...]
     fine: tuple[int, ...] = ()
     unless: tuple[str, ...] = ()
+    advice: tuple[str, str] | None = None
 
     def __str__(self) -> str:
         return f"run {' '.join(self.command)}"
@@ -187,7 +190,8 @@ class Run:
         """
         done = machine.run(self.command)
         if done.code not in {0, *self.fine} or (self.unless and machine.run(self.unless).code):
-            raise ServiceError(f"`{' '.join(self.command)}` failed: {done.said or done.code}")
+            more = f"; {self.advice[1]}" if self.advice is not None and self.advice[0] in done.said else ""
+            raise ServiceError(f"`{' '.join(self.command)}` failed: {done.said or done.code}{more}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,6 +282,6 @@ def _sync(path: Path) -> None:
     """A file's content, or a directory's names: without this a power cut may take a rename back."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        sync(handle)
     finally:
         os.close(handle)

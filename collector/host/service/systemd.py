@@ -112,13 +112,23 @@ class Systemd:
 _SYSTEMCTL = {"system": ("systemctl",), "user": ("systemctl", "--user")}
 
 
-def _systemctl(wish: Wish, *arguments: str) -> Run:
-    return Run((*_SYSTEMCTL[wish.scope], *arguments))
+def _systemctl(wish: Wish, *arguments: str, fine: tuple[int, ...] = ()) -> Run:
+    command = (*_SYSTEMCTL[wish.scope], *arguments)
+    return Run(command, fine=fine, advice=_without_session(wish) if wish.scope == "user" else None)
+
+
+def _without_session(wish: Wish) -> tuple[str, str]:
+    """What systemctl says to who became a user without logging in, and what to do then."""
+    advice = (
+        "log in as the user itself, not by su or sudo; or run `loginctl enable-linger` for it as root, "
+        f"set XDG_RUNTIME_DIR=/run/user/{wish.uid}, and try again"
+    )
+    return "connect to bus", advice
 
 
 def _stop(wish: Wish) -> Run:
     """All that runs, also of an installation that had more sockets."""
-    return Run((*_SYSTEMCTL[wish.scope], "stop", *UNITS), fine=(_NOT_LOADED,))
+    return _systemctl(wish, "stop", *UNITS, fine=(_NOT_LOADED,))
 
 
 def _mark(wish: Wish) -> Path:

@@ -133,16 +133,17 @@ async def test_commits_are_timed(tmp_path):
 
 async def test_requests_are_told_by_listener_dialect_and_answer(tmp_path):
     counts = fresh_counts()
-    counts["samsara"].answered(202, size=100)
-    counts["samsara"].answered(202, size=50)
-    counts["samsara"].events = 6
+    counts["samsara"].answered(202, size=100, events=4)
+    counts["samsara"].answered(202, size=50, events=2)
+    counts["samsara"].answered(503, size=9, events=3)
     counts["traintracks"].answered(401, size=7)
     counted = Counted("localhost:9000", Tally(connections=4, open=1, answers={202: 2, 401: 1}), counts)
     async with spool_in(tmp_path) as spool:
         found = await samples(sources(spool, listeners=lambda: [counted]))
     here = 'listener="localhost:9000"'
     assert found[f'waystation_ingest_requests_total{{dialect="samsara",{here},status="202"}}'] == 2
-    assert found[f'waystation_ingest_events_total{{dialect="samsara",{here}}}'] == 6
+    assert found[f'waystation_ingest_events_total{{dialect="samsara",{here},status="202"}}'] == 6
+    assert found[f'waystation_ingest_events_total{{dialect="samsara",{here},status="503"}}'] == 3
     assert found[f'waystation_ingest_received_bytes_total{{dialect="samsara",{here},status="202"}}'] == 150
     assert found[f'waystation_ingest_requests_total{{dialect="traintracks",{here},status="401"}}'] == 1
     assert found[f"waystation_listener_connections{{{here}}}"] == 1

@@ -89,6 +89,7 @@ def test_a_lane_that_looks_for_what_is_refused_delivers_and_says_why():
     shown = view(ill(state="narrowing", reason="http 413 Content Too Large; smaller batches are tried"))
     assert (shown.good, shown.headline) == (True, "Events are going out")
     assert shown.lanes[0].reason.startswith("http 413")
+    assert shown.lanes[0].advice.startswith("Nothing to do: smaller batches find out")
     assert links(shown)["samsara"] == "up"
 
 
@@ -203,5 +204,17 @@ def said(status: int, body: bytes = b"", content_type: str = "") -> str:
     ],
 )
 def test_each_reason_gets_its_advice(state, reason, begins):
-    assert advice(state, reason).startswith(begins)
-    assert (advice(state, reason) == "") == (begins == "")
+    given = advice(state, reason, "main")
+    assert given.startswith(begins)
+    assert (given == "") == (begins == "")
+
+
+@pytest.mark.parametrize("pending", [0, 5])
+def test_a_lane_that_is_paused_is_told_how_to_go_on(pending):
+    shown = view(ill(state="paused", reason="paused", pending_events=pending))
+    assert shown.lanes[0].advice.endswith("`waystation upstream resume samsara`.")
+
+
+def test_advice_names_the_upstream_in_its_commands():
+    shown = view(ill(state="blocked", reason=said(401)))
+    assert "`waystation upstream test samsara`" in shown.lanes[0].advice

@@ -7,7 +7,7 @@ import threading
 import pytest
 from fakes.statuses import make_lane, make_status
 
-from collector.cli import status_source
+from collector.cli import admin_socket, status_source
 
 ACCEPTED = {"at": 1_792_000_000_123, "what": "accepted", "event": {"n": 1}, "dialect": "samsara", "uid": 7}
 DELIVERED = {
@@ -65,7 +65,8 @@ def test_each_event_is_a_line(run, serve):
     assert outcome.code == 0
 
 
-def test_what_is_asked_for_is_filtered_by_the_daemon(run, serve):
+def test_what_is_asked_for_is_filtered_by_the_daemon(run, serve, monkeypatch):
+    monkeypatch.setattr(admin_socket, "daemon_status", lambda _: make_status(lanes=[make_lane("a/samsara")]))
     asked = serve(STREAM)
     run(
         "tail",
@@ -80,6 +81,17 @@ def test_what_is_asked_for_is_filtered_by_the_daemon(run, serve):
         "é&",
     )
     assert asked == ["/v1/tail?what=delivered&lane=a%2Fsamsara&dialect=samsara&product=p&match=%C3%A9%26"]
+
+
+def test_a_lane_that_is_not_there_is_said_to_be_so_and_waited_for(run, serve, monkeypatch):
+    status = make_status(lanes=[make_lane("main/samsara"), make_lane("other/samsara")])
+    monkeypatch.setattr(admin_socket, "daemon_status", lambda _: status)
+    serve(STREAM + lines(DELIVERED))
+    outcome = run("tail", "--lane", "mian/samsara", "-n", "1")
+    assert outcome.err == (
+        "waystation: there is no lane mian/samsara so far; the lanes are main/samsara, other/samsara\n"
+    )
+    assert outcome.out.count("\n") == 1
 
 
 def test_as_json_lines_are_as_they_came(run, serve):

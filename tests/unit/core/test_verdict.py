@@ -241,6 +241,15 @@ def test_one_event_that_ends_in_500_ten_times_blocks_its_lane():
     assert escalate(verdict_of(500), same_500=11, events=1) == verdict
 
 
+def test_asked_for_it_is_refused_for_what_it_is():
+    assert escalate(verdict_of(500), same_500=9, events=1, bury=True) == verdict_of(500)
+    assert isinstance(escalate(verdict_of(500), same_500=10, events=2, bury=True), Split)
+    verdict = escalate(verdict_of(500), same_500=10, events=1, bury=True)
+    assert isinstance(verdict, Rejected)
+    ((index, wrong),) = verdict.named
+    assert (index, wrong) == (0, "http 500 Internal Server Error, 10 times and more for this one event")
+
+
 @pytest.mark.parametrize("status", [202, 400, 401, 413, 429, 502, 503])
 def test_no_other_answer_is_escalated(status):
     verdict = verdict_of(status)

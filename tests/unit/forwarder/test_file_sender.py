@@ -9,7 +9,8 @@ import pytest
 from fakes.forwarding import inline, make_batch
 
 from collector.core.verdict import Delivered, Retry
-from collector.forwarder.file import FileSender, sync
+from collector.forwarder.file import FileSender
+from collector.spool.directory import sync
 
 LANE = "file/samsara"
 

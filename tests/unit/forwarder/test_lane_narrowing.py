@@ -214,6 +214,32 @@ async def test_the_same_500_ten_times_narrows_down_to_one_event_which_blocks(tmp
             assert sender.taken["samsara/samsara"] == list(range(8))
 
 
+async def test_where_it_is_configured_the_event_that_fails_for_ever_is_given_up(tmp_path, autojump_clock):
+    sender = ScriptedSender(otherwise=failing_on(5))
+    async with site(tmp_path, {samsara(failing_event="dead-letter"): sender}) as here:
+        await here.accept(8)
+        await trio.sleep(20_000)
+        assert sender.taken["samsara/samsara"] == [0, 1, 2, 3, 4, 6, 7]
+        assert sender.ranges.count((5, 5)) == 10
+        reason = "http 500 Internal Server Error, 10 times and more for this one event"
+        assert await here.dead_letters() == [(5, reason, 500)]
+        assert await here.ledger() == {"accepted": 8, "delivered": 7, "dead": 1}
+        lane = await here.lane()
+        assert (lane.state, lane.reason) == ("healthy", "")
+
+
+async def test_past_the_reject_limit_no_event_is_given_up(tmp_path, autojump_clock):
+    sender = ScriptedSender(*[answer(400)] * 99, otherwise=answer(500))
+    upstream = samsara(failing_event="dead-letter", max_events=1)
+    async with site(tmp_path, {upstream: sender}) as here:
+        await here.accept(200)
+        await trio.sleep(1_000)
+        lane = await here.lane()
+        assert lane.state == "blocked"
+        assert "100 of the last 100 events were refused, over reject_limit" in lane.reason
+        assert await here.ledger() == {"accepted": 200, "pending": 101, "dead": 99}
+
+
 async def test_answers_of_500_are_counted_across_a_restart(tmp_path, autojump_clock):
     sender = ScriptedSender(otherwise=failing_on(5))
     for _ in range(4):

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import pytest
 import trio
-from fakes.lanes import START_MS, samsara, site, traintracks
+from fakes.lanes import samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, answer, refusing, too_large
 from structlog.testing import capture_logs
 
@@ -51,10 +51,11 @@ async def test_a_lane_shows_that_it_tries_smaller_batches_and_why(tmp_path, auto
             await trio.sleep(1000)
             assert sender.taken["samsara/samsara"] == [0, 1, 2, 3]
             assert await told(here) == ("narrowing", reason)
+            up_since = (await here.spool.read(lane_views))[0].since
             await trio.sleep(4000)
             assert await told(here) == ("healthy", "")
             (view,) = await here.spool.read(lane_views)
-            assert view.since > START_MS + 2_000_000
+            assert view.since == up_since, "a batch that was too large is no outage"
             assert await here.ledger() == {"accepted": 8, "delivered": 8}
     assert lines(logs, "lane_narrowing") == ["lane_narrowing"]
 
@@ -94,7 +95,7 @@ async def test_a_size_that_is_known_is_tried_again_without_a_line_each_time(tmp_
             assert 1_500 <= view.learned_limit <= 3_500
     refused = [attempt for attempt in sender.attempts if len(attempt.body) > 3_000]
     assert len(refused) > 5
-    assert lines(logs, "lane_narrowing", "lane_healthy", "lane_blocked") == ["lane_healthy", "lane_narrowing"]
+    assert lines(logs, "lane_narrowing", "lane_healthy", "lane_blocked") == ["lane_narrowing", "lane_healthy"]
 
 
 async def test_many_bad_events_are_told_as_dead_letters_and_once_a_minute_as_narrowing(
@@ -123,3 +124,39 @@ async def test_events_whose_product_left_say_so_and_not_that_their_upstream_did(
         assert await here.ledger() == {"accepted": 3, "pending": 3}
     async with site(tmp_path, {samsara(): ScriptedSender()}, run=False) as here:
         assert await told(here) == ("orphaned", UPSTREAM_LEFT)
+
+
+async def test_what_only_made_dead_letters_is_told_as_healthy_once_an_event_was_taken(
+    tmp_path, autojump_clock
+):
+    sender = ScriptedSender(answer(400), answer(400))
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            for state in ("new", "new", "healthy"):
+                await here.accept(1)
+                await here.quiet()
+                assert await told(here) == (state, "")
+    assert lines(logs, "lane_healthy", "dead_letter") == ["dead_letter", "dead_letter", "lane_healthy"]
+
+
+async def test_an_answer_ends_a_wait_whatever_it_makes_of_the_event(tmp_path, autojump_clock):
+    sender = ScriptedSender(answer(503), answer(400))
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await here.accept(1)
+            await trio.sleep(200)
+            assert await told(here) == ("healthy", "")
+    assert lines(logs, "lane_retrying", "lane_healthy") == ["lane_retrying", "lane_healthy"]
+
+
+@pytest.mark.parametrize("bad", [3, 7])
+async def test_the_end_of_a_narrowing_is_told_as_its_beginning_is(tmp_path, autojump_clock, bad):
+    sender = ScriptedSender(Delivered(), otherwise=refusing(bad))
+    with capture_logs() as logs:
+        async with site(tmp_path, {samsara(): sender}) as here:
+            await here.accept(1)
+            await here.quiet()
+            await here.accept(7)
+            await here.quiet()
+            assert await here.ledger() == {"accepted": 8, "delivered": 7, "dead": 1}
+    assert lines(logs, "lane_narrowing", "lane_healthy") == ["lane_healthy", "lane_narrowing", "lane_healthy"]

@@ -135,6 +135,19 @@ async def test_buried_the_event_that_is_answered_500_for_ever_is_a_dead_letter_a
             await here.spool.write(partial(steering.bury, upstream="nobody"))
 
 
+async def test_whoever_gives_an_event_up_is_believed_when_too_much_was_refused_too(tmp_path, autojump_clock):
+    sender = ScriptedSender(*[answer(400)] * 99, otherwise=answer(500))
+    async with site(tmp_path, {samsara(max_events=1): sender}) as here:
+        await here.accept(102)
+        await trio.sleep(1_000)
+        assert (await here.lane()).state == "blocked"
+        assert await here.ledger() == {"accepted": 102, "pending": 3, "dead": 99}
+        assert await here.spool.write(partial(steering.bury, upstream="samsara")) == {"samsara/samsara": 99}
+        here.forwarder.hurry("samsara")
+        await here.quiet()
+        assert await here.ledger() == {"accepted": 102, "pending": 2, "dead": 100}
+
+
 ids = (f"{number:032x}" for number in itertools.count())
 trials = partial(try_products, device="kiosk-17", epoch="9d1e", batch_id=lambda: next(ids))
 

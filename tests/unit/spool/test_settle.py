@@ -140,6 +140,22 @@ async def test_a_state_lasts_since_it_began(spool):
     assert times == [10, 10, 30]
 
 
+async def test_what_is_too_large_ends_no_healthy_time(spool):
+    await accept(spool, chunk(8))
+    batch, run = await seal(spool, max_events=2)
+    assert await spool.write(delivered(batch, run))
+    up_since = (await lane_of(spool)).since
+    batch, _ = await seal(spool)
+    suspected = partial(
+        settle.suspected, batch=batch, learned_limit=2000, reason="http 413", now=up_since + 7
+    )
+    assert await spool.write(suspected)
+    assert (await lane_of(spool)).since == up_since
+    batch, run = await seal(spool, max_events=6)
+    assert await spool.write(delivered(batch, run))
+    assert ((await lane_of(spool)).suspect_end, (await lane_of(spool)).since) == (None, up_since)
+
+
 async def test_suspects_are_remembered_until_the_cursor_is_past_them(spool):
     await accept(spool, chunk(8))
     batch, _ = await seal(spool, max_events=6)

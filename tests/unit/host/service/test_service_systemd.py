@@ -8,7 +8,8 @@ import pytest
 from fakes.wishes import make_wish
 
 from collector.errors import ServiceError
-from collector.host.service.steps import Remove, Run, Write
+from collector.host.service.machine import Outcome
+from collector.host.service.steps import Remove, Run, Write, carry_out
 from collector.host.service.systemd import UNITS, Systemd
 
 
@@ -67,6 +68,25 @@ def test_a_users_service_needs_no_account(wish):
     assert all(line.startswith("systemctl --user ") for line in commands(plan))
     assert {step.path.parent.name for step in plan.steps if isinstance(step, Write)} == {"user"}
     assert "User=" not in written(plan)["waystation.service"]
+
+
+class WithoutSession:
+    """As seen by who became a user without logging in."""
+
+    def run(self, command):
+        return Outcome(1, "Failed to connect to bus: No medium found")
+
+    def pause(self, seconds):
+        raise AssertionError(seconds)
+
+
+def test_a_user_without_a_manager_is_told_how_to_come_by_one(wish):
+    mine = wish("user")
+    for plan in (Systemd().install(mine), Systemd().uninstall(mine, purge=False)):
+        with pytest.raises(ServiceError) as told:
+            carry_out(plan, lambda _: None, WithoutSession())
+        assert "connect to bus: No medium found; log in as the user itself" in str(told.value)
+        assert f"XDG_RUNTIME_DIR=/run/user/{mine.uid}" in str(told.value)
 
 
 def test_a_program_below_home_can_be_seen_by_its_service(wish):
