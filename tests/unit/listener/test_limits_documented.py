@@ -43,7 +43,6 @@ INTERNAL = {
     "INLINE_BYTES": "where a body is looked at",
     "QUICK_BYTES": "where a body is looked at",
     "AT_ONCE": "sockets that are looked at in one go",
-    "_AT_ONCE": "seats that are cleared in one go",
     "_LOCK_TRIES": "of a start",
     "_LOCK_PAUSE": "of a start",
     "MAX_HEADS": "of a cache",
