@@ -20,6 +20,7 @@ from collector.admin.status import (
 from collector.admin.upstreams import Desk
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
+from collector.core.limits import MAX_WAITING_CONNECTIONS
 from collector.errors import BindError
 from collector.host import descriptors
 from collector.listener import api_status, contract, ingest
@@ -275,7 +276,7 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
         gate = Access(operator.tokens, operator.page.links)
     sockets = bind(address, mode=0o600, inherited=shared.inherited)
     site = Site(routes=routes, gate=gate, report=_report, wall_ms=shared.now_ms)
-    seats = Seats(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS)
+    seats = Seats(ADMIN_CONNECTIONS, ADMIN_CONNECTIONS, ADMIN_CONNECTIONS)
     server = Server(sockets, site, Capacity(seats, ADMIN_BODY_BYTES))
     return Front(address, server, site, tuple(sockets), admin=True)
 
@@ -283,12 +284,14 @@ def admin_front(address: str, operator: Operator, shared: Shared) -> Front:
 def capacity(config: Config) -> Capacity:
     """What the client listeners may hold together."""
     limits = config.limits
-    connections = descriptors.allow(limits.max_connections)
+    allowed = descriptors.allow(limits.max_connections + MAX_WAITING_CONNECTIONS)
+    waiting = max(allowed - limits.max_connections, allowed // 4, 1)
+    connections = max(1, allowed - waiting)
     if connections < limits.max_connections:
         structlog.get_logger().warning(
             "fewer_connections", allowed=connections, reason="the limit of open files is too low for more"
         )
-    return Capacity(Seats(connections, limits.max_connections_per_peer), limits.max_bodies_bytes)
+    return Capacity(Seats(connections, limits.max_connections_per_peer, waiting), limits.max_bodies_bytes)
 
 
 def _report(what: str, error: BaseException) -> None:

@@ -14,7 +14,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What clients may make the daemon hold, read or wait for, on all listeners together.
 
     Attributes:
-        max_connections: on all listeners together; further clients wait in the listen queue.
+        max_connections: on all listeners together; further clients wait, unread, until one ends.
         max_connections_per_peer: of one user on UNIX sockets, of one address over TCP, or of all of
             loopback, that are served at a time; its further ones wait, and get 503 after `answer_timeout`.
         max_head_bytes: request line and headers of a request; more gets 431.

@@ -46,7 +46,18 @@ SMALL_BODY_BYTES = 64 * KIB
 read to their end so that the connection can be kept: reading is cheaper than a new connection."""
 
 MAX_CONNECTIONS = 512
-"""At most; the next client waits in the listen queue. Times two reads this is 64 MiB. nginx: 512."""
+"""At most; the next client waits for one to end. Times two reads this is 64 MiB. nginx: 512."""
+
+MAX_WAITING_CONNECTIONS = 4096
+"""Connections that were accepted and wait for one of the others to end, unread: some 1 KiB each. In the
+listen queue a newcomer would stand behind all of a crowd, here it is the first of its own peer."""
+
+TURN_AWAY_INTERVAL = 0.05
+"""The pause after `ACCEPT_AT_ONCE` connections of which some had to be turned away: who comes back at
+once shall not have the whole processor. A full listen queue is through in a second."""
+
+ACCEPT_AT_ONCE = 64
+"""Connections that are accepted before other tasks have their turns."""
 
 MAX_CONNECTIONS_PER_PEER = 384
 """Of one user on UNIX sockets, or of one address over TCP; further ones wait. The quarter that is

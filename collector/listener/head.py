@@ -22,6 +22,8 @@ HEAD_TOO_LARGE = error_answer(431, "The request's headers are too large or too m
 _BAD_EXPECTATION = error_answer(417, "Of expectations only 100-continue is known here.")
 
 _TLS = error_answer(400, "This is TLS, and here plain HTTP is spoken; use a url that begins with http://.")
+_HTTP2 = error_answer(400, "This is HTTP/2, and here HTTP/1.1 is spoken; set the client to HTTP/1.1.")
+_PREFACE = "Pause on PRI"  # llhttp's reason
 _TLS_HANDSHAKE = b"\x16\x03"
 
 _SINGLE = frozenset({"host", "content-length"})
@@ -49,6 +51,8 @@ def malformed(data: bytes | bytearray, error: Exception) -> Answer:
     """
     if data.startswith(_TLS_HANDSHAKE):
         return _TLS
+    if str(error).startswith(_PREFACE):
+        return _HTTP2
     reason = str(error).replace(", RTSP/ or ICE/", "")
     return error_answer(400, f"This is not a valid HTTP/1.1 request: {reason}.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import trio
@@ -14,11 +15,14 @@ if TYPE_CHECKING:
     from collector.core.http import Answer
     from collector.core.limits import ConnectionLimits
     from collector.listener.routes import Site
+    from collector.listener.stream import SocketStream
 
 RETRY_AFTER = 5
 """Seconds that a client shall wait where the daemon is busy."""
 
 _LATER = (("Retry-After", str(RETRY_AFTER)),)
+
+_CROWDED = error_answer(503, "There are too many connections; try again.", headers=_LATER)
 
 LAST_WORDS = {
     RECEIVING: error_answer(408, "The request took too long to arrive."),
@@ -54,6 +58,15 @@ async def say(last: Answer, ready: list[bytes], stream: trio.abc.Stream, site: S
         await stream.send_all(words)
         return True
     return False
+
+
+def turn_away(stream: SocketStream, site: Site) -> None:
+    """Close a connection that finds no place, of which nothing was read; it is told so if it can hear it."""
+    counts = site.tally.answers
+    counts[_CROWDED.status] = counts.get(_CROWDED.status, 0) + 1
+    with suppress(OSError):
+        stream.send_now(site.wording.special(_CROWDED, connection="close"))
+    stream.close()
 
 
 async def linger(stream: trio.abc.Stream, limits: ConnectionLimits) -> None:

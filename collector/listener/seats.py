@@ -2,10 +2,10 @@
 
 A connection takes a seat when it is accepted. Of one peer (a user on UNIX sockets, an address over
 TCP) only so many are served at a time; its further ones wait in their seats, unread, in the order
-in which they came. Where somebody waits, those who bring nothing make room: of the peer that has most
-seats, first those that have been slow the longest, and then those that have waited long, behind others of
-their own or for room for a body.
-Where there are none, the newcomer waits in the listen queue.
+in which they came. Who comes when all seats are taken waits in the lobby, and a seat that becomes free is the
+first's of that peer there that holds fewest. While somebody waits, those who bring nothing make room: of
+the peer that has most seats, first those that have been slow the longest, and then those that have waited
+long, behind others of their own or for room for a body. No peer makes room for one that holds more.
 """
 
 from __future__ import annotations
@@ -15,13 +15,18 @@ from typing import TYPE_CHECKING, Protocol
 
 import trio
 
-from collector.core.limits import CLEAR_INTERVAL, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_PEER
+from collector.core.limits import (
+    CLEAR_INTERVAL,
+    MAX_CONNECTIONS,
+    MAX_CONNECTIONS_PER_PEER,
+    MAX_WAITING_CONNECTIONS,
+)
+from collector.listener.lobby import Lobby
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable
 
-_AT_ONCE = 32
-"""The part of all seats that is cleared at a time: to look for it costs as much as for one."""
+    from collector.listener.lobby import Arrival
 
 
 class Sitter(Protocol):
@@ -47,29 +52,55 @@ class Seats:
     Args:
         total: at most so many connections.
         per_peer: of one peer, so many are served at a time.
+        waiting: so many may wait for a seat.
     """
 
-    def __init__(self, total: int = MAX_CONNECTIONS, per_peer: int = MAX_CONNECTIONS_PER_PEER) -> None:
+    def __init__(
+        self,
+        total: int = MAX_CONNECTIONS,
+        per_peer: int = MAX_CONNECTIONS_PER_PEER,
+        waiting: int = MAX_WAITING_CONNECTIONS,
+    ) -> None:
         self.total = total
+        self.lobby = Lobby(waiting)
         self.per_peer = per_peer
         self.taken = 0
         self.cleared = 0
         self._sitters: dict[Hashable, dict[Sitter, None]] = {}
         self._served: dict[Hashable, int] = {}
         self._waiting: dict[Hashable, deque[trio.Event]] = {}
-        self._left = trio.Event()
+        self._wanted = trio.Event()
+        self._next_clearing = 0.0
 
     @property
     def full(self) -> bool:
         """Whether every seat is taken."""
         return self.taken >= self.total
 
-    async def free(self) -> None:
-        """Wait for a free seat, and see to it that there is one; `sit` must follow before anything else."""
-        while self.full:
-            self._clear()
-            with trio.move_on_after(CLEAR_INTERVAL):
-                await self._left.wait()
+    def ask(self, arrival: Arrival) -> Arrival | None:
+        """Let one enter, now or when it is its turn.
+
+        Returns:
+            Whom to turn away, since the lobby is full.
+        """
+        if not (self.full or self.lobby):
+            arrival.enter()
+            return None
+        away = self.lobby.add(arrival)
+        self._wanted.set()
+        return away
+
+    async def keep_clearing(self) -> None:
+        """See to it that there are seats for those in the lobby; each server that shares the seats does."""
+        while True:
+            if not self.lobby:
+                self._wanted = trio.Event()
+                await self._wanted.wait()
+            now = trio.current_time()
+            if now >= self._next_clearing:
+                self._next_clearing = now + CLEAR_INTERVAL
+                self._clear()
+            await trio.sleep_until(self._next_clearing)
 
     def sit(self, sitter: Sitter) -> None:
         """Take a seat."""
@@ -83,12 +114,17 @@ class Seats:
         del sitters[sitter]
         if not sitters:
             del self._sitters[sitter.owner]
-        self._left.set()
-        self._left = trio.Event()
+        while self.lobby and not self.full:
+            self.lobby.first(self._held).enter()
 
     def awaited(self, owner: Hashable) -> bool:
-        """Whether connections of a peer wait for others of its own."""
+        """Whether its connections are waited for: by others of its own, or by a peer with fewer seats."""
+        if self.lobby and self.lobby.least(self._held) < self._held(owner):
+            return True
         return bool(self._waiting) and owner in self._waiting
+
+    def _held(self, owner: Hashable) -> int:
+        return len(self._sitters.get(owner, ()))
 
     def serve(self, owner: Hashable) -> bool:
         """Begin to serve one more of a peer's, if it may be; `served` must follow."""
@@ -105,7 +141,7 @@ class Seats:
         try:
             while not turn.is_set():
                 if queue[0] is turn:
-                    self._clear_of(self._sitters.get(owner, {}), len(queue))
+                    self._clear_of(tuple(self._sitters.get(owner, ())), len(queue))
                 with trio.move_on_after(CLEAR_INTERVAL):
                     await turn.wait()
         except trio.Cancelled:
@@ -130,12 +166,15 @@ class Seats:
             del self._served[owner]
 
     def _clear(self) -> None:
-        """Ask some to make room: of the peer with most seats that has any who bring nothing."""
+        """Ask some to make room for those in the lobby, first of the peer with most seats."""
+        left = len(self.lobby)
+        least = self.lobby.least(self._held)
         for sitters in sorted(self._sitters.values(), key=len, reverse=True):
-            if self._clear_of(sitters, max(1, self.total // _AT_ONCE), parked=True):
+            if left <= 0 or len(sitters) < least:
                 return
+            left -= self._clear_of(tuple(sitters), left, parked=True)
 
-    def _clear_of(self, sitters: Iterable[Sitter], count: int, *, parked: bool = False) -> bool:
+    def _clear_of(self, sitters: Iterable[Sitter], count: int, *, parked: bool = False) -> int:
         now = trio.current_time()
         idlers = [(sitter.idled(now), sitter) for sitter in sitters]
         found = sorted(
@@ -143,10 +182,11 @@ class Seats:
         )
         if parked and len(found) < count:
             found += [(0.0, sitter) for _, sitter in idlers if sitter.outstayed(now)]
-        for _, sitter in found[:count]:
+        del found[count:]
+        for _, sitter in found:
             sitter.make_room()
-        self.cleared += len(found[:count])
-        return bool(found)
+        self.cleared += len(found)
+        return len(found)
 
 
 def _how_long(idler: tuple[float, Sitter]) -> float:

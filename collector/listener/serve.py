@@ -2,9 +2,9 @@
 
 A stop goes in this order; the nesting of the nurseries in `Server.run` is the same:
 
-1. No more connections are accepted. Those that wait in the queue of a socket of our own are
-   taken in first, since closing it would reset them; an inherited socket stays open, and its
-   queue is the next process's.
+1. No more connections are accepted. Those that wait for a seat, or in the queue of a socket of our
+   own, are taken in first, as far as there are seats, since closing it would reset them; an
+   inherited socket stays open, and its queue is the next process's.
 2. Idle connections close. Requests of which the first byte has come are read and answered.
 3. At the deadline, what is still open is told so (408, 503) and closed.
 """
@@ -14,17 +14,22 @@ from __future__ import annotations
 import errno
 import math
 import socket
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from collector.core.limits import (
+    ACCEPT_AT_ONCE,
     ACCEPT_RETRY,
     LAST_WORDS_TIMEOUT,
     SWEEP_INTERVAL,
+    TURN_AWAY_INTERVAL,
 )
 from collector.listener.capacity import Capacity
 from collector.listener.connection import Connection
+from collector.listener.lobby import Arrival
+from collector.listener.parting import turn_away
 from collector.listener.phases import IDLE
 from collector.listener.readiness import AVAILABLE, Readiness
 from collector.listener.stream import SocketStream, peer_of
@@ -65,6 +70,7 @@ class Server:
         self._deadline = math.inf
         self._patience = trio.CancelScope()
         self._starved = False
+        self._refused = 0
 
     def stop(self, deadline: float = math.inf) -> None:
         """Stop; what is in hand is answered until `deadline`, on trio's clock. May be called again."""
@@ -78,16 +84,20 @@ class Server:
             async with trio.open_nursery() as conversations:
                 self._conversations = conversations
                 conversations.start_soon(self._sweep)
+                conversations.start_soon(self._seats.keep_clearing)
                 if AVAILABLE and self._sockets:
                     self._readiness = Readiness()
                     conversations.start_soon(self._readiness.run)
-                async with trio.open_nursery() as intake:
-                    for bound in self._sockets:
-                        intake.start_soon(self._accept, bound.sock)
-                    task_status.started()
-                    await self._stopped.wait()
-                    intake.cancel_scope.cancel()
-                self._take_queued()
+                try:
+                    async with trio.open_nursery() as intake:
+                        for bound in self._sockets:
+                            intake.start_soon(self._accept, bound.sock)
+                        task_status.started()
+                        await self._stopped.wait()
+                        intake.cancel_scope.cancel()
+                    self._take_queued()
+                finally:
+                    self._empty_lobby()
                 await self._finish()
                 conversations.cancel_scope.cancel()
         finally:
@@ -121,7 +131,7 @@ class Server:
     async def _accept(self, sock: socket.socket) -> None:
         while True:
             await trio.lowlevel.wait_readable(sock)
-            await self._seats.free()
+            refused = self._refused
             error = self._take_waiting(sock)
             if error is not None:
                 if not self._starved:
@@ -130,9 +140,11 @@ class Server:
                 await trio.sleep(ACCEPT_RETRY)
             else:
                 self._starved = False
+            if self._refused > refused:
+                await trio.sleep(TURN_AWAY_INTERVAL)
 
-    def _take_waiting(self, sock: socket.socket) -> OSError | None:
-        """Accept what waits, as far as there are seats.
+    def _take_waiting(self, sock: socket.socket, at_most: int = ACCEPT_AT_ONCE) -> OSError | None:
+        """Accept some of those who wait in a socket's queue.
 
         Returns:
             The error, where the process or the system ran out of something.
@@ -140,7 +152,7 @@ class Server:
         Raises:
             OSError: the socket does not listen.
         """
-        while not self._seats.full:
+        for _ in range(at_most):
             try:
                 client, address = sock.accept()
             except BlockingIOError:
@@ -158,14 +170,28 @@ class Server:
             except OSError:
                 client.close()
                 continue
-            self.take(SocketStream(client), peer)
+            self._welcome(SocketStream(client), peer)
         return None
+
+    def _welcome(self, stream: SocketStream, peer: Peer) -> None:
+        enter, leave = partial(self.take, stream, peer), partial(turn_away, stream, self.site)
+        away = self._seats.ask(Arrival(peer.owner, self, enter, leave))
+        if away is not None:
+            self._refused += 1
+            away.turn_away()
+
+    def _empty_lobby(self) -> None:
+        for arrival in self._seats.lobby.withdraw(self):
+            if self._seats.full:
+                arrival.turn_away()
+            else:
+                arrival.enter()
 
     def _take_queued(self) -> None:
         """At a stop: answer those who came in time; closing the socket would reset them."""
         for bound in self._sockets:
             if not bound.inherited:
-                error = self._take_waiting(bound.sock)
+                error = self._take_waiting(bound.sock, self._seats.total)
                 if error is not None:
                     self.site.report("clients in the queue could not be accepted", error)
             bound.close()

@@ -101,6 +101,10 @@ class SocketStream(trio.abc.HalfCloseableStream):
         """Say that nothing more will be sent."""
         self._sock.shutdown(socket.SHUT_WR)
 
+    def close(self) -> None:
+        """Close it; no task may be using it."""
+        self._sock.close()
+
     async def aclose(self) -> None:
         """Close; closing twice is allowed."""
         if self._sock.fileno() >= 0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import trio
+from fakes.arrivals import free
 from fakes.site import HOST, Waiting, make_site, replies
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
@@ -49,11 +50,11 @@ async def test_a_request_that_trickles_makes_room_with_408_and_a_silent_client_w
         trickles = await client(server, sends=PLAIN[:-1])
         silent = await client(server)
         await trio.sleep(NEWCOMER_GRACE)
-        await seats.free()
+        await free(seats)
         assert await until_end(trickles) == [408]
         third = await client(server, sends=PLAIN)
         assert (await third.receive_some()).startswith(b"HTTP/1.1 200")
-        await seats.free()
+        await free(seats)
         assert await until_end(silent) == []
         nursery.cancel_scope.cancel()
 
@@ -67,7 +68,7 @@ async def test_who_is_being_answered_and_who_was_is_not_sent_away(autojump_clock
         served = await client(server, sends=PLAIN)
         await served.receive_some()
         with trio.move_on_after(3) as patience:
-            await seats.free()
+            await free(seats)
         assert patience.cancelled_caught
         assert seats.cleared == 0
         nursery.cancel_scope.cancel()
@@ -109,7 +110,7 @@ async def test_who_waits_behind_its_own_makes_room_for_another_peer_only_after_a
         await nursery.start(server.run)
         await client(server, sends=PLAIN + WAIT)
         waits = await client(server, sends=PLAIN)
-        await seats.free()
+        await free(seats)
         assert await until_end(waits) == [503]
         assert WAITING_GRACE < trio.current_time() <= WAITING_GRACE + 2 * NEWCOMER_GRACE
         nursery.cancel_scope.cancel()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from fakes.arrivals import free
 from fakes.limited import Scene, end_of, post, until_reset
 from fakes.site import replies
 from trio.testing import lockstep_stream_pair
@@ -78,7 +79,7 @@ async def max_connections():
         for _ in range(2):
             await scene.client(post(0, path="/waiting"))
         with trio.move_on_after(20) as patience:
-            await scene.seats.free()
+            await free(scene.seats)
         assert patience.cancelled_caught
     return "wait"
 
@@ -232,7 +233,7 @@ async def crowded_idle_timeout():
 async def newcomer_grace():
     async with Scene(max_connections=1, newcomer_grace=2) as scene:
         client = await scene.client(post() + b"x")
-        await scene.seats.free()
+        await free(scene.seats)
         assert 2 <= trio.current_time() <= 2 + 2 * limits.CLEAR_INTERVAL
         return await end_of(client)
 
@@ -241,7 +242,7 @@ async def waiting_grace():
     async with Scene(max_connections=2, max_connections_per_peer=1, waiting_grace=3) as scene:
         await scene.client(post(0, path="/waiting"))
         second = await scene.client()
-        await scene.seats.free()
+        await free(scene.seats)
         assert 3 <= trio.current_time() <= 3 + 2 * limits.CLEAR_INTERVAL
         return await end_of(second)
 
@@ -262,7 +263,7 @@ async def min_rate():
             sent = 0
             with trio.move_on_after(5):
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(scene.seats.free)
+                    nursery.start_soon(free, scene.seats)
                     while scene.server.site.tally.open and not scene.seats.cleared:
                         await client.send_all(b"x" * 100)
                         sent += 100

@@ -428,6 +428,7 @@ def test_pending_answers_keep_their_place():
         (b"POST /echo HTTP/1.1\nHost: localhost\r\n\r\n", b"Expected CRLF after version"),
         (b"GET /echo FTP/1.1\r\n\r\n", b"Expected HTTP/."),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", b"use a url that begins with http://"),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"set the client to HTTP/1.1"),
     ],
 )
 def test_what_cannot_be_read_is_answered_with_the_reason(data, reason):

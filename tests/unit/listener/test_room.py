@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 
 import trio
+from fakes.arrivals import free
 from fakes.site import HOST, make_site, replies
 from trio.testing import lockstep_stream_pair, memory_stream_pair, wait_all_tasks_blocked
 
@@ -18,6 +20,7 @@ from collector.core.limits import (
     ConnectionLimits,
 )
 from collector.listener.capacity import Capacity
+from collector.listener.lobby import Arrival
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
 from collector.listener.serve import Server
@@ -29,21 +32,16 @@ ROOM = 100_000  # for one of them
 
 
 class Door:
-    """A listen queue: who comes is let in, in order, when there is a seat."""
+    """Where connections come in: each has a seat, or waits in the lobby."""
 
     def __init__(self, server, seats):
         self._server = server
         self._seats = seats
-        self._queue, self._waiting = trio.open_memory_channel(10_000)
-
-    async def run(self):
-        async for theirs, peer in self._waiting:
-            await self._seats.free()
-            self._server.take(theirs, peer)
 
     def knock(self, peer):
         ours, theirs = memory_stream_pair()
-        self._queue.send_nowait((theirs, peer))
+        enter = partial(self._server.take, theirs, peer)
+        assert self._seats.ask(Arrival(peer.owner, self, enter, list)) is None
         return ours
 
 
@@ -80,7 +78,7 @@ async def test_a_client_that_waited_for_room_has_all_of_its_own_time_still(autoj
         capacity.release(50_000)
         await wait_all_tasks_blocked()
         with trio.move_on_after(limits.newcomer_grace / 2):
-            await seats.free()  # nor does it look as if it had dawdled
+            await free(seats)  # nor does it look as if it had dawdled
         assert seats.cleared == 0
         await trio.sleep(8)
         assert await ask(ours, BODY) == 200
@@ -125,7 +123,6 @@ async def test_who_waits_for_room_does_not_keep_other_peers_from_a_seat(autojump
     door = Door(server, seats)
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        nursery.start_soon(door.run)
         await capacity.hold(ROOM)
         for _ in range(4):
             nursery.start_soon(ask, door.knock(Peer("unix", uid=1)), LARGE)
@@ -204,14 +201,13 @@ async def test_who_hoards_seats_and_room_at_once_starves_nobody(autojump_clock):
 
     async with trio.open_nursery() as nursery:
         await nursery.start(server.run)
-        nursery.start_soon(door.run)
         for uid in (1, 2):
             for _ in range(6):
                 nursery.start_soon(hoard, Peer("unix", uid=uid))
         await trio.sleep(2 * ANSWER_TIMEOUT)
         assert seats.full
         assert capacity.contended
-        # A queue of four stands before each that comes, and moves on as those inside are sent away.
+        # Who comes is the next, as those inside are sent away.
         patience = 2 * (WAITING_GRACE + CLEAR_INTERVAL)
         a_turn = ROOM_GRACE + SWEEP_INTERVAL
         for turn in range(10):
