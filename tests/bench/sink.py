@@ -29,7 +29,10 @@ def converse(sock: socket.socket, took: Callable[[], object] = lambda: None) -> 
         length = _LENGTH.search(buffer, 0, end + 2)
         left = int(length[1] if length else 0) - (len(buffer) - end - 4)
         while left > 0:
-            left -= len(sock.recv(min(left, 1 << 20)))
+            part = sock.recv(min(left, 1 << 20))
+            if not part:
+                return
+            left -= len(part)
         buffer = buffer[len(buffer) + left :] if left else b""
         took()
         sock.sendall(b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n")
