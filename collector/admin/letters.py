@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import structlog
 
+from collector.admin.answers import UNSAVED, unusable
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolUnavailable
 from collector.spool import letters, replay
@@ -30,7 +31,6 @@ PATH = "/v1/dead-letters"
 
 _NOT_FOR_PAGES = error_answer(403, "Web pages may not touch dead letters.")
 _PLAIN_ONLY = error_answer(415, "This is sent without Content-Encoding.")
-_UNSAVED = (("Cache-Control", "no-store"),)
 
 
 class Refusal(Exception):
@@ -169,8 +169,6 @@ class _Answering:
             return error_answer(404, str(error))
         except replay.LedgerDisagrees as error:
             return error_answer(409, str(error))
-        except SpoolUnavailable as error:
-            return error_answer(503, str(error))
-        except sqlite3.Error as error:
-            return error_answer(503, f"the spool cannot be read: {error}", headers=(("Retry-After", "1"),))
-        return Answer(200, msgspec.json.encode(found), headers=_UNSAVED)
+        except (SpoolUnavailable, sqlite3.Error) as error:
+            return unusable(error)
+        return Answer(200, msgspec.json.encode(found), headers=UNSAVED)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from collector.admin import readings
+from collector.admin.answers import UNSAVED
 from collector.admin.families import FAMILIES, LOG_LINES, READY
-from collector.admin.status import UNSAVED, Asynchronous
+from collector.admin.status import Asynchronous
 from collector.core.http import Answer
 from collector.spool.gauges import gauges
 

@@ -21,10 +21,10 @@ import msgspec
 
 from collector import __version__
 from collector.admin import html
+from collector.admin.answers import UNSAVED
 from collector.admin.daily import lines_by_lane
 from collector.admin.letters import tell
 from collector.admin.links import LINK_SECONDS
-from collector.admin.status import UNSAVED
 from collector.admin.view import Moment, letter_line, make_view
 from collector.core.days import day_number
 from collector.core.http import Answer, error_answer

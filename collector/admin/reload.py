@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.admin.status import UNSAVED, Asynchronous
+from collector.admin.answers import UNSAVED
+from collector.admin.status import Asynchronous
 from collector.core.http import Answer
 from collector.errors import ConfigError, WaystationError
 

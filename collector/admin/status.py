@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector import __version__
+from collector.admin.answers import UNSAVED, unusable
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolUnavailable
 from collector.spool.overview import IntakeRow, LaneView, LedgerRow, SalvageRow, lane_views, overview
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
     from collector.forwarder.forwarder import Forwarder
     from collector.listener.routes import Request
     from collector.spool.spool import Spool
-
-
-UNSAVED = (("Cache-Control", "no-store"),)
 
 
 class ListenerView(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,10 +184,8 @@ class Asynchronous:
         """The function's answer; 503 where the spool cannot be read."""
         try:
             return await self._function()
-        except SpoolUnavailable as error:
-            return error_answer(503, str(error))
-        except sqlite3.Error as error:
-            return error_answer(503, f"the spool cannot be read: {error}", headers=(("Retry-After", "1"),))
+        except (SpoolUnavailable, sqlite3.Error) as error:
+            return unusable(error)
 
 
 def status_endpoint(source: StatusSource) -> Asynchronous:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import structlog
 
+from collector.admin.answers import UNSAVED, unusable
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolUnavailable
 from collector.spool import steering
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 PATH = "/v1/upstreams"
 
 _NOT_FOR_PAGES = error_answer(403, "Web pages may not touch upstreams.")
-_UNSAVED = (("Cache-Control", "no-store"),)
 
 
 class UpstreamState(msgspec.Struct, frozen=True, kw_only=True):
@@ -225,11 +225,9 @@ class _Answering:
             return error_answer(404, str(error))
         except steering.StillConfigured as error:
             return error_answer(409, str(error))
-        except SpoolUnavailable as error:
-            return error_answer(503, str(error))
-        except sqlite3.Error as error:
-            return error_answer(503, f"the spool cannot be read: {error}", headers=(("Retry-After", "1"),))
+        except (SpoolUnavailable, sqlite3.Error) as error:
+            return unusable(error)
         if self.endpoint.what:
             log = structlog.get_logger()
             log.info("upstream_steered", upstream=name, what=self.endpoint.what, uid=self.request.peer.uid)
-        return Answer(200, msgspec.json.encode(found), headers=_UNSAVED)
+        return Answer(200, msgspec.json.encode(found), headers=UNSAVED)
