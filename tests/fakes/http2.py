@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import h2.config
@@ -13,6 +12,7 @@ import h2.errors
 import h2.events
 import h2.exceptions
 import trio
+from fakes.tcp import serving
 
 if TYPE_CHECKING:
     import ssl
@@ -62,12 +62,9 @@ class Http2Upstream:
     @contextlib.asynccontextmanager
     async def serving(self) -> AsyncGenerator[Http2Upstream]:
         self.tls.set_alpn_protocols(["h2", "http/1.1"])
-        async with trio.open_nursery() as nursery:
-            serve = partial(trio.serve_tcp, self._connection, 0, host="127.0.0.1")
-            (listener,) = await nursery.start(serve)
-            self.url = f"https://localhost:{listener.socket.getsockname()[1]}/v1/events"
+        async with serving(self._connection) as port:
+            self.url = f"https://localhost:{port}/v1/events"
             yield self
-            nursery.cancel_scope.cancel()
 
     async def _connection(self, raw: trio.SocketStream) -> None:
         with contextlib.suppress(

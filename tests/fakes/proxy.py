@@ -6,10 +6,10 @@ import base64
 import contextlib
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+from fakes.tcp import serving
 
 if TYPE_CHECKING:
     import ssl
@@ -46,12 +46,8 @@ class Proxy:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[Proxy]:
-        async with trio.open_nursery() as nursery:
-            serve = partial(trio.serve_tcp, self._connection, 0, host="127.0.0.1")
-            (listener,) = await nursery.start(serve)
-            self.port = listener.socket.getsockname()[1]
+        async with serving(self._connection) as self.port:
             yield self
-            nursery.cancel_scope.cancel()
 
     async def _connection(self, raw: trio.SocketStream) -> None:
         near: trio.abc.Stream = raw

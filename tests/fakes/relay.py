@@ -11,10 +11,10 @@ import socket
 import struct
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
+from fakes.tcp import serving
 
 from collector.demo.book import Book, Received
 
@@ -158,12 +158,8 @@ class BookKeeper:
 
     @asynccontextmanager
     async def serving(self) -> AsyncGenerator[BookKeeper]:
-        async with trio.open_nursery() as nursery:
-            serve = partial(trio.serve_tcp, self._connection, 0, host="127.0.0.1")
-            (listener,) = await nursery.start(serve)
-            self.port = listener.socket.getsockname()[1]
+        async with serving(self._connection) as self.port:
             yield self
-            nursery.cancel_scope.cancel()
 
     async def _connection(self, stream: trio.SocketStream) -> None:
         data = bytearray()

@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
-from functools import partial
 
 import pytest
 import trio
 from fakes.forwarding import make_batch, make_body, sending
+from fakes.tcp import serving
 from fakes.upstream import Behaviour
 
 from collector.config.model import Timeouts
@@ -172,11 +172,9 @@ async def test_what_is_no_whole_answer_is_no_delivery(answer):
         await stream.send_all(answer)
         await stream.aclose()
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, upstream, 0, host="127.0.0.1"))
-        url = f"http://127.0.0.1:{listener.socket.getsockname()[1]}/"
+    async with serving(upstream) as port:
+        url = f"http://127.0.0.1:{port}/"
         async with sending(url=url, compress=False, timeouts=Timeouts(read=600, total=600)) as sender:
             outcome = await sender.attempt(make_batch(), make_body())
-        nursery.cancel_scope.cancel()
     assert isinstance(outcome.verdict, Retry)
     assert outcome.verdict.reason.startswith("the connection broke before the whole answer came: ")

@@ -7,11 +7,11 @@ import hashlib
 import json
 import logging
 import socket
-from functools import partial
 
 import pytest
 import trio
 from fakes.forwarding import PRODUCT, WALL, make_batch, make_body, sending
+from fakes.tcp import serving
 from fakes.upstream import Behaviour
 from structlog.testing import capture_logs
 
@@ -292,13 +292,10 @@ async def test_what_a_proxy_says_to_connect_is_no_answer_of_the_upstream(answer,
         await stream.receive_some()
         await stream.send_all(answer)
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, proxy, 0, host="127.0.0.1"))
-        port = listener.socket.getsockname()[1]
+    async with serving(proxy) as port:
         environ = {"https_proxy": f"127.0.0.1:{port}"}
         async with sending(url="https://ingest.example.com/v1/events", environ=environ) as sender:
             outcome = await sender.attempt(make_batch(), make_body())
-        nursery.cancel_scope.cancel()
     assert outcome.verdict == verdict
     assert not outcome.wrote_body
 

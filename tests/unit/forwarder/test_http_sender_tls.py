@@ -3,12 +3,12 @@ from __future__ import annotations
 import shutil
 import ssl
 import subprocess
-from functools import partial
 
 import pytest
 import trio
 from fakes.certificates import Authority, make_certificate
 from fakes.forwarding import make_batch, make_body, sending
+from fakes.tcp import serving
 from fakes.upstream import Behaviour
 from fakes.upstream import Upstream as FakeUpstream
 
@@ -190,11 +190,8 @@ async def silent(stream):
 
 @pytest.mark.parametrize("server", [dropped, silent])
 async def test_a_handshake_that_comes_to_no_end_is_a_failed_connection(server):
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, server, 0, host="127.0.0.1"))
-        port = listener.socket.getsockname()[1]
+    async with serving(server) as port:
         outcome = await attempt(f"https://localhost:{port}/", timeouts=Timeouts(connect=0.3))
-        nursery.cancel_scope.cancel()
     assert isinstance(outcome.verdict, Retry)
     assert outcome.verdict.breaker
     assert not outcome.wrote_body
@@ -208,16 +205,13 @@ async def test_an_attempt_that_is_given_up_within_the_handshake_leaves_no_connec
             begun.set()
         ended.set()
 
-    async with trio.open_nursery() as nursery:
-        (listener,) = await nursery.start(partial(trio.serve_tcp, server, 0, host="127.0.0.1"))
-        url = f"https://localhost:{listener.socket.getsockname()[1]}/"
-        async with sending(url=url) as sender, trio.open_nursery() as attempts:
+    async with serving(server) as port:
+        async with sending(url=f"https://localhost:{port}/") as sender, trio.open_nursery() as attempts:
             attempts.start_soon(sender.attempt, make_batch(), make_body())
             await begun.wait()
             attempts.cancel_scope.cancel()
         with trio.fail_after(60):
             await ended.wait()
-        nursery.cancel_scope.cancel()
 
 
 def trust(**options):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import asynccontextmanager
-from functools import partial
 
 import pytest
 import trio
 from fakes.certificates import Authority
 from fakes.forwarding import make_batch, make_body, sending
 from fakes.proxy import Proxy
+from fakes.tcp import serving
 
 from collector.core.verdict import Delivered, Retry
 
@@ -61,11 +61,8 @@ class Talkative:
 
     @asynccontextmanager
     async def serving(self):
-        async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(partial(trio.serve_tcp, self._serve, 0, host="127.0.0.1"))
-            self.port = listener.socket.getsockname()[1]
+        async with serving(self._serve) as self.port:
             yield self
-            nursery.cancel_scope.cancel()
 
     @property
     def url(self):
