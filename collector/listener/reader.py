@@ -78,6 +78,9 @@ class Reader:
         self._deferring = False
         self._heads = site.heads
         self._begun: Request | None = None  # the last of this read
+        # Why a callback stopped llhttp. The error that comes out of llhttp is no witness: its context is
+        # whatever exception was being handled around `feed`, if there was one.
+        self._unreadable: Answer | None = None
         self._upgrade = b""  # a head for the rest of a request that asked for another protocol
 
     def feed(self, data: bytes | bytearray) -> None:
@@ -129,8 +132,7 @@ class Reader:
         except httptools.HttpParserError as error:
             # Data after a request that asked to close is not this connection's business.
             if not self.finished:
-                stop = error.__context__
-                self._give_up(stop.answer if isinstance(stop, UnreadableError) else malformed(data, error))
+                self._give_up(self._unreadable or malformed(data, error))
             return b""
         else:
             return b""
@@ -175,6 +177,13 @@ class Reader:
 
     def on_headers_complete(self) -> None:
         """Decide by the head whether to read the body."""
+        try:
+            self._take_head()
+        except UnreadableError as stop:
+            self._unreadable = stop.answer
+            raise
+
+    def _take_head(self) -> None:
         self.in_head = False
         self._body = []
         self._size = self._flags = 0
@@ -217,7 +226,8 @@ class Reader:
         """Take a part of the body."""
         self._size += len(part)
         if self._size > self._room:
-            raise UnreadableError(self._refusal or _TOO_LARGE)
+            self._unreadable = self._refusal or _TOO_LARGE
+            raise UnreadableError(self._unreadable)
         gather(self._body, part)
 
     def on_message_complete(self) -> None:

@@ -227,6 +227,16 @@ def test_the_requests_before_it_are_still_begun(name):
     assert statuses(reader) == [200, 200, status]
 
 
+@pytest.mark.parametrize("name", BAD)
+def test_what_else_is_being_handled_does_not_change_the_refusal(name):
+    data, status = BAD[name]
+    try:
+        int("none")
+    except ValueError:
+        reader = read(*whole(data), site=make_site(limits=SMALL))
+    assert statuses(reader) == [status]
+
+
 def test_a_head_that_cannot_be_read_is_not_answered_as_the_request_before_it():
     before = b"HEAD /echo HTTP/1.1\r\nOrigin: http://page\r\n" + HOST + b"\r\n"
     first, second = read(before + b"nonsense\r\n").turns
