@@ -174,8 +174,8 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     directory: FilePath | None = None
     max_file_bytes: Annotated[Size, Meta(ge=64 * KIB)] = 64 * MIB
     max_files: Annotated[int, Meta(ge=1, le=1_000_000)] = 10
-    max_events: Annotated[int, Meta(ge=1, le=20_000)] = 20_000
-    max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=8 * MIB)] = 8 * MIB
+    max_events: Annotated[int, Meta(ge=1, le=1_000_000)] = 250_000
+    max_batch_bytes: Annotated[Size, Meta(ge=KIB, le=256 * MIB)] = 64 * MIB
     max_bytes: Annotated[Size, Meta(ge=MIB)] | None = None
     linger: Annotated[Duration, Meta(ge=0, le=HOUR)] = 0.0
     late_after: Annotated[Duration, Meta(gt=0, le=DAY)] = 60.0

@@ -6,6 +6,7 @@ there; `rendering.render` makes the body that is signed and sent.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 Form = Literal["array", "lines"]
 """`array`: one JSON array, as both dialects send it. `lines`: NDJSON, for files."""
+
+MAX_CHUNKS = 20_000
+"""Of one run: as many rows are read for it, and deleted in the transaction that settles it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +82,24 @@ class Piece:
     Attributes:
         start: the index of the first.
         cut: their own bytes; None for a whole chunk that is `jsontext.is_compact`, which need not be cut.
+        shed: how many they are, where their bytes were let go of.
     """
 
     chunk: Chunk
     start: int
     cut: list[bytes] | None
+    shed: int | None = None
 
     @property
     def count(self) -> int:
         """How many they are."""
+        if self.shed is not None:
+            return self.shed
         return self.chunk.events if self.cut is None else len(self.cut)
 
     @property
     def events(self) -> list[bytes]:
-        """Each in its own bytes."""
+        """Each in its own bytes; not to be asked for where these were let go of."""
         return split(self.chunk) if self.cut is None else self.cut
 
     @property
@@ -126,7 +134,8 @@ class Run:
     def last(self) -> int:
         """The position of its last event."""
         final = self.pieces[-1]
-        return final.first_position + len(final.events) - 1
+        count = len(final.events) if final.shed is None else final.shed
+        return final.first_position + count - 1
 
     @property
     def events(self) -> int:
@@ -137,6 +146,34 @@ class Run:
     def remote_address(self) -> str:
         """Of its first event; of all, where the run was bounded so."""
         return self.pieces[0].chunk.remote_address
+
+    @property
+    def is_shed(self) -> bool:
+        """Whether the bytes of its events were let go of."""
+        return self.pieces[0].shed is not None
+
+    def shed(self) -> Run:
+        """The same without the bytes of its events."""
+        return dataclasses.replace(
+            self,
+            pieces=tuple(
+                Piece(dataclasses.replace(piece.chunk, body=b""), piece.start, None, piece.count)
+                for piece in self.pieces
+            ),
+        )
+
+    def followed_by(self, later: Run) -> Run:
+        """This run and the one that begins where it ends, as one."""
+        days = dict(self.days)
+        for day, events in later.days:
+            days[day] = days.get(day, 0) + events
+        return Run(
+            self.pieces + later.pieces,
+            later.end_seq,
+            later.end_index,
+            tuple(sorted(days.items())),
+            self.passed_bytes + later.passed_bytes,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,12 +231,14 @@ class Bounds:
         max_bytes: bytes of the events as they are stored.
         end_position: the position that the run stops before, None for none.
         one_address: whether it ends where the remote address changes.
+        max_chunks: chunks that its events are of.
     """
 
     max_events: int
     max_bytes: int
     end_position: int | None = None
     one_address: bool = True
+    max_chunks: int = MAX_CHUNKS
 
 
 def lane_name(upstream: str, dialect: str, product: str) -> str:
@@ -281,7 +320,7 @@ def choose(
         allowed = chunk.events - start
         if bounds.end_position is not None:
             allowed = min(allowed, bounds.end_position - chunk.first_position - start)
-        if allowed <= 0 or room.events <= 0:
+        if allowed <= 0 or room.events <= 0 or len(pieces) == bounds.max_chunks:
             break
         count = allowed
         if start == 0 and allowed == chunk.events and _fits_whole(chunk, room):

@@ -1,9 +1,10 @@
 """How many bytes of a batch an upstream's link rewards.
 
 An attempt takes the link's delay, and then as long as its bytes need at the link's bandwidth. A
-batch of ten times bandwidth x delay so spends a tenth of its time waiting for the other end. Larger ones
-gain little, and lose more when the link breaks. Both numbers are fitted to the last deliveries;
-until they are known the window doubles with each batch that fills it, as TCP's does.
+batch of sixteen times bandwidth x delay so spends a seventeenth of its time waiting for the other end,
+and less than a tenth together with what lies between two attempts: a commit, a signature. Larger ones
+gain little, and lose more when the link breaks. Both numbers are fitted to the last deliveries; until
+they are known the window doubles with each batch that fills it, as TCP's does.
 
 Bytes are those on the wire. What a body of so many events compresses to is told by the last one.
 """
@@ -18,7 +19,7 @@ FIRST = 128 * KIB
 SMALLEST = 4 * KIB
 LARGEST = 8 * MIB
 
-DELAYS = 10.0
+DELAYS = 16.0
 """Times bandwidth x delay."""
 
 MAX_SHARE = 0.25

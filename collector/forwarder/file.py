@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.verdict import Delivered, Outcome, Retry
 from collector.forwarder.blocking import abandonable
+from collector.forwarder.packing import Packed
 from collector.spool.directory import sync
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from collector.core.batch import SealedBatch
     from collector.forwarder.blocking import Runner
+    from collector.forwarder.packing import Body
 
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10
@@ -102,13 +104,15 @@ class FileSender:
         self._ends[lane_name] = end
         return str(end)
 
-    async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
+    async def attempt(self, batch: SealedBatch, body: Body) -> Outcome:
         """Append a batch's lines, and sync them.
 
         Args:
             batch: of a lane that was opened; a lane that was not is opened as new.
-            body: NDJSON.
+            body: NDJSON, which is never packed.
         """
+        if isinstance(body, Packed):
+            raise TypeError("lines are appended as they are")
         name = batch.lane_name
         end = self._ends.get(name)
         if end is not None and end.batch == batch.id:

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, assert_never
 import trio
 
 from collector.core.verdict import Delivered, Outcome, Retry
+from collector.core.window import LARGEST
 from collector.forwarder.ahead import Ahead
+from collector.forwarder.drawing import draw
 from collector.forwarder.pace import patience
 from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
-from collector.forwarder.surroundings import OpensLanes
+from collector.forwarder.surroundings import OpensLanes, Packs
 from collector.forwarder.tasks import Bury, Idle, Ready, Request
 from collector.spool import lanes, read, settle
 
@@ -66,6 +68,7 @@ class LaneTask:
         self._stopping = trio.Event()
         sender = around.sender
         self._unopened = sender if isinstance(sender, OpensLanes) else None
+        self._in_parts = isinstance(sender, Packs) and sender.packs
 
     def grown(self) -> None:
         """Events were accepted for this lane."""
@@ -167,7 +170,7 @@ class LaneTask:
         return not (self._stopping.is_set() or breaker.is_open or breaker.paused or breaker.is_crowded)
 
     async def _step(self, *, probe: bool) -> float | None:
-        chances = self._around.chances
+        chances, window = self._around.chances, self._around.window
         request = Request(
             lane=self._lane,
             upstream=self._around.upstream,
@@ -175,12 +178,14 @@ class LaneTask:
             now=chances.wall_ms(),
             healthy=self._standing.healthy and not probe,
             flush=self._flushing,
-            body_bytes=None if self._around.window is None else self._around.window.body_bytes,
+            body_bytes=None if window is None else window.body_bytes,
+            wire_bytes=LARGEST if window is None else window.size,
+            in_parts=self._in_parts,
             splits=self._around.splits,
         )
         task: Task | None = self._ahead.take(request)
         if task is None:
-            task = await self._around.spool.read(lambda connection: prepare(connection, request))
+            task = await draw(self._around, request, partial(prepare, request=request))
         match task:
             case Idle():
                 if self._flushing and not request.flush:

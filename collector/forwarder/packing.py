@@ -2,13 +2,22 @@
 
 At zlib's default level a processor packs some 35 MB of events a second into a tenth, isal 500 MB into an
 eighth. A link that carries more packed bytes than the first of them makes is not the one that waits.
+
+A large batch is packed part by part as it is read, so that nobody holds more of it than a part and what
+is packed.
 """
 
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
 
 from collector.core.limits import KIB
+
+if TYPE_CHECKING:
+    from collector.forwarder.blocking import Runner
 
 LEVEL = 6
 """zlib's default: a kiosk's link costs more than its idle processor."""
@@ -35,6 +44,67 @@ except ImportError:
     QUICK_LEVEL = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A body that was packed as it was made; its length is that before.
+
+    Attributes:
+        content: gzip.
+        size: bytes before compression.
+    """
+
+    content: bytes
+    size: int
+
+    def __len__(self) -> int:
+        return self.size
+
+
+Body = bytes | Packed
+"""A batch's as rendered, or all that is kept of a large one."""
+
+
+class Compressor(Protocol):
+    """What zlib and isal give."""
+
+    def compress(self, data: bytes, /) -> bytes:
+        """Take what comes next; returns what is compressed of it and of what came before."""
+
+    def flush(self) -> bytes:
+        """What is left."""
+
+
+class Packing:
+    """A body that is being packed, part by part.
+
+    Args:
+        run: compresses on another thread.
+
+    Attributes:
+        sent_bytes: of what is packed so far, less what the compressor still holds back.
+    """
+
+    def __init__(self, compressor: Compressor, run: Runner) -> None:
+        self.sent_bytes = 0
+        self._compressor = compressor
+        self._run = run
+        self._pieces: list[bytes] = []
+        self._size = 0
+
+    async def add(self, part: bytes) -> None:
+        """Pack the next part."""
+        piece = await self._run(partial(self._compressor.compress, part))
+        self._size += len(part)
+        self.sent_bytes += len(piece)
+        self._pieces.append(piece)
+
+    async def finish(self, part: bytes) -> Packed:
+        """Pack the last part; there is no other after it."""
+        await self.add(part)
+        self._pieces.append(self._compressor.flush())
+        return Packed(b"".join(self._pieces), self._size)
+
+
 class Packer:
     """Compresses what is sent to one upstream."""
 
@@ -53,8 +123,14 @@ class Packer:
 
     def pack(self, body: bytes) -> bytes:
         """Make gzip of a body."""
-        if self._fast and len(body) >= QUICK_BYTES:
-            quick = _quick(QUICK_LEVEL, zlib.DEFLATED, _GZIP)
-            return quick.compress(body) + quick.flush()
-        slow = zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)
-        return slow.compress(body) + slow.flush()
+        compressor = self._compressor(large=len(body) >= QUICK_BYTES)
+        return compressor.compress(body) + compressor.flush()
+
+    def begin(self, run: Runner) -> Packing:
+        """Begin to make gzip of a large body that comes in parts."""
+        return Packing(self._compressor(large=True), run)
+
+    def _compressor(self, *, large: bool) -> Compressor:
+        if self._fast and large:
+            return _quick(QUICK_LEVEL, zlib.DEFLATED, _GZIP)
+        return zlib.compressobj(LEVEL, zlib.DEFLATED, _GZIP)

@@ -18,17 +18,17 @@ from collector.core import batch as batches
 from collector.core import rendering
 from collector.core.narrowing import bad_deploy, half_end, limit_after_delivery
 from collector.errors import SpoolDamaged
+from collector.forwarder import parts
 from collector.forwarder.letters import bury_damaged, letter_of
 from collector.forwarder.splits import Splits
-from collector.forwarder.tasks import Bury, Idle, InconsistentError, Ready, Replaced
+from collector.forwarder.tasks import Bury, Drawn, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
 from collector.spool.settle import Passage
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterator
 
-    from collector.core.batch import Bounds, Chunk, Run, SealedBatch
+    from collector.core.batch import Bounds, Run, SealedBatch
     from collector.forwarder.tasks import Request, Task
     from collector.spool.read import Lane
     from collector.spool.settle import Condemned
@@ -39,8 +39,10 @@ ALL_LATE = 1 << 53
 _NO_LIMIT = 1 << 62
 
 
-def prepare(connection: sqlite3.Connection, request: Request) -> Task:
-    """Find what a lane has to do next, and render its batch; runs on the reader's thread.
+def prepare(connection: sqlite3.Connection, request: Request) -> Task | Drawn:
+    """Find what a lane has to do next, and render its batch, or the first part of a large one.
+
+    It runs on the reader's thread.
 
     Raises:
         InconsistentError: nothing can be done.
@@ -51,9 +53,25 @@ def prepare(connection: sqlite3.Connection, request: Request) -> Task:
     replaced = None
     if sealed is not None:
         again = _again(connection, lane, sealed, request)
-        if isinstance(again, Ready):
+        if not isinstance(again, Replaced):
             return again
         replaced = again
+    return _anew(connection, lane, request, replaced)
+
+
+def prepare_in_place(connection: sqlite3.Connection, *, request: Request, replaced: Replaced) -> Task | Drawn:
+    """Find what a lane has to do next whose sealed batch cannot be made again.
+
+    Raises:
+        InconsistentError: nothing can be done.
+        SpoolDamaged: a start can make up for it.
+    """
+    return _anew(connection, read.lane(connection, request.lane), request, replaced)
+
+
+def _anew(
+    connection: sqlite3.Connection, lane: Lane, request: Request, replaced: Replaced | None
+) -> Task | Drawn:
     condemned = lane.condemned
     at_cursor = bool(condemned) and condemned[0].position == lane.cursor_position
     try:
@@ -69,11 +87,13 @@ def _mistrusted(lane: Lane, request: Request) -> bool:
     return bad_deploy(judged=lane.judged + 1, rejected=lane.rejected + 1, limit=request.upstream.reject_limit)
 
 
-def prepare_behind(connection: sqlite3.Connection, *, request: Request, before: Ready) -> Ready | None:
+def prepare_behind(
+    connection: sqlite3.Connection, *, request: Request, before: Ready
+) -> Ready | Drawn | Idle:
     """Find the batch that a lane has to send next once the one before it is delivered.
 
     Returns:
-        None where there is none yet, or where something is to be done that is not as simple.
+        Idle where there is none yet, or where something is to be done that is not as simple.
     """
     batch = before.batch
     lane = dataclasses.replace(
@@ -90,36 +110,43 @@ def prepare_behind(connection: sqlite3.Connection, *, request: Request, before: 
     try:
         task = _seal(connection, lane, request, None)
     except (read.DamagedChunk, InconsistentError):
-        return None
-    return task if isinstance(task, Ready) else None
+        return Idle(lane)
+    return Idle(lane) if isinstance(task, Bury) else task
 
 
 def _again(
     connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch, request: Request
-) -> Ready | Replaced:
-    """Make a sealed batch as it was."""
-    everything = batches.Bounds(max_events=sealed.events, max_bytes=_NO_LIMIT, one_address=False)
+) -> Ready | Drawn | Replaced:
+    """Make a sealed batch as it was, or its first part."""
+    everything = batches.Bounds(
+        max_events=sealed.events,
+        max_bytes=_NO_LIMIT,
+        end_position=sealed.last + 1,
+        one_address=False,
+        max_chunks=_NO_LIMIT,
+    )
     try:
         splits = request.splits
         with closing(splits.chunks(connection, lane, from_seq=sealed.first_seq)) as chunks:
             run = batches.choose(
                 chunks,
                 index=sealed.first_index,
-                bounds=everything,
+                bounds=parts.bounds(everything) if request.in_parts else everything,
                 split=partial(splits.split, lane.id),
             )
-        if run is None or (run.first, run.last, run.events) != (sealed.first, sealed.last, sealed.events):
-            return Replaced(sealed, "its events are not all there")
-        context = rendering.Context(
-            sealed.renderer, sealed.options, sealed.epoch, sealed.dialect, sealed.product
-        )
-        body = rendering.render(run, context)
+        in_parts = request.in_parts and run is not None and run.events < sealed.events
+        if run is None or not (in_parts or parts.is_whole(run, sealed)):
+            return Replaced(sealed, parts.NOT_ALL_THERE)
+        body = rendering.render(run, parts.context_of(sealed))
     except read.DamagedChunk as damage:
         return Replaced(sealed, str(damage))
     except rendering.UnknownRenderer:
         return Replaced(sealed, f"this release does not have its renderer, number {sealed.renderer}")
+    if in_parts:
+        splits.keep(lane.id, run)
+        return parts.begin(lane, sealed, run, body, everything, fresh=False)
     if hashlib.sha256(body).digest() != sealed.body_sha256:
-        return Replaced(sealed, "it renders to other bytes than before")
+        return Replaced(sealed, parts.OTHER_BYTES)
     return Ready(lane, sealed, run, body, fresh=False)
 
 
@@ -128,18 +155,20 @@ def _seal(
     lane: Lane,
     request: Request,
     replaced: Replaced | None,
-) -> Task:
-    """Choose the next batch's events, and render them."""
+) -> Task | Drawn:
+    """Choose the next batch's events, and render them, or the first part of them."""
     upstream = request.upstream
     epoch, device = read.epoch(connection)
     options = batches.Options(
         form="lines" if upstream.kind == "file" else "array",
-        late_before=_late_before(lane, request),
+        late_before=late_before(lane, request),
         stamp_ids=upstream.stamp_ids,
     )
-    bounds = _bounds(lane, request, replaced)
+    whole = _bounds(lane, request, replaced)
+    bounds = parts.bounds(whole) if request.in_parts else whole
+    look_on = upstream.linger > 0 or bounds is not whole
     while True:
-        run, more = _choose(connection, lane, bounds, request.splits, look_on=upstream.linger > 0)
+        run, more = parts.choose(connection, lane, bounds, request.splits, look_on=look_on)
         if run is None:
             if replaced is not None:
                 batch = replaced.batch
@@ -152,10 +181,10 @@ def _seal(
         options = msgspec.structs.replace(options, corrections=boots.corrections(connection, stretches))
         context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
         body = rendering.render(run, context)
-        if len(body) <= bounds.max_bytes or run.events == 1:
+        if len(body) <= whole.max_bytes or run.events == 1:
             break
         # What rendering adds to each event is known only now.
-        fitting = run.events * bounds.max_bytes // len(body)
+        fitting = run.events * whole.max_bytes // len(body)
         bounds = dataclasses.replace(bounds, max_events=max(1, fitting))
     request.splits.keep(lane.id, run)
     batch = batches.SealedBatch(
@@ -173,15 +202,18 @@ def _seal(
         first_index=run.pieces[0].start,
         end_seq=run.end_seq,
         end_index=run.end_index,
-        body_sha256=hashlib.sha256(body).digest(),
+        body_sha256=b"",
         renderer=rendering.RENDERER,
         options=options,
         replaces=None if replaced is None else replaced.batch.id,
     )
+    if bounds is not whole and more and run.events > 1 and run.last + 1 != whole.end_position:
+        return parts.begin(lane, batch, run, body, whole, fresh=True, replaced=replaced)
+    batch = dataclasses.replace(batch, body_sha256=hashlib.sha256(body).digest())
     return Ready(lane, batch, run, body, fresh=True, replaced=replaced)
 
 
-def _late_before(lane: Lane, request: Request) -> int | None:
+def late_before(lane: Lane, request: Request) -> int | None:
     """What may wait for long is sent as data from the past from the start: its bytes cannot change later."""
     if lane.dialect != "traintracks":
         return None
@@ -200,54 +232,15 @@ def _bounds(lane: Lane, request: Request, replaced: Replaced | None) -> Bounds:
     if replaced is not None:
         # An upstream that has the old batch may drop the new one whole.
         ends.append(replaced.batch.last + 1)
+    max_events, max_bytes = upstream.max_events, upstream.max_batch_bytes
+    if not request.in_parts:
+        max_events, max_bytes = min(max_events, parts.WHOLE_EVENTS), min(max_bytes, parts.WHOLE_BYTES)
     return batches.Bounds(
-        max_events=upstream.max_events,
-        max_bytes=min(
-            upstream.max_batch_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT
-        ),
+        max_events=max_events,
+        max_bytes=min(max_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT),
         end_position=min(ends, default=None),
         one_address=upstream.kind == "traintracks",
     )
-
-
-def _choose(
-    connection: sqlite3.Connection, lane: Lane, bounds: Bounds, splits: Splits, *, look_on: bool
-) -> tuple[Run | None, bool]:
-    """The next run, and, where `look_on` asks for it, whether there are events behind it.
-
-    Raises:
-        DamagedChunk: what stands at the cursor is not what was written.
-        SpoolDamaged: what should stand there is not there.
-        InconsistentError: it is what was written, and cannot be right.
-    """
-    taken = -1
-
-    def watched() -> Iterator[Chunk]:
-        nonlocal taken
-        for chunk in chunks:
-            taken = chunk.seq
-            yield chunk
-
-    with closing(splits.chunks(connection, lane, from_seq=lane.cursor_seq)) as chunks:
-        run = batches.choose(
-            watched(), index=lane.cursor_index, bounds=bounds, split=partial(splits.split, lane.id)
-        )
-        if run is None:
-            if taken >= 0:
-                raise InconsistentError(f"chunk {taken} holds fewer events than were counted")
-            return None, False
-        ends = [
-            lane.cursor_position,
-            *(piece.chunk.first_position + piece.chunk.events for piece in run.pieces),
-        ]
-        if any(piece.first_position != end for piece, end in zip(run.pieces, ends, strict=False)):
-            raise SpoolDamaged(f"events are missing from position {lane.cursor_position} on")
-        if run.events != run.last - run.first + 1:
-            raise InconsistentError(
-                f"a chunk from position {run.first} on holds fewer events than were counted"
-            )
-        more = look_on and (run.end_index > 0 or taken >= run.end_seq or next(chunks, None) is not None)
-        return run, more
 
 
 def _linger(run: Run, request: Request) -> float:
@@ -264,7 +257,7 @@ def _bury_condemned(
     connection: sqlite3.Connection, lane: Lane, condemned: Condemned, replaced: Replaced | None
 ) -> Bury:
     one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
-    run, _ = _choose(connection, lane, one, Splits(), look_on=False)
+    run, _ = parts.choose(connection, lane, one, Splits(), look_on=False)
     if run is None:
         raise SpoolDamaged(f"event {condemned.position} is not in the spool")
     reason, status = condemned.reason, condemned.status

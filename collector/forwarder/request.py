@@ -8,7 +8,7 @@ from collector import __version__
 from collector.core.identity import batch_headers, label_header
 from collector.core.signing import content_digest, covered, sign, traintracks_auth
 from collector.forwarder.keys import ProductSecrets, UpstreamKeys
-from collector.forwarder.packing import Packer
+from collector.forwarder.packing import Packed, Packer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collector.config.model import Product, Upstream
     from collector.core.batch import SealedBatch
     from collector.forwarder.keys import Which
+    from collector.forwarder.packing import Body
 
 UNKNOWN_ADDRESS = "1.2.3.4"
 """What the Traintracks document says to send where the client's address is not known."""
@@ -67,13 +68,13 @@ class RequestMaker:
         return self._upstream.signing == "rfc9421" and self._keys.has_next
 
     def make(
-        self, batch: SealedBatch, body: bytes, *, now: float, created: float, which: Which = "current"
+        self, batch: SealedBatch, body: Body, *, now: float, created: float, which: Which = "current"
     ) -> tuple[dict[str, str], bytes]:
         """Make a request; blocks on the disk and the processor.
 
         Args:
             batch: names itself in the headers.
-            body: as rendered.
+            body: as rendered, or as it was packed meanwhile.
             now: seconds since 1970 by this machine's clock, as the events' own timestamps
                 are: together they tell an upstream how far it is off.
             created: seconds since 1970 by the upstream's clock.
@@ -94,10 +95,12 @@ class RequestMaker:
             "Accept-Encoding": "identity",
             "Content-Type": "application/json",
         }
-        content = body
-        if upstream.compresses:
+        if isinstance(body, Packed):
+            content = body.content
+        else:
+            content = self.packer.pack(body) if upstream.compresses else body
+        if isinstance(body, Packed) or upstream.compresses:
             headers["Content-Encoding"] = "gzip"
-            content = self.packer.pack(body)
         headers |= {"Content-Length": str(len(content)), **batch_headers(batch), **self._labels}
         if upstream.kind == "traintracks":
             headers["X-Product-Key"] = batch.product

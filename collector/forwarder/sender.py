@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from collector.core.reply import Reply
     from collector.forwarder.blocking import Runner
     from collector.forwarder.keys import Which
+    from collector.forwarder.packing import Body, Packing
     from collector.forwarder.trust import Contexts
 
 SKEW = 30.0
@@ -119,14 +120,23 @@ class HttpSender:
     def _fingerprints(self) -> tuple[object, ...]:
         return (fingerprints(self._requests.secret_files()), self._trust.files())
 
-    async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
+    @property
+    def packs(self) -> bool:
+        """Whether bodies are sent packed."""
+        return self._upstream.compresses
+
+    def packing(self) -> Packing:
+        """Begin to pack a body that comes in parts."""
+        return self._requests.packer.begin(self._run)
+
+    async def attempt(self, batch: SealedBatch, body: Body) -> Outcome:
         """Send a batch once; with other means once more, where it is not authorised.
 
         A cancelled attempt raises, and says nothing: bytes may have left.
 
         Args:
             batch: names itself in the headers.
-            body: as rendered, before any Content-Encoding.
+            body: as rendered, before any Content-Encoding, or packed meanwhile.
         """
         which = self._which.get(batch.product, "current")
         tried = await self._request(batch, body, which)
@@ -145,7 +155,7 @@ class HttpSender:
     def _signs_time(self) -> bool:
         return self._upstream.signing == "rfc9421"
 
-    async def _request(self, batch: SealedBatch, body: bytes, which: Which) -> _Tried:
+    async def _request(self, batch: SealedBatch, body: Body, which: Which) -> _Tried:
         """Make one request and judge what comes of it."""
         progress = Progress()
         now = self._wall()

@@ -17,17 +17,33 @@ if TYPE_CHECKING:
     from collector.core.verdict import Outcome
     from collector.core.window import Window
     from collector.forwarder.breaker import Breaker
+    from collector.forwarder.packing import Body, Packing
     from collector.spool.spool import Spool
 
 
 class Sender(Protocol):
     """What carries a batch to an upstream."""
 
-    async def attempt(self, batch: SealedBatch, body: bytes) -> Outcome:
-        """Send a batch once; failures are outcomes, not exceptions."""
+    async def attempt(self, batch: SealedBatch, body: Body) -> Outcome:
+        """Send a batch once; failures are outcomes, not exceptions.
+
+        What it has not begun to pack itself comes as rendered.
+        """
 
     async def aclose(self) -> None:
         """Let go of what is idle; nothing is sent after it."""
+
+
+@runtime_checkable
+class Packs(Protocol):
+    """A sender that may take bodies packed as they were made."""
+
+    @property
+    def packs(self) -> bool:
+        """Whether it does; else bodies are sent as they are."""
+
+    def packing(self) -> Packing:
+        """Begin to pack a body."""
 
 
 @runtime_checkable

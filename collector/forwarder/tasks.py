@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.core.window import LARGEST
 from collector.forwarder.splits import Splits
 
 if TYPE_CHECKING:
+    from hashlib import _Hash as Digest
+
     from collector.config.model import Upstream
-    from collector.core.batch import Run, SealedBatch
+    from collector.core.batch import Bounds, Run, SealedBatch
+    from collector.forwarder.packing import Body
     from collector.spool.read import Lane
     from collector.spool.settle import DeadLetter, Passage
 
@@ -27,7 +31,8 @@ class Ready:
     """A batch to send.
 
     Attributes:
-        body: before any Content-Encoding.
+        body: before any Content-Encoding; of one that came in parts only what it was packed to, and the
+            run is without the bytes of its events then.
         fresh: whether this is the first that is made of it.
         replaced: the batch that it stands for, where it is fresh for that reason.
         sealed: whether a fresh one was sealed already, as the one before it was settled.
@@ -36,7 +41,7 @@ class Ready:
     lane: Lane
     batch: SealedBatch
     run: Run
-    body: bytes
+    body: Body
     fresh: bool
     replaced: Replaced | None = None
     sealed: bool = False
@@ -65,6 +70,34 @@ class Bury:
     replaced: Replaced | None
 
 
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A large batch of which a part was read and rendered, and that may go on behind it.
+
+    Attributes:
+        lane: as it stands where the batch begins.
+        batch: as far as is known; its end and digest are not.
+        run: what was drawn so far, without the bytes of the events.
+        part: the last part of the body, from the bracket or comma before its first event on; empty where
+            there was no more.
+        size: bytes of all parts so far.
+        digest: of them.
+        bounds: of the whole batch.
+        fresh: whether this is the first that is made of it.
+        replaced: the batch that it stands for, where it is fresh for that reason.
+    """
+
+    lane: Lane
+    batch: SealedBatch
+    run: Run
+    part: bytes
+    size: int
+    digest: Digest
+    bounds: Bounds
+    fresh: bool
+    replaced: Replaced | None = None
+
+
 Task = Ready | Idle | Bury
 
 
@@ -82,6 +115,8 @@ class Request:
         healthy: whether the lane is known to deliver.
         flush: whether nothing lingers.
         body_bytes: what the link rewards in one batch, before compression; None where there is none.
+        wire_bytes: the same after it.
+        in_parts: whether a large batch may come in parts.
         splits: the chunks that the upstream's lanes stand in, cut apart.
     """
 
@@ -92,4 +127,6 @@ class Request:
     healthy: bool
     flush: bool = False
     body_bytes: int | None = None
+    wire_bytes: int = LARGEST
+    in_parts: bool = False
     splits: Splits = field(default_factory=Splits)
