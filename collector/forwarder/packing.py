@@ -9,6 +9,7 @@ is packed.
 
 from __future__ import annotations
 
+import io
 import zlib
 from dataclasses import dataclass
 from functools import partial
@@ -79,30 +80,30 @@ class Packing:
 
     Args:
         run: compresses on another thread.
-
-    Attributes:
-        sent_bytes: of what is packed so far, less what the compressor still holds back.
     """
 
     def __init__(self, compressor: Compressor, run: Runner) -> None:
-        self.sent_bytes = 0
         self._compressor = compressor
         self._run = run
-        self._pieces: list[bytes] = []
+        # It gives what it holds without a copy.
+        self._content = io.BytesIO()
         self._size = 0
+
+    @property
+    def sent_bytes(self) -> int:
+        """Of what is packed so far, less what the compressor still holds back."""
+        return self._content.tell()
 
     async def add(self, part: bytes) -> None:
         """Pack the next part."""
-        piece = await self._run(partial(self._compressor.compress, part))
+        self._content.write(await self._run(partial(self._compressor.compress, part)))
         self._size += len(part)
-        self.sent_bytes += len(piece)
-        self._pieces.append(piece)
 
     async def finish(self, part: bytes) -> Packed:
         """Pack the last part; there is no other after it."""
         await self.add(part)
-        self._pieces.append(self._compressor.flush())
-        return Packed(b"".join(self._pieces), self._size)
+        self._content.write(self._compressor.flush())
+        return Packed(self._content.getvalue(), self._size)
 
 
 class Packer:

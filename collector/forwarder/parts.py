@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from collector.forwarder.tasks import Request
     from collector.spool.read import Lane
 
-PART_BYTES = 2 * MIB
+WORTH_BYTES = 2 * MIB
+"""A batch that may have no more is read, rendered and packed at once."""
+
+PART_BYTES = MIB // 4
 PART_EVENTS = 20_000
 """Some 20 ms of reading and rendering in chunks of a hundred, 100 ms where each is one of its own."""
 
@@ -50,9 +53,15 @@ _ENDS = (read.DamagedChunk, InconsistentError, SpoolDamaged)
 
 def bounds(whole: Bounds) -> Bounds:
     """Those of the next part of a batch; the batch's own where that is one part."""
-    if whole.max_bytes <= PART_BYTES:
+    if whole.max_bytes <= WORTH_BYTES:
         return whole
-    return dataclasses.replace(whole, max_events=min(whole.max_events, PART_EVENTS), max_bytes=PART_BYTES)
+    return _part_of(whole)
+
+
+def _part_of(left: Bounds) -> Bounds:
+    return dataclasses.replace(
+        left, max_events=min(left.max_events, PART_EVENTS), max_bytes=min(left.max_bytes, PART_BYTES)
+    )
 
 
 def context_of(batch: SealedBatch) -> rendering.Context:
@@ -136,7 +145,7 @@ def _next(
         max_bytes=whole.max_bytes - drawn.size,
         max_chunks=whole.max_chunks - len(before.pieces),
     )
-    wanted = dataclasses.replace(bounds(left), max_bytes=min(PART_BYTES, left.max_bytes))
+    wanted = _part_of(left)
     while min(wanted.max_events, wanted.max_bytes, wanted.max_chunks) > 0:
         try:
             run, _ = choose(connection, lane, wanted, request.splits, look_on=False)

@@ -166,7 +166,8 @@ def _seal(
     )
     whole = _bounds(lane, request, replaced)
     bounds = parts.bounds(whole) if request.in_parts else whole
-    look_on = upstream.linger > 0 or bounds is not whole
+    in_parts = bounds is not whole
+    look_on = upstream.linger > 0 or in_parts
     while True:
         run, more = parts.choose(connection, lane, bounds, request.splits, look_on=look_on)
         if run is None:
@@ -207,7 +208,7 @@ def _seal(
         options=options,
         replaces=None if replaced is None else replaced.batch.id,
     )
-    if bounds is not whole and more and run.events > 1 and run.last + 1 != whole.end_position:
+    if in_parts and more and run.events > 1 and run.last + 1 != whole.end_position:
         return parts.begin(lane, batch, run, body, whole, fresh=True, replaced=replaced)
     batch = dataclasses.replace(batch, body_sha256=hashlib.sha256(body).digest())
     return Ready(lane, batch, run, body, fresh=True, replaced=replaced)

@@ -8,7 +8,6 @@ Requests come one by one on one connection, so that each is a commit of its own.
 from __future__ import annotations
 
 import json
-import math
 import sys
 import threading
 from pathlib import Path
@@ -27,7 +26,6 @@ from fakes.lanes import samsara, site
 from fakes.sender import ScriptedSender
 from fakes.spools import database_of, spool_in
 
-from collector.forwarder import ahead
 from collector.forwarder.sender import HttpSender
 from collector.listener.admission import Admission
 from collector.listener.bind import bind
@@ -170,10 +168,7 @@ BATCH_EVENTS = 500
 
 
 @pytest.mark.skipif(sys.gettrace() is not None, reason="coverage or a debugger counts too")
-async def test_a_drained_batch_changes_threads_six_times(tmp_path, monkeypatch):
-    # However slow the machine is: the next batch is prepared while one is under way.
-    monkeypatch.setattr(ahead, "QUICK_SECONDS", math.inf)
-    monkeypatch.setattr(ahead, "GOOD_SECONDS", math.inf)
+async def test_a_drained_batch_changes_threads_six_times(tmp_path):
     calls = Calls()
     arrived = threading.Semaphore(0)
     with listening(arrived.release) as port, calls.watched():
@@ -234,5 +229,5 @@ def test_system_calls_and_syncs_of_a_drained_batch_stay_within_their_budget(tmp_
             daemon.close()
     steady = {name: count for name, count in calls.items() if name not in UNSTEADY | WAITS}
     within("drain", "system_calls", sum(steady.values()) / DRAINED_BATCHES)
-    # One a batch; two where the machine is so slow that attempts are not quick.
+    # One a batch.
     within("drain", "syncs", (calls["fdatasync"] + calls.get("fsync", 0)) / DRAINED_BATCHES)

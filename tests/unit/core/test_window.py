@@ -25,11 +25,11 @@ def fill(window: Window, *, bandwidth: float, delay: float, batches: int, compre
 @pytest.mark.parametrize(
     ("mbit", "delay"), [(2, 0.6), (1, 0.3), (20, 0.05), (100, 0.02), (0.5, 1.0), (50, 0.6), (1000, 0.001)]
 )
-def test_it_grows_to_ten_times_bandwidth_and_delay_and_uses_the_link(mbit, delay, compressed):
+def test_it_grows_to_sixteen_times_bandwidth_and_delay_and_uses_the_link(mbit, delay, compressed):
     window = Window(patience=600)
     share = fill(window, bandwidth=mbit * MBIT, delay=delay, batches=20, compressed=compressed)
     assert window.size == pytest.approx(max(FIRST, min(LARGEST, DELAYS * mbit * MBIT * delay)), rel=0.02)
-    assert share >= 0.8 or window.size == LARGEST
+    assert share >= 0.94 or window.size == LARGEST
 
 
 def test_a_batch_takes_no_more_than_a_share_of_the_time_out():
@@ -70,7 +70,7 @@ def test_a_link_that_became_slow_makes_it_small_again():
     fill(window, bandwidth=100 * MBIT, delay=0.1, batches=20)
     assert window.size == LARGEST
     fill(window, bandwidth=1 * MBIT, delay=0.1, batches=40)
-    assert window.size < 2 * FIRST
+    assert window.size == pytest.approx(DELAYS * MBIT * 0.1, rel=0.6)
 
 
 @given(

@@ -10,9 +10,10 @@ from fakes.lanes import balanced, samsara, site, traintracks
 from fakes.sender import ScriptedSender, after, answer
 
 from collector.core import jsontext
-from collector.core.verdict import Delivered
+from collector.core.verdict import Delivered, Outcome
 from collector.forwarder import ahead, splits
 from collector.forwarder.breaker import LANES_AT_ONCE
+from collector.forwarder.tasks import Ready
 from collector.spool import retention
 
 
@@ -24,43 +25,63 @@ def prepared(monkeypatch):
 
     def spy(connection, *, request, before):
         ready = behind(connection, request=request, before=before)
-        found.append(None if ready is None else ready.batch.first)
+        found.append(ready.batch.first if isinstance(ready, Ready) else None)
         return ready
 
     monkeypatch.setattr(ahead, "prepare_behind", spy)
     return found
 
 
-async def test_while_attempts_are_quick_the_next_batch_is_there_when_one_is_delivered(
-    tmp_path, autojump_clock, prepared
-):
-    sender = ScriptedSender(otherwise=after(0.1, Delivered()))
+@pytest.mark.parametrize("seconds", [0.1, 20])
+async def test_the_next_batch_is_there_when_one_is_delivered(tmp_path, autojump_clock, prepared, seconds):
+    sender = ScriptedSender(otherwise=after(seconds, Delivered()))
     async with site(tmp_path, {samsara(max_events=10): sender}, run=False) as here:
         await here.accept(25, 20)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(here.forwarder.run)
-            await trio.sleep(1)
+            await trio.sleep(10 * seconds)
             assert sender.ranges == [(0, 9), (10, 19), (20, 29), (30, 39), (40, 44)]
-            # The first attempt has yet to show that it is quick; behind the last there is nothing.
+            assert sender.times == pytest.approx([number * seconds for number in range(5)])
+            # The first attempt has yet to show that events are taken; behind the last there is nothing.
             assert prepared == [20, 30, 40, None]
             nursery.cancel_scope.cancel()
         assert await here.ledger() == {"accepted": 45, "delivered": 45}
 
 
-async def test_slow_attempts_hold_one_batch(tmp_path, autojump_clock, prepared):
-    sender = ScriptedSender(otherwise=after(2, Delivered()))
+async def test_nothing_is_prepared_behind_a_batch_that_was_not_taken_yet(tmp_path, autojump_clock, prepared):
+    sender = ScriptedSender(otherwise=answer(503))
     async with site(tmp_path, {samsara(max_events=10): sender}) as here:
         await here.accept(50)
+        await trio.sleep(1000)
+        assert len(sender.attempts) > 10
+        assert prepared == []
+
+
+@pytest.mark.parametrize(("late_after", "first_late"), [(15, 30), (25, 40), (1000, None)])
+async def test_what_was_prepared_says_which_events_are_late_when_it_is_sealed(
+    tmp_path, autojump_clock, prepared, late_after, first_late
+):
+    sender = ScriptedSender(Delivered(), otherwise=after(10, Delivered()))
+    upstream = traintracks(max_events=10, late_after=float(late_after))
+    async with site(tmp_path, {upstream: sender}) as here:
+        await here.accept_traintracks(50)
         await trio.sleep(100)
         assert await here.ledger() == {"accepted": 50, "delivered": 50}
-        assert prepared == []
+        # The first was sealed before it was known whether the upstream takes anything.
+        late = [attempt.batch.first for attempt in sender.attempts[1:] if b"serverTimestamp" in attempt.body]
+        assert min(late, default=None) == first_late
+        assert sender.times == [0, 0, 10, 20, 30]
 
 
 @pytest.mark.parametrize("status", [400, 401, 413, 500, 503])
 async def test_what_was_prepared_is_dropped_where_the_batch_before_it_is_not_delivered(
     tmp_path, autojump_clock, prepared, status
 ):
-    sender = ScriptedSender(Delivered(), answer(status))
+    async def slowly(batch, body):
+        await trio.sleep(0.1)
+        return Outcome(answer(status)(batch, body), wrote_body=True)
+
+    sender = ScriptedSender(Delivered(), slowly)
     async with site(tmp_path, {samsara(max_events=10): sender}) as here:
         await here.accept(30)
         await trio.sleep(200)

@@ -283,18 +283,18 @@ def link(bandwidth: float, delay: float, *, total: float = 60.0):
 
 
 async def test_batches_grow_with_what_the_link_rewards(tmp_path, autojump_clock):
-    """2 Mbit/s with 600 ms there and back, used to four fifths once the window has grown."""
+    """2 Mbit/s with 600 ms there and back, used to nine tenths once the window has grown."""
     sender = ScriptedSender(otherwise=link(250_000, 0.6))
     upstream = samsara(max_events=20_000, max_batch_bytes=8 << 20)
     async with site(tmp_path, {upstream: sender}) as here:
-        await here.accept(*[1000] * 30, pad=250)
-        await trio.sleep(60)
-        assert (await here.ledger()) == {"accepted": 30_000, "delivered": 30_000}
+        await here.accept(*[1000] * 50, pad=250)
+        await trio.sleep(100)
+        assert (await here.ledger()) == {"accepted": 50_000, "delivered": 50_000}
         sizes = [len(attempt.body) for attempt in sender.attempts]
         assert sizes[0] < 140_000
-        assert 1_400_000 < max(sizes) <= 1_600_000
-        began, ended = sender.times[4], sender.times[-1]
-        assert sum(sizes[4:-1]) / 250_000 > 0.8 * (ended - began)
+        assert 2_200_000 < max(sizes) <= 2_600_000
+        began, ended = sender.times[5], sender.times[-1]
+        assert sum(sizes[5:-1]) / 250_000 > 0.9 * (ended - began)
 
 
 async def test_a_batch_too_large_for_its_link_ends_and_smaller_ones_arrive(tmp_path, autojump_clock):
