@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 import trio
+from fakes.forwarding import inline
 
 from collector.core.policy import policy_for
 from collector.core.reply import Reply
 from collector.core.verdict import Delivered, Outcome, judge, judge_failure
+from collector.forwarder.packing import Packed, Packer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -19,6 +23,8 @@ if TYPE_CHECKING:
     from collector.core.batch import SealedBatch
     from collector.core.failure import Failure
     from collector.core.verdict import Verdict
+    from collector.forwarder.blocking import Runner
+    from collector.forwarder.packing import Body, Packing
 
     Step = Verdict | Outcome | Callable[[SealedBatch, bytes], "Verdict | Outcome | Awaitable[Outcome]"]
 
@@ -96,6 +102,35 @@ class ScriptedSender:
     @property
     def times(self) -> list[float]:
         return [round(attempt.at, 3) for attempt in self.attempts]
+
+
+class PackingSender(ScriptedSender):
+    """One that takes large bodies packed as they were made, and looks at what was packed.
+
+    Attributes:
+        packed: bytes on the wire of each body that came so.
+    """
+
+    packs = True
+
+    def __init__(self, *script: Step, otherwise: Step | None = None, run: Runner = inline) -> None:
+        super().__init__(*script, otherwise=otherwise)
+        self.packed: list[int] = []
+        self._run = run
+
+    def packing(self) -> Packing:
+        return Packer().begin(self._run)
+
+    async def attempt(self, batch: SealedBatch, body: Body) -> Outcome:
+        if isinstance(body, Packed):
+            self.packed.append(len(body.content))
+            text = gzip.decompress(body.content)
+            if len(text) != len(body):
+                self.problems.append(f"batch {batch.id} says that it has {len(body)} bytes")
+            body = text
+        if hashlib.sha256(body).digest() != batch.body_sha256:
+            self.problems.append(f"batch {batch.id} is not what was sealed")
+        return await super().attempt(batch, body)
 
 
 def answer(status: int, body: bytes = b"", *, retry_after: str | None = None, content_type: str = "") -> Step:
