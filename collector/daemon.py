@@ -31,6 +31,7 @@ from collector.host.activation import Inherited
 from collector.host.clock import Clocks
 from collector.host.logfile import keep_short
 from collector.host.machine import this_machine
+from collector.host.memory import bound_arenas
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.host.supervision import supervise
@@ -81,6 +82,7 @@ def run(
     Raises:
         WaystationError: it could not start, or go on.
     """
+    bound_arenas()
     try:
         trio.run(
             _run, config, environ, log, load, inherited or Inherited(), show, strict_exception_groups=True

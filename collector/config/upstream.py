@@ -128,9 +128,10 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         directory: where a `file` upstream writes.
         max_file_bytes: size at which a `file` upstream begins a new file.
         max_files: how many files a `file` upstream keeps before it waits.
-        max_events: most events in a batch.
-        max_batch_bytes: most bytes of a batch, before compression; how many of them it has depends on what
-            the link rewards, and the upstream takes.
+        max_events: most events in a batch, and of one that is not compressed 20,000; for an upstream that
+            has a limit of its own.
+        max_batch_bytes: most bytes of a batch, before compression, and of one that is not compressed 8 MiB;
+            how many of them it has depends on what the link rewards, and the upstream takes.
         max_bytes: what its lanes may hold in the spool together; without it, their share of
             `spool.max_bytes`.
         linger: how long a batch that is not full waits for more.

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import pytest
 import trio
 from fakes.lanes import samsara, site, traintracks
-from fakes.sender import ScriptedSender, after, answer, no_answer
+from fakes.sender import PackingSender, ScriptedSender, after, answer, no_answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -19,6 +20,7 @@ from trio.testing import MockClock
 from collector.config.model import Timeouts
 from collector.core.failure import Failure
 from collector.core.verdict import Delivered, Outcome, Rejected
+from collector.forwarder import parts
 from collector.spool import steering
 
 if TYPE_CHECKING:
@@ -94,8 +96,8 @@ scripts = st.lists(steps, min_size=3, max_size=25)
 class Watch(ScriptedSender):
     """Holds each attempt against those before it."""
 
-    def __init__(self, script: list[Step]) -> None:
-        super().__init__(*script)
+    def __init__(self, *script: Step, **options) -> None:
+        super().__init__(*script, **options)
         self.sent: dict[str, tuple[int, int, bytes]] = {}
         self.done = 0
         self.refused: set[int] = set()
@@ -112,6 +114,10 @@ class Watch(ScriptedSender):
         if isinstance(outcome.verdict, Rejected):
             self.refused |= {batch.first + index for index, _ in outcome.verdict.named}
         return outcome
+
+
+class PackingWatch(PackingSender, Watch):
+    """The same of one that takes large bodies packed."""
 
 
 async def steer(here, name: str, what: str) -> None:
@@ -191,13 +197,23 @@ def test_so_it_is_where_batches_are_sealed_anew_and_end_with_an_address(play, sc
     )
 
 
-def run(upstream, script, play, accept) -> None:
+@settings(deadline=None, max_examples=30)
+@given(play=plays, script=scripts, max_events=st.integers(5, 100), part=st.sampled_from([100, 300, 1000]))
+def test_so_it_is_where_batches_come_in_parts(play, script, max_events, part):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(parts, "WORTH_BYTES", 300)
+        patch.setattr(parts, "PART_BYTES", part)
+        upstream = samsara(max_events=max_events)
+        run(upstream, script, play, lambda here, events: here.accept(events), sender=PackingWatch)
+
+
+def run(upstream, script, play, accept, sender=Watch) -> None:
     with tempfile.TemporaryDirectory() as directory:
         trio.run(
             live,
             Path(directory),
             upstream,
-            Watch(script),
+            sender(*script),
             play,
             accept,
             clock=MockClock(autojump_threshold=0),
