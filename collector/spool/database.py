@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from collector.errors import SpoolDamaged, SpoolNoSpace, SpoolUnavailable
-from collector.spool import appending, examine, schema
+from collector.spool import examine, schema
 from collector.spool.ballast import has_room
 from collector.spool.refusals import cause, found_no_room, may_want_room
 
@@ -80,7 +80,6 @@ class Database:
             self._empty_wal()
             examine.examine(self.connection)
             self.migrated = schema.migrate(self.connection, path=str(path))
-            appending.prepare(self.connection)
         except sqlite3.Error as error:
             self.connection.close()
             raise self._failure(error, about=f"{path}: ") from error
@@ -139,22 +138,6 @@ class Database:
             self._roll_back()
             raise
         return result
-
-    def commit_at_once(self, rows: appending.Rows) -> None:
-        """Append rows by a statement that is a transaction of its own; they are on disk when this returns.
-
-        Raises:
-            SpoolUnavailable: nothing of it was kept.
-        """
-        if self._suspect:
-            self._heal()
-        began = time.perf_counter()
-        try:
-            rows.append(self.connection)
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise self._refusal(error) from error
-        self.sync_seconds = time.perf_counter() - began
 
     def _roll_back(self) -> None:
         """Leave the transaction, if SQLite has not; where that fails, healing tries it again."""
