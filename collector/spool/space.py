@@ -116,6 +116,8 @@ class Space:
 
     def provides(self, incoming: int) -> bool:
         """Whether the ballast would do after a plain commit of so many bytes, as it is."""
+        if not self._size:
+            return True
         if self._held < self._size:
             return False
         if self._margin <= 2 * incoming + PLAIN_COMMIT_BYTES:
