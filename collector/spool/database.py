@@ -1,7 +1,7 @@
 """The spool's database: how it is opened, and what happens when a commit fails.
 
-One connection on one thread writes and checkpoints; SQLite before 3.51.3 can corrupt a WAL
-when two do. Others only read.
+One connection writes and checkpoints, for one thread at a time; SQLite before 3.51.3 can corrupt
+a WAL when two do. Others only read.
 
 A failed fsync
 --------------
@@ -54,7 +54,7 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """The writing connection. Not thread-safe: it belongs to the writer's thread.
+    """The writing connection. Not thread-safe: it belongs to whoever commits.
 
     Attributes:
         sync_seconds: what the last COMMIT took.
