@@ -2,7 +2,7 @@
 
 `Store` keeps in memory what each append needs of the tables (the next `seq`, each stream's
 next position and lanes), so that a commit costs one insert a chunk and a few updates a
-stream, whatever the backlog. It belongs to the writer's thread; after a commit that failed
+stream, whatever the backlog. It belongs to whoever commits; after a commit that failed
 `forget` makes it read the tables anew.
 """
 
