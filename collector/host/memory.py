@@ -1,4 +1,4 @@
-"""The C library's memory: how many heaps it makes for threads."""
+"""The C library's memory: how many heaps it makes for threads, and what it keeps in them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ M_MMAP_THRESHOLD = -3
 """Of glibc's `mallopt`."""
 
 MAPPED_BYTES = 512 * 1024
-"""What is larger is given back to the system as soon as it is freed. By default glibc does so once for each size, and
-from then on keeps as much in its heaps."""
+"""What is larger is given back to the system as soon as it is freed. By default glibc does so once for each
+size, and from then on keeps as much in its heaps."""
 
 ARENAS = 2
 """glibc makes a heap for each new thread, up to eight a processor, and each keeps what its largest piece of
 work needed. The threads here take turns, so most of that lies idle. While large batches left over a long link
-the peak was 93 MB without a bound, 89 with two heaps, and 84 with one, with which requests of one event were
-some 3 % slower."""
+the peak was 93 MB without a bound, 86 with two heaps and what is large outside of them. One heap saved no
+more, and requests of one event were some 3 % slower with it."""
 
 
 def bound_arenas() -> None:
