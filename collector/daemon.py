@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.admin.endpoints import StatusSource, unready
 from collector.admin.links import Links
 from collector.admin.metrics import Sources
 from collector.admin.page import Page
-from collector.admin.status import StatusSource, unready
 from collector.announcements import announce, announce_salvage, announce_unclaimed, salvage_progress
 from collector.core.tap import Tap
 from collector.errors import WaystationError
@@ -236,6 +236,7 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             pid=os.getpid(),
             labels=lambda: running.config.labels,
             reload_refused=lambda: reloader.refused,
+            directories=lambda: {upstream.name: upstream.directory for upstream in running.config.upstream},
         ),
         metrics=Sources(
             spool=spool,

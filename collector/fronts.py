@@ -9,14 +9,9 @@ import structlog
 
 from collector.admin import letters, reload, tail, upstreams
 from collector.admin.access import Access, SocketAccess
+from collector.admin.endpoints import lanes_endpoint, live_endpoint, ready_endpoint, status_endpoint
 from collector.admin.metrics import Counted, metrics_endpoint
-from collector.admin.status import (
-    ListenerView,
-    lanes_endpoint,
-    live_endpoint,
-    ready_endpoint,
-    status_endpoint,
-)
+from collector.admin.status import ListenerView
 from collector.admin.upstreams import Desk
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
@@ -36,9 +31,9 @@ from collector.listener.token import BearerToken
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+    from collector.admin.endpoints import StatusSource
     from collector.admin.metrics import Sources
     from collector.admin.page import Page
-    from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.core.tap import Tap
     from collector.forwarder.forwarder import Forwarder

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
-    from collector.spool.overview import LaneView
     from collector.spool.spool import Spool
+    from collector.spool.views import LaneView
 
 Reading = tuple["Family", tuple[str, ...], float | Histogram]
 """A metric, its labels' values, and what it stands at."""
