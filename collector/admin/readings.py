@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collector.admin.families import Family
     from collector.forwarder.forwarder import Forwarder
     from collector.listener.policy import Counts, Dialect, UserCounts
+    from collector.listener.product_keys import ProductKeys
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
@@ -107,6 +108,12 @@ def of_forwarder(forwarder: Forwarder) -> Iterator[Reading]:
         yield f.BODY_BYTES, (name,), tally.body_bytes.copy()
         yield f.WIRE_BYTES, (name,), tally.wire_bytes.copy()
         yield f.DELAY_SECONDS, (name,), tally.delay_seconds.copy()
+
+
+def of_products(keys: ProductKeys) -> Iterator[Reading]:
+    """How near `limits.max_products` is, and what it has kept out."""
+    yield f.PRODUCTS, (), len(keys)
+    yield f.PRODUCTS_REFUSED, (), keys.refused
 
 
 def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]:
