@@ -32,6 +32,7 @@ from collector.host.activation import Inherited
 from collector.host.clock import Clocks
 from collector.host.logfile import keep_short
 from collector.host.machine import this_machine
+from collector.host.memory import return_large_blocks
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.host.supervision import supervise
@@ -83,6 +84,7 @@ def run(
     Raises:
         WaystationError: it could not start, or go on.
     """
+    return_large_blocks()
     try:
         trio.run(
             _run, config, environ, log, load, inherited or Inherited(), show, strict_exception_groups=True
