@@ -12,9 +12,9 @@ import ctypes
 import sys
 
 LARGE_BLOCK_BYTES = 1024 * 1024
-"""More than what a request needs as a rule, less than a batch to an upstream that is near. The kernel must clear
-pages that are mapped anew; a drain was as quick with this as with 4 MiB and with glibc's own bound, and took
-less at its peak."""
+"""More than what a request needs as a rule, less than a batch to an upstream that is near. Pages that are
+mapped anew must be cleared by the kernel; a drain was as quick with this as with 4 MiB and with glibc's own
+bound, and took less at its peak."""
 
 KEPT_BYTES = 2 * LARGE_BLOCK_BYTES
 """What may stay free at a heap's end; glibc's own proportion."""
