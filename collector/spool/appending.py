@@ -31,7 +31,7 @@ CREATE TEMP TRIGGER append_chunk INSTEAD OF INSERT ON appending WHEN new.a = {_C
     INSERT INTO chunk ({_COLUMNS}) VALUES ({", ".join(f"new.{name}" for name in _NAMES[1:])});
 END;
 CREATE TEMP TRIGGER append_counts INSTEAD OF INSERT ON appending WHEN new.a > {_CHUNK} BEGIN
-    UPDATE stream SET next_position = new.c, stored_bytes = new.d
+    UPDATE stream SET next_position = new.c, stored_bytes = new.d, last_seq = new.e
         WHERE new.a = {_STREAM} AND id = new.b;
     INSERT INTO intake (stream, day, requests, events)
         SELECT new.b, new.c, new.d, new.e WHERE new.a = {_INTAKE}
@@ -50,8 +50,7 @@ _STEPS = (*range(1, 8), *range(8, 64, 4), *range(64, ROWS_A_STATEMENT + 1, 16))
 
 _STATEMENTS = {rows: f"INSERT INTO appending VALUES {', '.join([_ROW] * rows)}" for rows in _STEPS}  # noqa: S608
 _STEP_FOR = tuple(next(step for step in _STEPS if step >= rows) for rows in range(ROWS_A_STATEMENT + 1))
-_STREAM_REST = (None,) * (_WIDTH - 4)
-_INTAKE_REST = (None,) * (_WIDTH - 5)
+_REST = (None,) * (_WIDTH - 5)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -77,17 +76,17 @@ class Rows:
         self._values.append(_CHUNK)
         self._values += row
 
-    def set_stream(self, stream: int, *, next_position: int, stored_bytes: int) -> None:
+    def set_stream(self, stream: int, *, next_position: int, stored_bytes: int, last_seq: int) -> None:
         """Set a stream's end."""
-        self._values += (_STREAM, stream, next_position, stored_bytes, *_STREAM_REST)
+        self._values += (_STREAM, stream, next_position, stored_bytes, last_seq, *_REST)
 
     def count_intake(self, stream: int, day: int, requests: int, events: int) -> None:
         """Count what was received."""
-        self._values += (_INTAKE, stream, day, requests, events, *_INTAKE_REST)
+        self._values += (_INTAKE, stream, day, requests, events, *_REST)
 
     def count_accepted(self, lane: int, day: int, events: int) -> None:
         """Count what a lane has got."""
-        self._values += (_LEDGER, lane, day, events, *_STREAM_REST)
+        self._values += (_LEDGER, lane, day, events, None, *_REST)
 
     def append(self, connection: sqlite3.Connection) -> None:
         """Append them: outside of a transaction that is one of its own if there are few enough."""

@@ -35,6 +35,7 @@ class GrowingStream:
     id: int
     next_position: int
     stored_bytes: int
+    last_seq: int
     lanes: dict[str, GrowingLane]
 
     @property
@@ -66,7 +67,12 @@ class Growth:
 
     def count(self, rows: Rows, stream: GrowingStream) -> None:
         """Count it, for the stream and for each of its lanes."""
-        rows.set_stream(stream.id, next_position=stream.next_position, stored_bytes=stream.stored_bytes)
+        rows.set_stream(
+            stream.id,
+            next_position=stream.next_position,
+            stored_bytes=stream.stored_bytes,
+            last_seq=stream.last_seq,
+        )
         for day, events in self.events.items():
             rows.count_intake(stream.id, day, self.requests[day], events)
             for lane in stream.lanes.values():
@@ -149,9 +155,9 @@ def load(
     dialect, product = key
     connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
     row = connection.execute(
-        "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
+        "SELECT id, next_position, stored_bytes, last_seq FROM stream WHERE dialect = ? AND product = ?", key
     ).fetchone()
-    stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
+    stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], last_seq=row[3], lanes={})
     for name in takers:
         connection.execute(
             "INSERT OR IGNORE INTO lane"

@@ -180,13 +180,13 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         body=b"[" + b",".join(events) + b"]",
     )
     encoding, body = stored(whole)
+    seq = next_seq(connection)
     (first,) = connection.execute(
         "UPDATE stream SET next_position = next_position + ?1, replayed = replayed + ?1,"
-        " stored_bytes = stored_bytes + ?2 WHERE id = ?3 RETURNING next_position",
-        (count, len(body), source.stream),
+        " stored_bytes = stored_bytes + ?2, last_seq = ?3 WHERE id = ?4 RETURNING next_position",
+        (count, len(body), seq, source.stream),
     ).fetchone()
     first -= count
-    seq = next_seq(connection)
     _let_in(connection, source.lane, seq, position=first, size=len(body))
     placed = Placed(
         source.stream,

@@ -185,8 +185,8 @@ class _Salvage:
         names.adopt()
         rebuild.settle_age(self.target)
         tally = books.Tally()
-        rebuild.number_on(self.target, self._numbered("chunk"))
-        rebuild.number_letters_on(self.target, self._numbered("dead_letter"))
+        rebuild.number_on(self.target)
+        rebuild.number_letters_on(self.target, self._last_letter())
         rebuild.settle_streams(self.target)
         rebuild.settle_intake(self.target, known="stream" not in self.broken or "intake" in self.broken)
         lanes = self.target.execute(
@@ -277,11 +277,11 @@ class _Salvage:
             ledger.setdefault(lane, {})[day] = values
         return ledger
 
-    def _numbered(self, table: str) -> int:
-        """The number of the last row there ever was, where that can be read."""
+    def _last_letter(self) -> int:
+        """The number of the last dead letter there ever was, where that can be read."""
         try:
             row = self.source.execute(
-                "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table,)
+                "SELECT max(seq) FROM sqlite_sequence WHERE name = 'dead_letter'"
             ).fetchone()
         except sqlite3.DatabaseError:
             return 0

@@ -31,8 +31,10 @@ have been. `died_age` is read off the age clock. `damaged` marks what is left of
 chunk: that can be looked at, not replayed.
 
 A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
-absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
-without, it would start again at 1 after a full drain, below the cursors.
+absence over it; it is deleted when none needs it any more. `stream.last_seq` is the `seq` of the
+last chunk that the stream was given, and stays when that is deleted: by the chunks alone they would
+be numbered from 1 again after a full drain, below the cursors. It is no AUTOINCREMENT, since SQLite
+keeps the number of that on a page of its own, which each commit would have to write.
 
 A batch carries its device, since a device that is named anew must not change what was
 sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
@@ -104,10 +106,11 @@ CREATE TABLE stream (
     next_position INTEGER NOT NULL DEFAULT 0,
     replayed INTEGER NOT NULL DEFAULT 0,
     stored_bytes INTEGER NOT NULL DEFAULT 0,
+    last_seq INTEGER NOT NULL DEFAULT 0,
     UNIQUE (dialect, product)
 );
 CREATE TABLE chunk (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream (id),
     boot INTEGER NOT NULL,
     day INTEGER NOT NULL,

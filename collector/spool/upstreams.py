@@ -116,10 +116,8 @@ def _come_back(connection: sqlite3.Connection, lane: int) -> None:
 
 
 def next_seq(connection: sqlite3.Connection) -> int:
-    """The number of the next chunk; AUTOINCREMENT keeps it, whatever is deleted."""
-    (seq,) = connection.execute(
-        "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunk'"
-    ).fetchone()
+    """The number of the next chunk: behind all that there ever were, whatever is deleted."""
+    (seq,) = connection.execute("SELECT coalesce(max(last_seq), 0) + 1 FROM stream").fetchone()
     return int(seq)
 
 

@@ -13,6 +13,7 @@ from collector.spool import examine, read
 from collector.spool.books import ENDS
 from collector.spool.rebuild import END
 from collector.spool.store import Placed, checksum, unpack
+from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -101,6 +102,11 @@ def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
     ):
         if end != received + replayed:
             proof.note(f"stream {stream}: {end} positions, {received} received and {replayed} replayed")
+    for stream, last_seq, seq in connection.execute(
+        "SELECT id, last_seq, (SELECT max(seq) FROM chunk WHERE chunk.stream = stream.id) FROM stream"
+    ):
+        if seq is not None and seq > last_seq:
+            proof.note(f"stream {stream}: chunk {seq} is numbered beyond the last one, {last_seq}")
     for (seq,) in connection.execute(
         "SELECT seq FROM chunk WHERE only_lane IS NOT NULL AND NOT EXISTS"
         " (SELECT 1 FROM lane WHERE lane.id = only_lane AND lane.stream = chunk.stream)"
@@ -132,7 +138,10 @@ def _chunks(connection: sqlite3.Connection, proof: Proof, *, advance: Callable[[
 
 
 def _ledger(connection: sqlite3.Connection, proof: Proof) -> None:
+    following = next_seq(connection)
     for lane in read.lanes(connection):
+        if lane.cursor_seq > following:
+            proof.note(f"{lane.name}: stands beyond the last chunk, {following - 1}")
         held: dict[int, int] = {}
         position = lane.cursor_position
         for first, events, day, only_lane, resumed in _way(connection, lane):

@@ -47,8 +47,9 @@ def pile_up(directory: Path, *, chunks: int, events: int) -> None:
         )
         added = chunks * events
         connection.execute(
-            "UPDATE stream SET next_position = next_position + ?, stored_bytes = stored_bytes + ?",
-            (added, chunks * len(packed)),
+            "UPDATE stream SET next_position = next_position + ?, stored_bytes = stored_bytes + ?,"
+            " last_seq = last_seq + ?",
+            (added, chunks * len(packed), chunks),
         )
         connection.execute("UPDATE ledger SET accepted = accepted + ?1, pending = pending + ?1", (added,))
         connection.execute("UPDATE intake SET events = events + ?, requests = requests + ?", (added, chunks))

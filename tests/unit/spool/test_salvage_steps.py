@@ -222,6 +222,7 @@ FLIPS = {
     "a lane's stream": "UPDATE lane SET stream = stream + 64 WHERE id = 2",
     "a copy of a name": "UPDATE name_copy SET first = 'c' WHERE kind = 'upstream' AND first = 'b'",
     "a stream's end": "UPDATE stream SET next_position = next_position + 4096 WHERE id = 1",
+    "the number of a stream's last chunk": "UPDATE stream SET last_seq = last_seq & ~64 WHERE id = 1",
     "a count of what was received": "UPDATE intake SET events = events + 4096 WHERE stream = 1",
     "a lane's position": "UPDATE lane SET cursor_position = cursor_position + 64 WHERE id = 1",
     "a lane's chunk": "UPDATE lane SET cursor_seq = cursor_seq + 64 WHERE id = 1",
