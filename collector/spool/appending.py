@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.spool.tables import END_DAY
+
 if TYPE_CHECKING:
     import sqlite3
 
 ROWS_A_STATEMENT = 128
 """At most: each number of rows is prepared once, and kept."""
 
-_CHUNK, _STREAM, _INTAKE, _LEDGER = range(1, 5)
+_CHUNK, _COUNTS = 1, 2
 
 _COLUMNS = (
     "seq, stream, boot, day, accepted_age, received_at, published_at, uid, remote_address,"
@@ -30,17 +32,16 @@ CREATE TEMP VIEW appending AS SELECT {", ".join(f"NULL AS {name}" for name in _N
 CREATE TEMP TRIGGER append_chunk INSTEAD OF INSERT ON appending WHEN new.a = {_CHUNK} BEGIN
     INSERT INTO chunk ({_COLUMNS}) VALUES ({", ".join(f"new.{name}" for name in _NAMES[1:])});
 END;
-CREATE TEMP TRIGGER append_counts INSTEAD OF INSERT ON appending WHEN new.a > {_CHUNK} BEGIN
-    UPDATE stream SET next_position = new.c, stored_bytes = new.d, last_seq = new.e
-        WHERE new.a = {_STREAM} AND id = new.b;
-    INSERT INTO intake (stream, day, requests, events)
-        SELECT new.b, new.c, new.d, new.e WHERE new.a = {_INTAKE}
-        ON CONFLICT (stream, day) DO UPDATE
-        SET requests = requests + excluded.requests, events = events + excluded.events;
-    INSERT INTO ledger (lane, day, accepted, pending)
-        SELECT new.b, new.c, new.d, new.d WHERE new.a = {_LEDGER}
-        ON CONFLICT (lane, day) DO UPDATE
-        SET accepted = accepted + excluded.accepted, pending = pending + excluded.pending;
+CREATE TEMP TRIGGER append_counts INSTEAD OF INSERT ON appending WHEN new.a = {_COUNTS} BEGIN
+    INSERT INTO counts (day, lane, stream, accepted, pending, requests, events,
+            next_position, stored_bytes, last_seq)
+        VALUES (new.b, new.c, new.d, new.e, new.e, new.f, new.g, new.h, new.i, new.j)
+        ON CONFLICT DO UPDATE SET accepted = accepted + excluded.accepted,
+            pending = pending + excluded.pending,
+            requests = requests + excluded.requests, events = events + excluded.events,
+            next_position = max(next_position, excluded.next_position),
+            stored_bytes = max(stored_bytes, excluded.stored_bytes),
+            last_seq = max(last_seq, excluded.last_seq);
 END;
 """  # noqa: S608 (made of constants)
 
@@ -50,7 +51,7 @@ _STEPS = (*range(1, 8), *range(8, 64, 4), *range(64, ROWS_A_STATEMENT + 1, 16))
 
 _STATEMENTS = {rows: f"INSERT INTO appending VALUES {', '.join([_ROW] * rows)}" for rows in _STEPS}  # noqa: S608
 _STEP_FOR = tuple(next(step for step in _STEPS if step >= rows) for rows in range(ROWS_A_STATEMENT + 1))
-_REST = (None,) * (_WIDTH - 5)
+_REST = (None,) * (_WIDTH - 10)
 
 
 def prepare(connection: sqlite3.Connection) -> None:
@@ -76,17 +77,17 @@ class Rows:
         self._values.append(_CHUNK)
         self._values += row
 
-    def set_stream(self, stream: int, *, next_position: int, stored_bytes: int, last_seq: int) -> None:
-        """Set a stream's end."""
-        self._values += (_STREAM, stream, next_position, stored_bytes, last_seq, *_REST)
+    def set_end(self, stream: int, *, next_position: int, stored_bytes: int, last_seq: int) -> None:
+        """Set where a stream goes on."""
+        self._values += (_COUNTS, END_DAY, 0, stream, 0, 0, 0, next_position, stored_bytes, last_seq, *_REST)
 
     def count_intake(self, stream: int, day: int, requests: int, events: int) -> None:
         """Count what was received."""
-        self._values += (_INTAKE, stream, day, requests, events, *_REST)
+        self._values += (_COUNTS, day, 0, stream, 0, requests, events, 0, 0, 0, *_REST)
 
-    def count_accepted(self, lane: int, day: int, events: int) -> None:
+    def count_accepted(self, lane: int, stream: int, day: int, events: int) -> None:
         """Count what a lane has got."""
-        self._values += (_LEDGER, lane, day, events, None, *_REST)
+        self._values += (_COUNTS, day, lane, stream, events, 0, 0, 0, 0, 0, *_REST)
 
     def append(self, connection: sqlite3.Connection) -> None:
         """Append them: outside of a transaction that is one of its own if there are few enough."""

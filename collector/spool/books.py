@@ -40,6 +40,7 @@ class Tally:
 def settle_ledger(
     connection: sqlite3.Connection,
     lane: int,
+    stream: int,
     waiting: ByDay,
     lost: ByDay,
     ledger: Mapping[int, Counts],
@@ -50,6 +51,7 @@ def settle_ledger(
     Args:
         connection: the new database.
         lane: its row is there.
+        stream: the lane's.
         waiting: events that it holds, by day.
         lost: events missing between them.
         ledger: its rows that could be read, by day.
@@ -80,9 +82,9 @@ def settle_ledger(
         row["pending"] = held
         tally.pending += held
         connection.execute(
-            f"INSERT OR REPLACE INTO ledger (lane, day, {', '.join(LEDGER)})"  # noqa: S608 (names above)
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (lane, day, *(row[column] for column in LEDGER)),
+            f"INSERT INTO counts (day, lane, stream, {', '.join(LEDGER)})"  # noqa: S608 (names above)
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (day, lane, stream, *(row[column] for column in LEDGER)),
         )
 
 

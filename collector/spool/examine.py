@@ -25,8 +25,8 @@ LARGE = frozenset({"chunk", "dead_letter"})
 """Tables that grow with what is stored; of these only the ends are looked at."""
 
 SMALL = frozenset(
-    {"epoch", "boot", "age_clock", "stop", "stream", "upstream", "lane", "absence", "batch", "ledger"}
-    | {"intake", "name_copy", "salvage"}
+    {"epoch", "boot", "age_clock", "stop", "stream", "counts", "upstream", "lane", "absence", "batch"}
+    | {"name_copy", "salvage"}
 )
 """Tables that do not; of these every page and value is."""
 
@@ -190,7 +190,8 @@ def _examine_counts(connection: sqlite3.Connection) -> None:
     """Compare what is counted twice: positions, and the events that wait."""
     for stream, end, known in connection.execute(
         "SELECT id, next_position, replayed +"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = id)"
+        " FROM stream LEFT JOIN stream_end ON stream = id"
     ):
         if end != known:
             raise SpoolDamaged(f"stream {stream} has given out {end} positions and counted {known} events")
@@ -198,7 +199,7 @@ def _examine_counts(connection: sqlite3.Connection) -> None:
     for lane, ahead, pending in connection.execute(
         "SELECT lane.id, next_position - cursor_position,"
         " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id)"
-        " FROM lane JOIN stream ON stream.id = lane.stream"
+        " FROM lane JOIN stream_end USING (stream)"
         " WHERE NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id)"
     ):
         if ahead != pending:
@@ -237,7 +238,7 @@ def _examine_ends(connection: sqlite3.Connection) -> dict[int, int]:
             connection.execute(f"SELECT {outermost}({number}) FROM {table}").fetchone()  # noqa: S608 (names above)
     ends: dict[int, int] = {}
     for stream, next_position, last_seq in connection.execute(
-        "SELECT id, next_position, last_seq FROM stream"
+        "SELECT stream, next_position, last_seq FROM stream_end"
     ).fetchall():
         ends[stream] = next_position
         last = connection.execute(

@@ -98,12 +98,14 @@ def _rows(connection: sqlite3.Connection, proof: Proof) -> None:
 def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
     for stream, end, replayed, received in connection.execute(
         "SELECT id, next_position, replayed,"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = id)"
+        " FROM stream LEFT JOIN stream_end ON stream = id"
     ):
         if end != received + replayed:
             proof.note(f"stream {stream}: {end} positions, {received} received and {replayed} replayed")
     for stream, last_seq, seq in connection.execute(
-        "SELECT id, last_seq, (SELECT max(seq) FROM chunk WHERE chunk.stream = stream.id) FROM stream"
+        "SELECT stream, last_seq, (SELECT max(seq) FROM chunk WHERE chunk.stream = stream_end.stream)"
+        " FROM stream_end"
     ):
         if seq is not None and seq > last_seq:
             proof.note(f"stream {stream}: chunk {seq} is numbered beyond the last one, {last_seq}")

@@ -25,7 +25,7 @@ from fakes.disks import APPEND
 from fakes.injection import impossible
 from fakes.lanes import samsara, site
 from fakes.sender import ScriptedSender
-from fakes.spools import database_of, spool_in
+from fakes.spools import accept, chunk, database_of, spool_in
 
 from collector.forwarder import ahead
 from collector.forwarder.sender import HttpSender
@@ -35,6 +35,9 @@ from collector.listener.ingest import PATH, Ingest, Policy
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
 from collector.listener.serve import Server
+from collector.spool import wal
+from collector.spool.database import PAGE_BYTES
+from collector.spool.directory import DATABASE_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -122,6 +125,24 @@ async def test_what_a_request_allocates_stays_within_its_budget(tmp_path):
 
         once()
         within("ingest", "peak_bytes", peak_bytes(once))
+
+
+@pytest.mark.parametrize("days", [0, 1000])
+async def test_the_pages_that_a_commit_writes_stay_within_their_budget(tmp_path, days):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1))
+        connection = database_of(spool).connection
+        for lane in (0, 1):
+            counted = [(day, lane) for day in range(days)]
+            connection.executemany("INSERT INTO counts (day, lane, stream) VALUES (?, ?, 1)", counted)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _ in range(REQUESTS):
+            await accept(spool, chunk(1))
+        log = tmp_path / f"{DATABASE_FILE}-wal"
+        written = wal.scan(log, tmp_path / "no-index", page_bytes=PAGE_BYTES).frames
+    assert sum(bool(frame.commits) for frame in written) == REQUESTS
+    # The chunk, its place in its stream, and what is counted; a new page brings some with it.
+    within("ingest", "pages", len(written) / REQUESTS)
 
 
 @pytest.mark.system

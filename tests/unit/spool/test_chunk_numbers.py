@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 from fakes.damage import root, zero_page
 from fakes.letters import bury, deliver
-from fakes.spools import PRODUCT, accept, chunk, ledger, query, spool_in, wanted
+from fakes.spools import PRODUCT, accept, chunk, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged
 from collector.spool import aside, examine, replay
@@ -69,7 +69,7 @@ def change_count(directory, sql):
         connection.execute(sql)
 
 
-LOWERED = "UPDATE stream SET last_seq = last_seq & ~4"
+LOWERED = "UPDATE counts SET last_seq = last_seq & ~4"
 
 
 @pytest.mark.parametrize("hurt_by", ["nothing", "a lost page", "a flipped bit"])
@@ -81,7 +81,7 @@ async def test_no_number_is_given_out_again_after_a_salvage(tmp_path, hurt_by):
     match hurt_by:
         case "a lost page":
             content = bytearray(database.read_bytes())
-            zero_page(root(tmp_path, "stream"))(content)
+            zero_page(root(tmp_path, "counts"))(content)
             database.write_bytes(content)
         case "a flipped bit":
             change_count(tmp_path, LOWERED)
@@ -91,8 +91,7 @@ async def test_no_number_is_given_out_again_after_a_salvage(tmp_path, hurt_by):
         assert spool.salvaged is not None
         await accept(spool, chunk(2))
         assert await query(spool, "SELECT seq, first_position FROM chunk") == [(6, 10)]
-        await deliver(spool)
-        assert await ledger(spool) == {"accepted": 12, "delivered": 12}
+        assert len(await deliver(spool)) == 2
 
 
 @pytest.mark.parametrize("drained", [False, True])
