@@ -41,6 +41,8 @@ last chunk that the stream was given, and stays when that is deleted: by the chu
 be numbered from 1 again after a full drain, below the cursors. It is no AUTOINCREMENT, since SQLite
 keeps the number of that on a page of its own, which each commit would have to write.
 
+What a settling batch writes is few pages too: a batch is found by its lane, and no index has a cursor.
+
 A batch carries its device, since a device that is named anew must not change what was
 sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
 chunk for it.
@@ -192,7 +194,7 @@ CREATE TABLE lane (
     settled TEXT,
     UNIQUE (upstream, stream)
 );
-CREATE INDEX lane_by_stream ON lane (stream, cursor_seq);
+CREATE INDEX lane_by_stream ON lane (stream);
 CREATE TABLE absence (
     lane INTEGER NOT NULL REFERENCES lane (id),
     from_seq INTEGER NOT NULL,
@@ -204,8 +206,8 @@ CREATE TABLE absence (
     PRIMARY KEY (lane, from_seq)
 ) WITHOUT ROWID;
 CREATE TABLE batch (
-    id TEXT PRIMARY KEY,
-    lane INTEGER NOT NULL UNIQUE REFERENCES lane (id),
+    lane INTEGER PRIMARY KEY REFERENCES lane (id),
+    id TEXT NOT NULL,
     epoch INTEGER NOT NULL REFERENCES epoch (number),
     device TEXT NOT NULL,
     first INTEGER NOT NULL,
@@ -223,7 +225,7 @@ CREATE TABLE batch (
     last_status INTEGER NOT NULL DEFAULT 0,
     same_status INTEGER NOT NULL DEFAULT 0,
     replaces TEXT
-) WITHOUT ROWID;
+);
 CREATE TABLE dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     lane INTEGER NOT NULL REFERENCES lane (id),
