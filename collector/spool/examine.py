@@ -195,6 +195,12 @@ def _examine_counts(connection: sqlite3.Connection) -> None:
     ):
         if end != known:
             raise SpoolDamaged(f"stream {stream} has given out {end} positions and counted {known} events")
+    (strays,) = connection.execute(
+        "SELECT count(*) FROM counts LEFT JOIN lane ON lane.id = of_lane"
+        " WHERE counts.lane <> 0 AND lane.stream IS NOT counts.stream"
+    ).fetchone()
+    if strays:
+        raise SpoolDamaged(f"{strays} rows of counts are of no lane and its stream")
     # What an absence passes over is not counted by position.
     for lane, ahead, pending in connection.execute(
         "SELECT lane.id, next_position - cursor_position,"

@@ -275,8 +275,11 @@ class _Salvage:
                 if isinstance(value, int)
             }
             if values["lane"]:
-                counts = {column: values[column] for column in books.LEDGER}
-                ledger.setdefault(values["lane"], {})[values["day"]] = counts
+                days = ledger.setdefault(values["lane"], {})
+                counts = days.setdefault(values["day"], dict.fromkeys(books.LEDGER, 0))
+                for column in books.LEDGER:
+                    # A row whose stream is garbled may have got another one beside it.
+                    counts[column] += values[column]
             elif all(map(_likely, row)):
                 self.target.execute(insertion, row)
         return ledger

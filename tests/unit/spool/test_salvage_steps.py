@@ -226,6 +226,8 @@ FLIPS = {
     "a count of what was received": "UPDATE counts SET events = events + 4096 WHERE events AND stream = 1",
     "a lane's position": "UPDATE lane SET cursor_position = cursor_position + 64 WHERE id = 1",
     "a lane's chunk": "UPDATE lane SET cursor_seq = cursor_seq + 64 WHERE id = 1",
+    "the stream of a count": "UPDATE counts SET stream = 2 WHERE lane = 1",
+    "the lane of a count": "UPDATE counts SET lane = lane + 64 WHERE lane = 3",
     "a count in the ledger": "UPDATE counts SET pending = pending | 4096 WHERE lane = 1",
     "the age clock": "UPDATE age_clock SET age = age + (1 << 40)",
     "a stop of the machine": "UPDATE stop SET missed = missed + (1 << 40)",
