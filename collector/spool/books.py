@@ -20,6 +20,9 @@ _GIVES_BACK = ("delivered", "expired", "evicted")
 
 Counts = dict[str, int]
 ByDay = dict[int, int]
+Ledger = dict[int, dict[int, Counts]]
+"""Rows by lane and day."""
+
 SHAKY = -1
 """Stands for a pending count that is not known."""
 
@@ -35,6 +38,14 @@ class Tally:
 
     pending: int = 0
     damaged: int = 0
+
+
+def take_up(row: Counts, ledger: Ledger) -> None:
+    """Add a lane's row of `counts` to a ledger."""
+    counts = ledger.setdefault(row["lane"], {}).setdefault(row["day"], dict.fromkeys(LEDGER, 0))
+    for column in LEDGER:
+        # There may be another of the day already, where the stream of one is garbled.
+        counts[column] += row[column]
 
 
 def settle_ledger(

@@ -264,22 +264,15 @@ class _Salvage:
         if dropped:
             self.notes.append(f"{dropped} chunks contradicted those before them")
 
-    def _copy_counts(self, table: Table) -> dict[int, dict[int, books.Counts]]:
+    def _copy_counts(self, table: Table) -> books.Ledger:
         """Copy what is counted of streams; what is counted of lanes is given back, by lane and day."""
-        ledger: dict[int, dict[int, books.Counts]] = {}
+        ledger: books.Ledger = {}
         insertion = self._insertion(table)
         for row in self._rows(table):
-            values = {
-                column: value
-                for column, value in zip(table.columns, row, strict=True)
-                if isinstance(value, int)
-            }
+            named = zip(table.columns, row, strict=True)
+            values = {column: value for column, value in named if isinstance(value, int)}
             if values["lane"]:
-                days = ledger.setdefault(values["lane"], {})
-                counts = days.setdefault(values["day"], dict.fromkeys(books.LEDGER, 0))
-                for column in books.LEDGER:
-                    # A row whose stream is garbled may have got another one beside it.
-                    counts[column] += values[column]
+                books.take_up(values, ledger)
             elif all(map(_likely, row)):
                 self.target.execute(insertion, row)
         return ledger
