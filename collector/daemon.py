@@ -27,6 +27,7 @@ from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
 from collector.forwarder.surroundings import RotatesKeys
 from collector.fronts import Operator, Shared, Takers, admin_front, capacity, client_front
+from collector.host import garbage
 from collector.host.activation import Inherited
 from collector.host.clock import Clocks
 from collector.host.logfile import keep_short
@@ -81,6 +82,7 @@ def run(
     Raises:
         WaystationError: it could not start, or go on.
     """
+    garbage.settle_in()
     try:
         trio.run(
             _run, config, environ, log, load, inherited or Inherited(), show, strict_exception_groups=True

@@ -113,7 +113,12 @@ def is_compact(body: bytes, elements: int) -> bool:
 
 def is_flat(body: bytes, elements: int) -> bool:
     """Whether each closing brace of an array of objects ends one of them."""
-    return len(body) - len(body.replace(b"}", b"")) == elements  # ten times as fast as to count them
+    return occurrences(body, b"}") == elements
+
+
+def occurrences(text: bytes, byte: bytes) -> int:
+    """How often one byte stands in a text; where that is seldom, ten times as fast as `count`."""
+    return len(text) - len(text.replace(byte, b""))
 
 
 def _reason(body: bytes, said: str) -> str:

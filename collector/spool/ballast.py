@@ -29,7 +29,7 @@ _BLOCK = 512  # the unit of st_blocks, whatever the file system's own
 
 
 class Ballast:
-    """A file of bytes that mean nothing. Not thread-safe: it belongs to the writer's thread."""
+    """A file of bytes that mean nothing. Not thread-safe: it belongs to whoever commits."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

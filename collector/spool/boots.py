@@ -42,7 +42,7 @@ class Stretch:
 
 
 class Follower:
-    """Follows the wall clock through one start of the machine; belongs to the writer's thread.
+    """Follows the wall clock through one start of the machine; belongs to whoever commits.
 
     Args:
         boot: a name of the start.

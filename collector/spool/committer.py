@@ -14,7 +14,7 @@ from collector.spool.database import PAGE_BYTES
 from collector.spool.eviction import Eviction
 from collector.spool.items import attempt, run_alone, undo, unexpected
 from collector.spool.outcome import Committed
-from collector.spool.worker import Append, Chore, Item, Work, refused
+from collector.spool.worker import HERE_BYTES, Append, Chore, Item, Work, refused
 
 if TYPE_CHECKING:
     import sqlite3
@@ -61,6 +61,17 @@ class Committer:
         self._used = 0
         self._uncounted = UNCOUNTED_BYTES  # that may have been added since `_used` was counted
 
+    def is_quick(self, group: Sequence[Item]) -> bool:
+        """Whether to commit a group is no more than to insert some rows, and a sync."""
+        incoming = 0
+        for item in group:
+            if not isinstance(item, Append):
+                return False
+            incoming += len(item.chunk.body)
+        if incoming > HERE_BYTES or self._space.short or not self._database.trusted:
+            return False
+        return not self._worth_counting(incoming) and self._space.provides(incoming)
+
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""
         began = time.perf_counter()
@@ -75,7 +86,7 @@ class Committer:
             if self._eviction is not None and self._used + incoming > self._limits.room:
                 # What the log takes beyond its due would be made up for with events.
                 self._database.shorten_log()
-            result = self._commit_at_once(appends) if plain and self._eviction is None else None
+            result = self._commit_plainly(appends, incoming) if plain else None
             if result is None:
                 result = self._database.commit(lambda writing: self._work(writing, group, appends, incoming))
         except SpoolNoSpace:
@@ -108,15 +119,15 @@ class Committer:
         result.short = self._space.short
         return lambda: self._settle(group, result, incoming)
 
-    def _commit_at_once(self, appends: list[Append]) -> Committed | None:
-        """The usual case, requests and no bound near: one statement; None where it takes more."""
-        if self._is_near():
+    def _commit_plainly(self, appends: list[Append], incoming: int) -> Committed | None:
+        """The usual case, requests and no bound near: they are appended; None where it takes more."""
+        if self._worth_counting(incoming):
             return None
         ready = self._store.rows_of([item.chunk for item in appends])
         if ready is None:
             return None
         rows, grown = ready
-        self._database.commit_at_once(rows)
+        self._database.commit(rows.append)
         return Committed(grown=grown, requests=len(appends))
 
     def _commit_apart(self, group: Sequence[Item]) -> Committed:
@@ -190,9 +201,11 @@ class Committer:
 
     def _is_near(self) -> bool:
         """Whether what was not counted yet may matter; to count takes three questions."""
-        return self._uncounted > UNCOUNTED_BYTES or self._limits.worth_counting(
-            self._used + 2 * self._uncounted
-        )
+        return self._uncounted > UNCOUNTED_BYTES or self._worth_counting()
+
+    def _worth_counting(self, incoming: int = 0) -> bool:
+        """Whether a bound may be near, with so many bytes of bodies more."""
+        return self._limits.worth_counting(self._used + 2 * (self._uncounted + incoming))
 
     def _work(
         self, connection: sqlite3.Connection, group: Sequence[Item], appends: list[Append], incoming: int

@@ -1,7 +1,7 @@
 """The spool's database: how it is opened, and what happens when a commit fails.
 
-One connection on one thread writes and checkpoints; SQLite before 3.51.3 can corrupt a WAL
-when two do. Others only read.
+One connection writes and checkpoints, for one thread at a time; SQLite before 3.51.3 can corrupt
+a WAL when two do. Others only read.
 
 A failed fsync
 --------------
@@ -30,7 +30,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from collector.errors import SpoolDamaged, SpoolNoSpace, SpoolUnavailable
-from collector.spool import appending, examine, schema
+from collector.spool import examine, schema
 from collector.spool.ballast import has_room
 from collector.spool.refusals import cause, found_no_room, may_want_room
 
@@ -54,7 +54,7 @@ BUSY_SECONDS = 5.0
 
 
 class Database:
-    """The writing connection. Not thread-safe: it belongs to the writer's thread.
+    """The writing connection. Not thread-safe: it belongs to whoever commits.
 
     Attributes:
         sync_seconds: what the last COMMIT took.
@@ -80,7 +80,6 @@ class Database:
             self._empty_wal()
             examine.examine(self.connection)
             self.migrated = schema.migrate(self.connection, path=str(path))
-            appending.prepare(self.connection)
         except sqlite3.Error as error:
             self.connection.close()
             raise self._failure(error, about=f"{path}: ") from error
@@ -139,22 +138,6 @@ class Database:
             self._roll_back()
             raise
         return result
-
-    def commit_at_once(self, rows: appending.Rows) -> None:
-        """Append rows by a statement that is a transaction of its own; they are on disk when this returns.
-
-        Raises:
-            SpoolUnavailable: nothing of it was kept.
-        """
-        if self._suspect:
-            self._heal()
-        began = time.perf_counter()
-        try:
-            rows.append(self.connection)
-        except sqlite3.Error as error:
-            self._roll_back()
-            raise self._refusal(error) from error
-        self.sync_seconds = time.perf_counter() - began
 
     def _roll_back(self) -> None:
         """Leave the transaction, if SQLite has not; where that fails, healing tries it again."""

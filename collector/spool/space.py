@@ -15,7 +15,7 @@ commit that appends. When the disk has no room:
 4. the pages that become free go back to the file system in small steps, each with a checkpoint;
 5. once there is room for the ballast and some more, it is built again, and ingest opens.
 
-All of it runs on the writer's thread.
+All of it runs on the writer's thread, but for a look at what is left before a commit on the event loop's.
 """
 
 from __future__ import annotations
@@ -114,6 +114,16 @@ class Space:
         else:
             self._build()
 
+    def provides(self, incoming: int) -> bool:
+        """Whether the ballast would do after a plain commit of so many bytes, as it is."""
+        if not self._size:
+            return True
+        if self._held < self._size:
+            return False
+        if self._margin <= 2 * incoming + PLAIN_COMMIT_BYTES:
+            self._measure()
+        return self._margin > 2 * incoming + PLAIN_COMMIT_BYTES
+
     def provide(self, incoming: int, *, plain: bool = False) -> None:
         """See to it that the ballast would do after a commit.
 
@@ -125,15 +135,20 @@ class Space:
         Raises:
             SpoolNoSpace: there is no room for as much.
         """
+        if not (plain and self.provides(incoming)):
+            due = self._due(incoming)
+            if self._held < due:
+                self._ballast.fill(-(-due // BALLAST_STEP_BYTES) * BALLAST_STEP_BYTES)
+                self._held = self._ballast.size
+            if plain:
+                self._measure()
+            else:
+                self._margin = 0
         self._margin -= 2 * incoming + PLAIN_COMMIT_BYTES
-        if plain and self._margin > 0 and self._held >= self._size:
-            return
-        due = self._due(incoming)
-        if self._held < due:
-            self._ballast.fill(-(-due // BALLAST_STEP_BYTES) * BALLAST_STEP_BYTES)
-            self._held = self._ballast.size
-        log = self._database.log_bytes() if plain else self._held
-        self._margin = self._held - log - 2 * incoming - PLAIN_COMMIT_BYTES - LARGEST_SETTLING_BYTES
+
+    def _measure(self) -> None:
+        """See by how much the log may grow before it is looked at again."""
+        self._margin = self._held - self._database.log_bytes() - LARGEST_SETTLING_BYTES
 
     def _due(self, incoming: int = 0) -> int:
         if not self._size:

@@ -28,8 +28,8 @@ from collector.spool.worker import (
     GROUP_BYTES,
     QUOTA_SHARE,
     Chore,
+    GroupWriter,
     InlineWriter,
-    ThreadWriter,
     Work,
     Writer,
 )
@@ -183,7 +183,7 @@ class Spool:
             wall_ms=self._times.wall_ms,
         )
         self.options = options
-        if isinstance(self._writer, ThreadWriter):
+        if isinstance(self._writer, GroupWriter):
             self._writer.group_bytes = _group_bytes(options)
 
     async def maintain(self) -> dict[str, int]:
@@ -259,7 +259,7 @@ class Spool:
         self._space, self._committer = space, committer
         if self.options.threads:
             token = trio.lowlevel.current_trio_token()
-            self._writer = ThreadWriter(
+            self._writer = GroupWriter(
                 committer,
                 interval=self.options.commit_interval,
                 token=token,

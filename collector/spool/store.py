@@ -2,7 +2,7 @@
 
 `Store` keeps in memory what each append needs of the tables (the next `seq`, each stream's
 next position and lanes), so that a commit costs one insert a chunk and a few updates a
-stream, whatever the backlog. It belongs to the writer's thread; after a commit that failed
+stream, whatever the backlog. It belongs to whoever commits; after a commit that failed
 `forget` makes it read the tables anew.
 """
 
@@ -16,7 +16,7 @@ from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolFull
 from collector.spool import boots
-from collector.spool.appending import ROWS_A_STATEMENT, Rows
+from collector.spool.appending import Rows
 from collector.spool.growth import Appended, GrowingStream, Growth, load, turn_all
 from collector.spool.upstreams import next_seq, resume
 
@@ -133,9 +133,6 @@ def unpack(encoding: str, body: bytes) -> bytes:
 
 NONE: frozenset[str] = frozenset()
 
-MOST_AT_ONCE = ROWS_A_STATEMENT - 8
-"""Requests that are tried to be appended by one statement; there are rows of counts beside theirs."""
-
 
 class Store:
     """The appending side of the spool.
@@ -220,15 +217,15 @@ class Store:
         return result
 
     def rows_of(self, chunks: Sequence[NewChunk]) -> tuple[Rows, Collection[tuple[str, str]]] | None:
-        """The rows of chunks to be appended by a statement of their own, and the streams they are of.
+        """The rows of chunks that need nothing but to be appended, and the streams they are of.
 
         Returns:
-            None where it takes more than that: something is to be read, noted or turned first, or they
-            are too many. Where the statement fails, `forget` must be called.
+            None where it takes more than that: something is to be read, noted or turned first. Where the
+            transaction fails, `forget` must be called.
         """
         moment = self._times.moment()
         stretch = self._clock.steady(moment)
-        if stretch is None or self._next_seq is None or len(chunks) > MOST_AT_ONCE:
+        if stretch is None or self._next_seq is None:
             return None
         grown: dict[tuple[str, str], tuple[GrowingStream, Growth]] = {}
         for chunk in chunks:
@@ -247,9 +244,6 @@ class Store:
             growth.add(day, chunk.events)
         for stream, growth in grown.values():
             growth.count(rows, stream)
-        if len(rows) > ROWS_A_STATEMENT:
-            self.forget()
-            return None
         return rows, grown
 
     def _add(

@@ -38,6 +38,7 @@ from collector.listener.serve import Server
 from collector.spool import wal
 from collector.spool.database import PAGE_BYTES
 from collector.spool.directory import DATABASE_FILE
+from collector.spool.holdups import Holdups
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -98,16 +99,18 @@ async def test_calls_statements_and_commits_of_a_request_stay_within_their_budge
     assert sum(sql.startswith(APPEND) for sql in seen) == REQUESTS
 
 
-async def test_a_request_changes_threads_twice(tmp_path):
+async def test_a_request_changes_no_threads(tmp_path):
     calls = Calls()
     with calls.watched():
         async with spool_in(tmp_path, threads=True) as spool, trio.open_nursery() as nursery:
+            # However slow the disk is: the loop may wait for it.
+            spool._writer._holdups = Holdups(clock=lambda: 0.0, worked=lambda: 0.0)
             run = await listen(spool, tmp_path / "s", nursery)
             with calls.counted():
                 await run()
+                calls.hops -= 2  # those of `post`, there and back
             nursery.cancel_scope.cancel()
     within("ingest", "thread_hops", calls.hops / REQUESTS)
-    assert calls.hops >= 2 * REQUESTS
 
 
 async def test_what_a_request_allocates_stays_within_its_budget(tmp_path):

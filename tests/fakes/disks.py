@@ -9,16 +9,15 @@ if TYPE_CHECKING:
     from collector.spool.database import Database
 
 
-APPEND = "INSERT INTO appending"
-"""How a statement begins that appends; outside of a transaction it is one."""
+APPEND = "INSERT INTO chunk"
+"""How a statement begins that appends."""
 
 
 class FailingConnection:
     """A connection to a database whose disk fails.
 
     Attributes:
-        failing: beginnings of statements that fail; until they are taken out again. `COMMIT` is the end of
-            any transaction, also of one that is a single statement.
+        failing: beginnings of statements that fail; until they are taken out again.
         statements: what was executed, in order.
     """
 
@@ -29,8 +28,7 @@ class FailingConnection:
 
     def execute(self, sql: str, parameters: tuple = ()) -> sqlite3.Cursor:
         self.statements.append(sql)
-        ends = "COMMIT" in self.failing and sql.startswith(APPEND) and not self._connection.in_transaction
-        if ends or sql.startswith(tuple(self.failing)):
+        if sql.startswith(tuple(self.failing)):
             raise sqlite3.OperationalError("disk I/O error")
         return self._connection.execute(sql, parameters)
 

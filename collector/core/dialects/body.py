@@ -95,7 +95,7 @@ def _may_nest_too_deep(body: bytes, count: int, depth: int) -> bool:
         return False
     # At most, all opening brackets but the other events' own stand one inside the other.
     arrays = 1 if body.find(b"[", body.find(b"[") + 1) < 0 else body.count(b"[")
-    if body.count(b"{") + arrays - count <= depth:
+    if jsontext.occurrences(body, b"{") + arrays - count <= depth:
         return False
     return any(jsontext.nested_too_deep(raw, depth) for raw in jsontext.split_array(body))
 

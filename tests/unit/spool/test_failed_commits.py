@@ -12,7 +12,7 @@ from collector.spool.database import Database
 TRUNCATE = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 
-@pytest.mark.parametrize("failing", ["COMMIT", "INSERT INTO appending"])
+@pytest.mark.parametrize("failing", ["COMMIT", "INSERT INTO chunk"])
 async def test_a_failed_commit_answers_none_as_success_and_nothing_of_it_remains(tmp_path, failing):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(2))
