@@ -16,27 +16,29 @@ from typing import TYPE_CHECKING
 import structlog
 import trio
 
+from collector.admin.endpoints import StatusSource, unready
 from collector.admin.links import Links
 from collector.admin.metrics import Sources
 from collector.admin.page import Page
-from collector.admin.status import StatusSource, unready
+from collector.admin.readings import of_products
 from collector.announcements import announce, announce_salvage, announce_unclaimed, salvage_progress
 from collector.core.tap import Tap
 from collector.errors import WaystationError
 from collector.forwarder.forwarder import Chances, Forwarder
 from collector.forwarder.names import Names
 from collector.forwarder.surroundings import RotatesKeys
-from collector.fronts import Operator, Shared, Takers, admin_front, capacity, client_front
+from collector.fronts import Operator, Shared, admin_front, capacity, client_front
 from collector.host import garbage
 from collector.host.activation import Inherited
 from collector.host.clock import Clocks
 from collector.host.logfile import keep_short
 from collector.host.machine import this_machine
-from collector.host.memory import bound_arenas
+from collector.host.memory import return_large_blocks
 from collector.host.notify import Notifier
 from collector.host.signals import watch
 from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
+from collector.listener.product_keys import ProductKeys
 from collector.listener.products import ProductSecrets
 from collector.parts import admin_tokens, make_sender, spool_options
 from collector.reloading import Reloader, Running
@@ -83,7 +85,7 @@ def run(
     Raises:
         WaystationError: it could not start, or go on.
     """
-    bound_arenas()
+    return_large_blocks()
     garbage.settle_in()
     try:
         trio.run(
@@ -191,7 +193,7 @@ async def _run_spool(
             forwarder=forwarder,
             status=ApiStatus(),
             capacity=capacity(config),
-            takes=Takers(config, await spool.read(known_products)),
+            keys=ProductKeys(await spool.read(known_products), config),
             products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
             environ=environ,
@@ -240,6 +242,7 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             pid=os.getpid(),
             labels=lambda: running.config.labels,
             reload_refused=lambda: reloader.refused,
+            directories=lambda: {upstream.name: upstream.directory for upstream in running.config.upstream},
         ),
         metrics=Sources(
             spool=spool,
@@ -250,7 +253,7 @@ def _operator(running: Running, reloader: Reloader) -> Operator:
             ready=lambda: not why_not_ready(),
             log_lines=lambda: running.log.lines,
             now_ms=running.clocks.wall_ms,
-            more=lambda: list(reloader.readings()),
+            more=lambda: [*reloader.readings(), *of_products(running.shared.keys)],
         ),
         page=Page(
             spool=spool,
@@ -318,4 +321,5 @@ async def _refresh(running: Running) -> None:
         running.shared.products.refresh()
         for front in running.fronts:
             front.refresh()
+        running.shared.keys.tell()
         running.log.flush()

@@ -9,14 +9,9 @@ import structlog
 
 from collector.admin import letters, reload, tail, upstreams
 from collector.admin.access import Access, SocketAccess
+from collector.admin.endpoints import lanes_endpoint, live_endpoint, ready_endpoint, status_endpoint
 from collector.admin.metrics import Counted, metrics_endpoint
-from collector.admin.status import (
-    ListenerView,
-    lanes_endpoint,
-    live_endpoint,
-    ready_endpoint,
-    status_endpoint,
-)
+from collector.admin.status import ListenerView
 from collector.admin.upstreams import Desk
 from collector.config.accounts import user_id
 from collector.core.allowance import Allowances
@@ -34,15 +29,16 @@ from collector.listener.serve import Server
 from collector.listener.token import BearerToken
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping
 
+    from collector.admin.endpoints import StatusSource
     from collector.admin.metrics import Sources
     from collector.admin.page import Page
-    from collector.admin.status import StatusSource
     from collector.config.model import Config, Listener
     from collector.core.tap import Tap
     from collector.forwarder.forwarder import Forwarder
     from collector.host.activation import Inherited
+    from collector.listener.product_keys import ProductKeys
     from collector.listener.products import ProductSecrets
     from collector.listener.routes import Endpoint, Gate
     from collector.spool.spool import Spool
@@ -53,9 +49,6 @@ ADMIN_BODY_BYTES = 16 * 1024 * 1024
 
 QUOTA_PERIOD = 3600.0
 """Seconds over which `quota_by_user` becomes whole again."""
-
-MAX_UNVERIFIED_PRODUCTS = 1000
-"""While no product is configured any key is taken, but no more of them than this: each is a lane."""
 
 
 @dataclass(slots=True, eq=False)
@@ -120,37 +113,12 @@ class Front:
         ]
 
 
-class Takers:
-    """Which dialects and products any upstream takes.
-
-    Args:
-        known: products that the spool has events of already.
-    """
-
-    def __init__(self, config: Config, known: Sequence[str]) -> None:
-        self._config = config
-        self._products = set(known)
-
-    def change(self, config: Config) -> None:
-        """Answer by another configuration from now on."""
-        self._config = config
-
-    def __call__(self, dialect: str, product: str) -> bool:
-        """Whether events of this dialect and product go anywhere."""
-        if not self._config.takers(dialect, product):
-            return False
-        if product and not self._config.product and product not in self._products:
-            if len(self._products) >= MAX_UNVERIFIED_PRODUCTS:
-                return False
-            self._products.add(product)
-        return True
-
-
 @dataclass(frozen=True, slots=True)
 class Shared:
     """What all listeners share.
 
     Attributes:
+        keys: of products, that have brought events.
         products: by key, the secrets that are valid now.
         now_ms: wall time, ms since 1970.
         environ: of the process.
@@ -165,7 +133,7 @@ class Shared:
     forwarder: Forwarder
     status: api_status.ApiStatus
     capacity: Capacity
-    takes: Takers
+    keys: ProductKeys
     products: ProductSecrets
     now_ms: Callable[[], int]
     environ: Mapping[str, str]
@@ -199,7 +167,8 @@ def serve_clients(front: Front, listener: Listener, shared: Shared) -> None:
     """Have a front serve what a listener's configuration says; requests in hand end as they began."""
     limits = shared.config.limits
     policy = Policy(
-        takes=shared.takes,
+        takes=lambda dialect, product: bool(shared.config.takers(dialect, product)),
+        keys=shared.keys,
         secrets=shared.products,
         auth=listener.auth_mode,
         strict=listener.strict,

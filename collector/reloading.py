@@ -171,7 +171,7 @@ class Reloader:
             undo.pop_all()
         before = running.config
         running.config, running.shared, running.tokens = config, shared, tokens
-        shared.takes.change(config)
+        shared.keys.change(config)
         shared.products.take_up(products)
         running.forwarder.change(config.upstream, senders, drain_timeout=config.drain_timeout)
         self._serve(before, fronts, opened)

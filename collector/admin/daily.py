@@ -11,7 +11,7 @@ from collector.core.days import day_name
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from collector.spool.overview import LedgerRow
+    from collector.spool.views import LedgerRow
 
 CHART_DAYS = 7
 

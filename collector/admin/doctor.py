@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from collector.config.model import Config
     from collector.spool.boots import Stretch
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
     Watch = Callable[[int | None], AbstractContextManager[Callable[[int], None]]]
 

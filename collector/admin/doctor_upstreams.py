@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from collector.config.model import Upstream
     from collector.core.signing import SigningKey
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
 CHUNK_BYTES = 64 * 1024
 """Read of a handshake at a time."""

@@ -95,6 +95,12 @@ INGEST_BYTES = Family(
     "Bytes of the bodies of those requests, as they were received.",
     ("listener", "dialect", "status"),
 )
+PRODUCTS = Family(
+    "waystation_products", "gauge", "Product keys that have brought events; see `limits.max_products`."
+)
+PRODUCTS_REFUSED = Family(
+    "waystation_products_refused_requests", "counter", "Requests under new keys that were beyond that bound."
+)
 
 COMMITS = Family("waystation_spool_commits", "counter", "Groups that were committed and synced.")
 FAILED_COMMITS = Family("waystation_spool_failed_commits", "counter", "Groups that the disk refused.")

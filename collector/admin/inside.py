@@ -9,7 +9,7 @@ import msgspec
 from collector.config.units import format_size
 from collector.spool.aside import Places, read_marker, set_aside_files
 from collector.spool.directory import DATABASE_FILE
-from collector.spool.overview import SalvageRow  # noqa: TC001 (msgspec reads the annotations)
+from collector.spool.views import SalvageRow  # noqa: TC001 (msgspec reads the annotations)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -13,8 +13,8 @@ import trio
 
 from collector.admin import readings
 from collector.admin.answers import UNSAVED
+from collector.admin.endpoints import Asynchronous
 from collector.admin.families import FAMILIES, LOG_LINES, READY
-from collector.admin.status import Asynchronous
 from collector.core.http import Answer
 from collector.spool.gauges import gauges
 

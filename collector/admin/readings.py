@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from collector.admin.families import Family
     from collector.forwarder.forwarder import Forwarder
     from collector.listener.policy import Counts, Dialect, UserCounts
+    from collector.listener.product_keys import ProductKeys
     from collector.listener.routes import Tally
     from collector.spool.gauges import Gauges
     from collector.spool.options import Counters
-    from collector.spool.overview import LaneView
     from collector.spool.spool import Spool
+    from collector.spool.views import LaneView
 
 Reading = tuple["Family", tuple[str, ...], float | Histogram]
 """A metric, its labels' values, and what it stands at."""
@@ -107,6 +108,12 @@ def of_forwarder(forwarder: Forwarder) -> Iterator[Reading]:
         yield f.BODY_BYTES, (name,), tally.body_bytes.copy()
         yield f.WIRE_BYTES, (name,), tally.wire_bytes.copy()
         yield f.DELAY_SECONDS, (name,), tally.delay_seconds.copy()
+
+
+def of_products(keys: ProductKeys) -> Iterator[Reading]:
+    """How near `limits.max_products` is, and what it has kept out."""
+    yield f.PRODUCTS, (), len(keys)
+    yield f.PRODUCTS_REFUSED, (), keys.refused
 
 
 def of_lanes(gauges: Gauges, *, now_ms: int, healthy: bool) -> Iterator[Reading]:

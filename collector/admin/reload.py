@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.admin.answers import UNSAVED
-from collector.admin.status import Asynchronous
+from collector.admin.endpoints import Asynchronous
 from collector.core.http import Answer
 from collector.errors import ConfigError, WaystationError
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from collector.spool.glance import Glance
     from collector.spool.letters import Letter
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
 MAX_LANES = 100
 """On the page; those that do not deliver come first."""

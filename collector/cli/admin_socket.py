@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
 from collector.cli.http_post import Target, get, post, stream
-from collector.config.model import UnixAddress
+from collector.config.addresses import Address, UnixAddress
 from collector.errors import DaemonUnavailable, WaystationError
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from collector.admin.status import Status
     from collector.cli.http_post import Reply
-    from collector.config.model import Config
 
 T = TypeVar("T")
 
@@ -28,11 +27,27 @@ GLANCE_SECONDS = 10.0
 """The same of what it answers at once, where the command goes on without an answer or is waited for."""
 
 
+class _Addressed(Protocol):
+    @property
+    def addresses(self) -> tuple[Address, ...]: ...
+
+
+class Reachable(Protocol):
+    """What says where a daemon is asked: a `Config`, or no more of it than that."""
+
+    @property
+    def admin(self) -> _Addressed:
+        """Where operators ask."""
+        ...
+
+
 class _Error(msgspec.Struct):
     message: str = ""
 
 
-def exchange(config: Config, path: str, *, body: bytes | None = None, timeout: float = ASK_SECONDS) -> Reply:
+def exchange(
+    config: Reachable, path: str, *, body: bytes | None = None, timeout: float = ASK_SECONDS
+) -> Reply:
     """GET, or POST where there is a body; the answer, whatever it is.
 
     Args:
@@ -55,7 +70,7 @@ def exchange(config: Config, path: str, *, body: bytes | None = None, timeout: f
     return _first(config, path, attempt)
 
 
-def ask(config: Config, path: str, *, body: bytes | None = None) -> Reply:
+def ask(config: Reachable, path: str, *, body: bytes | None = None) -> Reply:
     """Exchange with a daemon that a command cannot do without.
 
     Raises:
@@ -65,7 +80,7 @@ def ask(config: Config, path: str, *, body: bytes | None = None) -> Reply:
     return exchange(config, path, body=body)
 
 
-def watch(config: Config, path: str, *, timeout: float) -> Generator[bytes]:
+def watch(config: Reachable, path: str, *, timeout: float) -> Generator[bytes]:
     """The lines of an answer without an end.
 
     Args:
@@ -84,7 +99,7 @@ def watch(config: Config, path: str, *, timeout: float) -> Generator[bytes]:
     yield from begun[1]
 
 
-def daemon_status(config: Config) -> Status:
+def daemon_status(config: Reachable) -> Status:
     """The running daemon's status.
 
     Raises:
@@ -119,7 +134,7 @@ def stranger(reply: Reply) -> DaemonUnavailable:
     )
 
 
-def _first(config: Config, path: str, attempt: Callable[[Target], T]) -> T:
+def _first(config: Reachable, path: str, attempt: Callable[[Target], T]) -> T:
     """What comes of the first socket at which somebody answers."""
     silence = "there is no admin socket"
     for place in _sockets(config):
@@ -132,11 +147,11 @@ def _first(config: Config, path: str, attempt: Callable[[Target], T]) -> T:
     raise DaemonUnavailable(silence)
 
 
-def _sockets(config: Config) -> list[str]:
+def _sockets(config: Reachable) -> list[str]:
     return [address.path for address in config.admin.addresses if isinstance(address, UnixAddress)]
 
 
-def _expect(config: Config) -> None:
+def _expect(config: Reachable) -> None:
     """Say which socket is missing, where all are.
 
     Raises:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from collector.spool.overview import LedgerRow
+    from collector.spool.views import LedgerRow
 
 FATES = ("accepted", "delivered", "pending", "dead", "expired", "evicted", "damaged", "outcome_unknown")
 LOST = ("expired", "evicted", "damaged")

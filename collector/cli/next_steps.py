@@ -10,24 +10,24 @@ from collector.config import paths
 from collector.errors import WaystationError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from collector.config.model import Config
 
 
-def next_step(config: Config, file: Path | None, environ: Mapping[str, str]) -> str:
+def next_step(directories: Sequence[str | None], file: Path | None, environ: Mapping[str, str]) -> str:
     """One line, or an empty one.
 
     Args:
-        config: as it was loaded.
-        file: where from; None for none.
+        directories: of each upstream that writes files; None for each other one.
+        file: where the configuration is from; None for none.
         environ: of the process.
     """
-    if any(upstream.kind != "file" for upstream in config.upstream):
+    if None in directories:
         return ""
     place = file or paths.default_config_file(environ)
     restart = "systemctl restart waystation" if file == paths.SYSTEM_CONFIG else "restart the daemon"
-    directory = config.upstream[0].directory if config.upstream else ""
+    directory = directories[0] if directories else ""
     return (
         f"next: add an upstream to {place} (until then events go to files in {directory}),"
         f" check it with `waystation config check`, then {restart}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collector.admin.status import Status
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
 ENDS = ("dead", "expired", "evicted", "damaged")
 

@@ -31,19 +31,19 @@ def status(
     import msgspec  # noqa: PLC0415 - other commands must not pay for these
 
     from collector.cli.next_steps import next_step  # noqa: PLC0415
-    from collector.cli.status_source import current_status, reach  # noqa: PLC0415
+    from collector.cli.status_source import find  # noqa: PLC0415
     from collector.config.paths import config_file  # noqa: PLC0415
 
     environ = dict(os.environ)
-    config, usable = reach(config_path, environ)
-    found = current_status(config)
+    sight = find(config_path, environ)
+    found = sight.status
     if watch:
         from collector.cli.admin_socket import daemon_status  # noqa: PLC0415
 
         def frame() -> str:
             nonlocal found
             # Of the daemon alone: a spool would be copied for each look.
-            found = daemon_status(config)
+            found = daemon_status(sight.place)
             if as_json:
                 return msgspec.json.encode(found).decode()
             from collector.cli.status_table import lines  # noqa: PLC0415
@@ -57,7 +57,8 @@ def status(
         from collector.cli.status_table import show  # noqa: PLC0415
 
         show(found)
-        step = next_step(config, config_file(environ, config_path), environ) if usable else ""
+        known = sight.directories
+        step = "" if known is None else next_step(known, config_file(environ, config_path), environ)
         if step:
             click.echo(step)
     if not found.healthy:

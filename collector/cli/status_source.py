@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,45 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collector.admin.status import Status
+    from collector.cli.admin_socket import Reachable
     from collector.config.model import Config
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was found.
+
+    Attributes:
+        place: where a daemon is asked again.
+        directories: of each upstream that writes files, None for each other one; None in all where the
+            configuration cannot be used.
+    """
+
+    status: Status
+    place: Reachable
+    directories: tuple[str | None, ...] | None
+
+
+def find(config_path: Path | None, environ: Mapping[str, str]) -> Sight:
+    """The status, with the least that has to be loaded for it.
+
+    A daemon that goes on with what is in its files is asked without loading the configuration.
+
+    Raises:
+        ConfigError: the configuration cannot be used, and no daemon answers.
+        WaystationError: there is neither a daemon nor a spool.
+    """
+    from collector.config.place import find_place  # noqa: PLC0415 - other commands must not pay for it
+
+    place = find_place(config_path, environ)
+    if place is not None:
+        found = _ask(place)
+        # What was refused of a reload is in the files, and told with all its reasons.
+        if found is not None and not found.reload_refused:
+            return Sight(found, place, tuple(upstream.directory for upstream in found.upstreams))
+    config, usable = reach(config_path, environ)
+    directories = tuple(upstream.directory for upstream in config.upstream) if usable else None
+    return Sight(current_status(config), config, directories)
 
 
 def current_status(config: Config) -> Status:
@@ -60,7 +99,7 @@ def reach(config_path: Path | None, environ: Mapping[str, str]) -> tuple[Config,
         return place, False
 
 
-def _ask(config: Config) -> Status | None:
+def _ask(place: Reachable) -> Status | None:
     """The running daemon's status; None where no daemon answers."""
     import msgspec  # noqa: PLC0415
 
@@ -68,7 +107,7 @@ def _ask(config: Config) -> Status | None:
     from collector.cli.admin_socket import GLANCE_SECONDS, exchange, stranger  # noqa: PLC0415
 
     try:
-        reply = exchange(config, "/v1/status", timeout=GLANCE_SECONDS)
+        reply = exchange(place, "/v1/status", timeout=GLANCE_SECONDS)
     except DaemonUnavailable:
         return None
     try:

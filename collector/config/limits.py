@@ -26,6 +26,8 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         max_depth: levels of nesting in one event; more get 400.
         max_digits: digits in a row of one number; more get 400.
         max_events: events in one request; more get 413.
+        max_products: product keys that may bring events while no `[[product]]` is configured; requests of
+            further ones get 503. Those that brought some before count, and stay welcome.
         max_bodies_bytes: bodies over 64 KiB that are received or wait for their commit, together;
             further ones wait, and get 503 after `answer_timeout`.
         head_timeout: from a request's first byte to the end of its headers; then 408.
@@ -58,6 +60,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_depth: Annotated[int, Meta(ge=2, le=limits.MAX_NESTING)] = limits.MAX_NESTING
     max_digits: Annotated[int, Meta(ge=20, le=limits.MAX_DIGITS)] = limits.MAX_DIGITS
     max_events: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_EVENTS
+    max_products: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_PRODUCTS
     max_bodies_bytes: Annotated[Size, Meta(ge=MIB, le=16 * GIB)] = limits.MAX_BODIES_IN_HAND_BYTES
     head_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.HEAD_TIMEOUT
     request_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.REQUEST_TIMEOUT

@@ -107,6 +107,10 @@ QUICK_BYTES = MIB
 """A body of this size is looked at on the spot if it can be done without looking at single events,
 which takes some 5 ms; larger ones are a worker thread's from the start."""
 
+MAX_PRODUCTS = 1000
+"""Product keys that may bring events while none is configured. Each costs 10 to 12 KiB of memory, rows that
+stay, and is a lane to each upstream: a thousand are 12 MiB. Apps of one machine have a few."""
+
 LISTEN_BACKLOG = 1024
 """Clients the kernel lets wait; Linux cuts it to net.core.somaxconn (4096 since 5.4)."""
 

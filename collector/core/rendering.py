@@ -105,6 +105,11 @@ def _line(piece: Piece, context: Context) -> bytes:
     position = piece.first_position
     # A line break is legal between the tokens of an event, never inside a string.
     return b"".join(
-        b'%b%d,"event":%b}\n' % (start, position + offset, event.translate(_LINE_BREAKS))
+        b'%b%d,"event":%b}\n' % (start, position + offset, _in_a_line(event))
         for offset, event in enumerate(_events(piece, context))
     )
+
+
+def _in_a_line(event: bytes) -> bytes:
+    """An event without line breaks; the same object where it has none, for it may have megabytes."""
+    return event.translate(_LINE_BREAKS) if b"\n" in event or b"\r" in event else event

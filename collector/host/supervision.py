@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from collector.host.notify import Notifier
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
 T = TypeVar("T")
 

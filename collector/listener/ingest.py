@@ -50,6 +50,12 @@ _BAD_PRODUCT = error_answer(403, "This X-Product-Key is not a product key.")
 _NOT_YOURS = error_answer(
     403, "Only certain users of this device may send for this product, over a UNIX socket."
 )
+# Not 403: clients that give up after a 4xx would lose their events, and the operator can make room.
+_NO_MORE_PRODUCTS = error_answer(
+    503,
+    "There are as many product keys as limits.max_products allows; name this one as a [[product]].",
+    headers=(("Retry-After", str(RETRY_AFTER_FULL)),),
+)
 _NO_TAKER = {
     "samsara": error_answer(403, "No upstream takes Samsara events."),
     "traintracks": error_answer(403, "No upstream takes events of this Traintracks product."),
@@ -167,11 +173,14 @@ class Ingest:
             for counts in self._counts_of(request):
                 counts.answered(finding.answer.status, size=len(body))
             return finding.answer
+        stored = _Stored(finding, self._counts_of(request), len(body))
+        key = headers.get("x-product-key")
+        if key is not None and not self.policy.keys.admits(key):
+            return stored.turned_away(_NO_MORE_PRODUCTS)
         if self._allowances is not None:
             wait = self._allowances.take(uid, len(body), trio.current_time())
             if wait:
                 return self._refused(request, _over_quota(wait))
-        key = headers.get("x-product-key")
         chunk = NewChunk(
             dialect="samsara" if key is None else "traintracks",
             product=key or "",
@@ -183,11 +192,12 @@ class Ingest:
             body=body,
             uid=uid,
         )
-        stored = _Stored(finding, self._counts_of(request), len(body))
         try:
             stored.ticket = self._intake.submit(chunk)
         except SpoolError as error:
             return stored.failed(error)
+        if key is not None:
+            self.policy.keys.enter(key)
         return stored
 
     def _counts_of(self, request: Request) -> tuple[Counts, Counts]:
@@ -281,11 +291,15 @@ class _Stored(Prompt):
 
     def failed(self, error: Exception) -> Answer:
         """The answer to a request that the spool did not take."""
+        wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
+        return self.turned_away(error_answer(503, str(error), headers=(("Retry-After", str(wait)),)))
+
+    def turned_away(self, answer: Answer) -> Answer:
+        """An answer that asks to try again."""
         for counts in self._counts:
             counts.failed += 1
-            counts.answered(503, size=self._size, events=self._read.events)
-        wait = RETRY_AFTER_FULL if isinstance(error, SpoolFull) else RETRY_AFTER_UNAVAILABLE
-        return error_answer(503, str(error), headers=(("Retry-After", str(wait)),))
+            counts.answered(answer.status, size=self._size, events=self._read.events)
+        return answer
 
 
 def _over_quota(wait: float) -> Answer:

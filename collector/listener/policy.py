@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 from collector.core.limits import ContentLimits
+from collector.listener.product_keys import ProductKeys
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -32,6 +33,7 @@ class Policy:
         users: by product key, the user ids that alone may send for it; a product that is not there
             is anyone's.
         limits: what a body must keep to.
+        keys: of products, that have brought events, and how many there may be.
     """
 
     takes: Callable[[Dialect, str], bool]
@@ -40,6 +42,7 @@ class Policy:
     strict: bool = False
     users: Mapping[str, frozenset[int]] = field(default_factory=dict)
     limits: ContentLimits = field(default_factory=ContentLimits)
+    keys: ProductKeys = field(default_factory=ProductKeys)
 
 
 @dataclass(slots=True)
@@ -60,7 +63,7 @@ class Counts:
         events: committed.
         warnings: about events that were committed all the same.
         refused: requests answered 4xx after their body was read.
-        failed: requests answered 503, since the spool was full or could not commit.
+        failed: requests answered 503, since the spool was full or could not commit, or for too many products.
         answers: all of them by status; those refused by their head alone among them.
     """
 

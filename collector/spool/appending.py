@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.spool.tables import END_DAY
+
 if TYPE_CHECKING:
     import sqlite3
 
@@ -22,17 +24,20 @@ _INSERTS = {
     rows: f"INSERT INTO chunk ({_COLUMNS}) VALUES {', '.join([_ROW] * rows)}"  # noqa: S608 (made of constants)
     for rows in _SIZES
 }
-_STREAM = "UPDATE stream SET next_position = ?, stored_bytes = ? WHERE id = ?"
-_INTAKE = (
-    "INSERT INTO intake (stream, day, requests, events) VALUES (?, ?, ?, ?)"
-    " ON CONFLICT (stream, day) DO UPDATE"
-    " SET requests = requests + excluded.requests, events = events + excluded.events"
-)
-_LEDGER = (
-    "INSERT INTO ledger (lane, day, accepted, pending) VALUES (?1, ?2, ?3, ?3)"
-    " ON CONFLICT (lane, day) DO UPDATE"
-    " SET accepted = accepted + excluded.accepted, pending = pending + excluded.pending"
-)
+
+_COUNTED = "day, lane, stream, accepted, pending, requests, events, next_position, stored_bytes, last_seq"
+_COUNT = f"({', '.join('?' * (_COUNTED.count(',') + 1))})"
+_MOST_COUNTS = 16
+_UPSERTS = {
+    rows: f"INSERT INTO counts ({_COUNTED}) VALUES {', '.join([_COUNT] * rows)}"  # noqa: S608 (made of constants)
+    " ON CONFLICT (day, lane, stream) DO UPDATE SET"
+    " accepted = accepted + excluded.accepted, pending = pending + excluded.pending,"
+    " requests = requests + excluded.requests, events = events + excluded.events,"
+    " next_position = max(next_position, excluded.next_position),"
+    " stored_bytes = max(stored_bytes, excluded.stored_bytes), last_seq = max(last_seq, excluded.last_seq)"
+    for rows in range(1, _MOST_COUNTS + 1)
+}
+"""By the number of rows: a commit has one for each stream, for what it received, and for each lane."""
 
 
 class Rows:
@@ -42,23 +47,23 @@ class Rows:
 
     def __init__(self) -> None:
         self._chunks: list[object] = []
-        self._counts: list[tuple[str, tuple[int, ...]]] = []
+        self._counts: list[tuple[int, ...]] = []
 
     def add_chunk(self, row: tuple[object, ...]) -> None:
         """Add a chunk's row: its values from `seq` to `body`."""
         self._chunks += row
 
-    def set_stream(self, stream: int, *, next_position: int, stored_bytes: int) -> None:
-        """Set a stream's end."""
-        self._counts.append((_STREAM, (next_position, stored_bytes, stream)))
+    def set_end(self, stream: int, *, next_position: int, stored_bytes: int, last_seq: int) -> None:
+        """Set where a stream goes on."""
+        self._counts.append((END_DAY, 0, stream, 0, 0, 0, 0, next_position, stored_bytes, last_seq))
 
     def count_intake(self, stream: int, day: int, requests: int, events: int) -> None:
         """Count what was received."""
-        self._counts.append((_INTAKE, (stream, day, requests, events)))
+        self._counts.append((day, 0, stream, 0, 0, requests, events, 0, 0, 0))
 
-    def count_accepted(self, lane: int, day: int, events: int) -> None:
+    def count_accepted(self, lane: int, stream: int, day: int, events: int) -> None:
         """Count what a lane has got."""
-        self._counts.append((_LEDGER, (lane, day, events)))
+        self._counts.append((day, lane, stream, events, events, 0, 0, 0, 0, 0))
 
     def append(self, connection: sqlite3.Connection) -> None:
         """Append them, inside the caller's transaction."""
@@ -68,5 +73,6 @@ class Rows:
             while len(values) - at >= width:
                 connection.execute(_INSERTS[rows], values[at : at + width])
                 at += width
-        for statement, row in self._counts:
-            connection.execute(statement, row)
+        for first in range(0, len(self._counts), _MOST_COUNTS):
+            counts = self._counts[first : first + _MOST_COUNTS]
+            connection.execute(_UPSERTS[len(counts)], [value for row in counts for value in row])

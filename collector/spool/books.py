@@ -20,6 +20,9 @@ _GIVES_BACK = ("delivered", "expired", "evicted")
 
 Counts = dict[str, int]
 ByDay = dict[int, int]
+Ledger = dict[int, dict[int, Counts]]
+"""Rows by lane and day."""
+
 SHAKY = -1
 """Stands for a pending count that is not known."""
 
@@ -37,9 +40,18 @@ class Tally:
     damaged: int = 0
 
 
+def take_up(row: Counts, ledger: Ledger) -> None:
+    """Add a lane's row of `counts` to a ledger."""
+    counts = ledger.setdefault(row["lane"], {}).setdefault(row["day"], dict.fromkeys(LEDGER, 0))
+    for column in LEDGER:
+        # There may be another of the day already, where the stream of one is garbled.
+        counts[column] += row[column]
+
+
 def settle_ledger(
     connection: sqlite3.Connection,
     lane: int,
+    stream: int,
     waiting: ByDay,
     lost: ByDay,
     ledger: Mapping[int, Counts],
@@ -50,6 +62,7 @@ def settle_ledger(
     Args:
         connection: the new database.
         lane: its row is there.
+        stream: the lane's.
         waiting: events that it holds, by day.
         lost: events missing between them.
         ledger: its rows that could be read, by day.
@@ -80,9 +93,9 @@ def settle_ledger(
         row["pending"] = held
         tally.pending += held
         connection.execute(
-            f"INSERT OR REPLACE INTO ledger (lane, day, {', '.join(LEDGER)})"  # noqa: S608 (names above)
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (lane, day, *(row[column] for column in LEDGER)),
+            f"INSERT INTO counts (day, lane, stream, {', '.join(LEDGER)})"  # noqa: S608 (names above)
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (day, lane, stream, *(row[column] for column in LEDGER)),
         )
 
 

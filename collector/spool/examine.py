@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged
 from collector.spool import schema, wal
+from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +25,8 @@ LARGE = frozenset({"chunk", "dead_letter"})
 """Tables that grow with what is stored; of these only the ends are looked at."""
 
 SMALL = frozenset(
-    {"epoch", "boot", "age_clock", "stop", "stream", "upstream", "lane", "absence", "batch", "ledger"}
-    | {"intake", "name_copy", "salvage"}
+    {"epoch", "boot", "age_clock", "stop", "stream", "counts", "upstream", "lane", "absence", "batch"}
+    | {"name_copy", "salvage"}
 )
 """Tables that do not; of these every page and value is."""
 
@@ -189,15 +190,22 @@ def _examine_counts(connection: sqlite3.Connection) -> None:
     """Compare what is counted twice: positions, and the events that wait."""
     for stream, end, known in connection.execute(
         "SELECT id, next_position, replayed +"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = id)"
+        " FROM stream LEFT JOIN stream_end ON stream = id"
     ):
         if end != known:
             raise SpoolDamaged(f"stream {stream} has given out {end} positions and counted {known} events")
+    (strays,) = connection.execute(
+        "SELECT count(*) FROM counts LEFT JOIN lane ON lane.id = of_lane"
+        " WHERE counts.lane <> 0 AND lane.stream IS NOT counts.stream"
+    ).fetchone()
+    if strays:
+        raise SpoolDamaged(f"{strays} rows of counts are of no lane and its stream")
     # What an absence passes over is not counted by position.
     for lane, ahead, pending in connection.execute(
         "SELECT lane.id, next_position - cursor_position,"
         " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id)"
-        " FROM lane JOIN stream ON stream.id = lane.stream"
+        " FROM lane JOIN stream_end USING (stream)"
         " WHERE NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id)"
     ):
         if ahead != pending:
@@ -206,20 +214,8 @@ def _examine_counts(connection: sqlite3.Connection) -> None:
 
 def _examine_chunks(connection: sqlite3.Connection) -> None:
     """Read the chunks at both ends, and those at the cursors, and compare the positions."""
-    (newest,) = connection.execute("SELECT coalesce(max(seq), 0) FROM chunk").fetchone()
-    (said,) = connection.execute(
-        "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'chunk'"
-    ).fetchone()
-    if newest > said:
-        raise SpoolDamaged(f"chunk {newest} is numbered beyond the last one, {said}")
-    connection.execute("SELECT min(id), max(id) FROM dead_letter").fetchone()
-    streams = dict(connection.execute("SELECT id, next_position FROM stream"))
-    for stream, next_position in streams.items():
-        last = connection.execute(
-            "SELECT first_position + events FROM chunk WHERE stream = ? ORDER BY seq DESC LIMIT 1", (stream,)
-        ).fetchone()
-        if last is not None and last[0] > next_position:
-            raise SpoolDamaged(f"stream {stream} has events behind its end")
+    ends = _examine_ends(connection)
+    following = next_seq(connection)
     lanes = connection.execute(
         "SELECT lane.id, stream, cursor_seq, cursor_index, cursor_position,"
         " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id) FROM lane"
@@ -230,7 +226,7 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
             " ORDER BY seq LIMIT 1",
             (stream, seq, (1 << 62) if end is None else end),
         ).fetchone()
-        if stream not in streams or position > streams[stream]:
+        if stream not in ends or position > ends[stream] or seq > following:
             raise SpoolDamaged(f"lane {lane} stands behind the end of its stream")
         if chunk is None:
             continue
@@ -238,3 +234,28 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
         inside = index if at == seq else 0
         if first + inside != position or inside >= events:
             raise SpoolDamaged(f"lane {lane} stands at event {position}, its chunk at {first + inside}")
+
+
+def _examine_ends(connection: sqlite3.Connection) -> dict[int, int]:
+    """Read the chunks at both ends; each stream's next position."""
+    for table, number in (("chunk", "seq"), ("dead_letter", "id")):
+        for outermost in ("min", "max"):
+            # Both in one query would go through all that is between.
+            connection.execute(f"SELECT {outermost}({number}) FROM {table}").fetchone()  # noqa: S608 (names above)
+    ends: dict[int, int] = {}
+    for stream, next_position, last_seq in connection.execute(
+        "SELECT stream, next_position, last_seq FROM stream_end"
+    ).fetchall():
+        ends[stream] = next_position
+        last = connection.execute(
+            "SELECT first_position + events, seq FROM chunk WHERE stream = ? ORDER BY seq DESC LIMIT 1",
+            (stream,),
+        ).fetchone()
+        if last is None:
+            continue
+        end, seq = last
+        if end > next_position:
+            raise SpoolDamaged(f"stream {stream} has events behind its end")
+        if seq > last_seq:
+            raise SpoolDamaged(f"chunk {seq} is numbered beyond the last one, {last_seq}")
+    return ends

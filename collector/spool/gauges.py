@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
-    from collector.spool.overview import LaneView, SalvageRow
+    from collector.spool.views import LaneView, SalvageRow
 
 FATES = ("accepted", "pending", "delivered", "dead", "expired", "evicted", "damaged", "outcome_unknown")
 """The ledger's columns."""

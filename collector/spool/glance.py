@@ -9,14 +9,15 @@ from collector.core.batch import lane_name
 from collector.core.days import UNKNOWN_DAY, day_name
 from collector.spool import letters
 from collector.spool.gauges import FATES
-from collector.spool.overview import LedgerRow, lane_views, salvages
+from collector.spool.overview import lane_views, salvages
+from collector.spool.views import LedgerRow
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from collector.spool.letters import Letter
-    from collector.spool.overview import LaneView, SalvageRow
+    from collector.spool.views import LaneView, SalvageRow
 
 MAX_DAYS = 14
 """The newest that have events, beside the unknown one."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from collector.core.batch import lane_name
+from collector.spool.tables import END_DAY
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,6 +36,7 @@ class GrowingStream:
     id: int
     next_position: int
     stored_bytes: int
+    last_seq: int
     lanes: dict[str, GrowingLane]
 
     @property
@@ -66,11 +68,16 @@ class Growth:
 
     def count(self, rows: Rows, stream: GrowingStream) -> None:
         """Count it, for the stream and for each of its lanes."""
-        rows.set_stream(stream.id, next_position=stream.next_position, stored_bytes=stream.stored_bytes)
+        rows.set_end(
+            stream.id,
+            next_position=stream.next_position,
+            stored_bytes=stream.stored_bytes,
+            last_seq=stream.last_seq,
+        )
         for day, events in self.events.items():
             rows.count_intake(stream.id, day, self.requests[day], events)
             for lane in stream.lanes.values():
-                rows.count_accepted(lane.id, day, events)
+                rows.count_accepted(lane.id, stream.id, day, events)
 
     def end_evicted(self, connection: sqlite3.Connection) -> None:
         """Count what is not kept for lanes, once it is counted as theirs."""
@@ -99,7 +106,7 @@ class Appended:
 
 
 _COUNT_EVICTED = (
-    "UPDATE ledger SET pending = pending - ?3, evicted = evicted + ?3 WHERE lane = ?1 AND day = ?2"
+    "UPDATE counts SET pending = pending - ?3, evicted = evicted + ?3 WHERE lane = ?1 AND day = ?2"
 )
 
 
@@ -148,10 +155,12 @@ def load(
     """
     dialect, product = key
     connection.execute("INSERT OR IGNORE INTO stream (dialect, product) VALUES (?, ?)", key)
-    row = connection.execute(
-        "SELECT id, next_position, stored_bytes FROM stream WHERE dialect = ? AND product = ?", key
+    (number,) = connection.execute("SELECT id FROM stream WHERE dialect = ? AND product = ?", key).fetchone()
+    connection.execute("INSERT OR IGNORE INTO counts (day, lane, stream) VALUES (?, 0, ?)", (END_DAY, number))
+    position, size, last_seq = connection.execute(
+        "SELECT next_position, stored_bytes, last_seq FROM stream_end WHERE stream = ?", (number,)
     ).fetchone()
-    stream = GrowingStream(id=row[0], next_position=row[1], stored_bytes=row[2], lanes={})
+    stream = GrowingStream(number, position, size, last_seq, lanes={})
     for name in takers:
         connection.execute(
             "INSERT OR IGNORE INTO lane"

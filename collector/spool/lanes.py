@@ -41,7 +41,7 @@ def position_after(
         "SELECT coalesce("
         " (SELECT first_position FROM chunk WHERE stream = ?1 AND seq > ?2 AND seq < coalesce(?3, seq + 1)"
         "  ORDER BY seq LIMIT 1),"
-        " (SELECT next_position FROM stream WHERE id = ?1 AND ?3 IS NULL),"
+        " (SELECT next_position FROM stream_end WHERE stream = ?1 AND ?3 IS NULL),"
         " (SELECT first_position + events FROM chunk WHERE seq = ?2))",
         (stream, seq, end_seq),
     ).fetchone()

@@ -56,7 +56,7 @@ def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: F
     """
     for day, events in passage.days:
         counted = connection.execute(
-            f"UPDATE ledger SET pending = pending - ?2, {fate} = {fate} + ?2"  # noqa: S608 (a Literal)
+            f"UPDATE counts SET pending = pending - ?2, {fate} = {fate} + ?2"  # noqa: S608 (a Literal)
             " WHERE lane = ?3 AND day = ?1 AND pending >= ?2",
             (day, events, lane),
         )

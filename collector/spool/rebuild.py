@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from collector.core.days import UNKNOWN_DAY
 from collector.spool.books import settle_ledger
 from collector.spool.passage import release
+from collector.spool.tables import END_DAY
+from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     import sqlite3
@@ -40,13 +42,23 @@ def drop_contradictions(connection: sqlite3.Connection) -> int:
 
 
 def settle_streams(connection: sqlite3.Connection) -> None:
-    """Have each stream end behind all that is known of it, and the next chunk be numbered so."""
+    """Have each stream go on behind all that is known, and the next chunk be numbered so."""
     connection.execute(
-        "UPDATE stream SET stored_bytes ="
-        " (SELECT coalesce(sum(length(body)), 0) FROM chunk WHERE chunk.stream = stream.id),"
+        "INSERT OR IGNORE INTO counts (day, lane, stream) SELECT ?, 0, id FROM stream", (END_DAY,)
+    )
+    connection.execute(
+        "UPDATE counts SET stored_bytes ="
+        " (SELECT coalesce(sum(length(body)), 0) FROM chunk WHERE chunk.stream = counts.stream),"
         " next_position = max(next_position,"
-        "  coalesce((SELECT max(first_position + events) FROM chunk WHERE chunk.stream = stream.id), 0),"
-        "  coalesce((SELECT max(cursor_position) FROM lane WHERE lane.stream = stream.id), 0))"
+        "  coalesce((SELECT max(first_position + events) FROM chunk WHERE chunk.stream = counts.stream), 0),"
+        "  coalesce((SELECT max(cursor_position) FROM lane WHERE lane.stream = counts.stream), 0)),"
+        # The numbers of chunks are all streams' together.
+        " last_seq = max(last_seq,"
+        "  coalesce((SELECT max(seq) FROM chunk), 0),"
+        "  coalesce((SELECT max(cursor_seq) - 1 FROM lane), 0),"
+        "  coalesce((SELECT max(max(from_seq, coalesce(to_seq, 0))) - 1 FROM absence), 0))"
+        " WHERE day = ? AND lane = 0",
+        (END_DAY,),
     )
 
 
@@ -59,17 +71,17 @@ def settle_intake(connection: sqlite3.Connection, *, known: bool) -> None:
     """
     for stream, end, replayed, received, held in connection.execute(
         "SELECT id, next_position, replayed,"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id),"
-        " (SELECT coalesce(sum(events), 0) FROM chunk"
-        "  WHERE chunk.stream = stream.id AND only_lane IS NOT NULL) FROM stream"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = id),"
+        " (SELECT coalesce(sum(events), 0) FROM chunk WHERE chunk.stream = id AND only_lane IS NOT NULL)"
+        " FROM stream JOIN stream_end ON stream = id"
     ).fetchall():
         again = min(max(replayed if known else end - received, held), end)
         connection.execute("UPDATE stream SET replayed = ? WHERE id = ?", (again, stream))
         excess = received + again - end
         if excess < 0:
             connection.execute(
-                "INSERT INTO intake (stream, day, events) VALUES (?1, ?2, ?3)"
-                " ON CONFLICT (stream, day) DO UPDATE SET events = events + ?3",
+                "INSERT INTO counts (day, lane, stream, events) VALUES (?2, 0, ?1, ?3)"
+                " ON CONFLICT DO UPDATE SET events = events + ?3",
                 (stream, UNKNOWN_DAY, -excess),
             )
         for day, events in connection.execute(
@@ -78,7 +90,8 @@ def settle_intake(connection: sqlite3.Connection, *, known: bool) -> None:
             taken = min(max(excess, 0), events)
             excess -= taken
             connection.execute(
-                "UPDATE intake SET events = events - ? WHERE stream = ? AND day = ?", (taken, stream, day)
+                "UPDATE counts SET events = events - ? WHERE stream = ? AND lane = 0 AND day = ?",
+                (taken, stream, day),
             )
 
 
@@ -101,28 +114,13 @@ def settle_age(connection: sqlite3.Connection) -> None:
     )
 
 
-def number_on(connection: sqlite3.Connection, known: int) -> None:
-    """Have the next chunk numbered behind all that is known."""
-    (last,) = connection.execute(
-        "SELECT max(?, coalesce((SELECT max(seq) FROM chunk), 0),"
-        " coalesce((SELECT max(cursor_seq) - 1 FROM lane), 0),"
-        " coalesce((SELECT max(max(from_seq, coalesce(to_seq, 0))) - 1 FROM absence), 0))",
-        (known,),
-    ).fetchone()
-    _number_on(connection, "chunk", last)
-
-
 def number_letters_on(connection: sqlite3.Connection, known: int) -> None:
     """Have the next dead letter numbered behind all that are known, those that are gone too."""
     (last,) = connection.execute(
         "SELECT max(?, coalesce((SELECT max(id) FROM dead_letter), 0))", (known,)
     ).fetchone()
-    _number_on(connection, "dead_letter", last)
-
-
-def _number_on(connection: sqlite3.Connection, table: str, last: int) -> None:
-    connection.execute("DELETE FROM sqlite_sequence WHERE name = ?", (table,))
-    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (?, ?)", (table, last))
+    connection.execute("DELETE FROM sqlite_sequence WHERE name = 'dead_letter'")
+    connection.execute("INSERT INTO sqlite_sequence (name, seq) VALUES ('dead_letter', ?)", (last,))
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +189,7 @@ def settle_lane(
             for gap in way.gaps
         ],
     )
-    settle_ledger(connection, lane, way.days, way.lost, ledger, tally)
+    settle_ledger(connection, lane, stream, way.days, way.lost, ledger, tally)
 
 
 def _start(connection: sqlite3.Connection, stream: int, seq: int, index: int, position: int) -> int:
@@ -210,10 +208,9 @@ def _way(
     connection: sqlite3.Connection, lane: int, stream: int, start: int, absences: list[tuple[int, int]]
 ) -> _Way:
     next_position, stored_bytes = connection.execute(
-        "SELECT next_position, stored_bytes FROM stream WHERE id = ?", (stream,)
+        "SELECT next_position, stored_bytes FROM stream_end WHERE stream = ?", (stream,)
     ).fetchone()
-    (next_seq,) = connection.execute("SELECT seq + 1 FROM sqlite_sequence WHERE name = 'chunk'").fetchone()
-    way = _Way((next_seq, 0, next_position), stored_bytes, [], {}, {})
+    way = _Way((next_seq(connection), 0, next_position), stored_bytes, [], {}, {})
     seen_bytes = 0
     end_seq, end_position, end_bytes = 0, start, 0
     day = None
@@ -265,27 +262,23 @@ def _end_way(
     last: _Last | None,
 ) -> None:
     """What is behind a lane's last chunk: a gap, and the time that its upstream is away."""
-    next_seq, next_position = way.cursor[0], way.cursor[2]
-    if last is not None:
-        (next_seq, next_position) = connection.execute(
-            "SELECT sqlite_sequence.seq + 1, next_position FROM stream, sqlite_sequence"
-            " WHERE stream.id = ? AND sqlite_sequence.name = 'chunk'",
-            (stream,),
-        ).fetchone()
-    (stored_bytes,) = connection.execute("SELECT stored_bytes FROM stream WHERE id = ?", (stream,)).fetchone()
+    following = next_seq(connection)
+    next_position, stored_bytes = connection.execute(
+        "SELECT next_position, stored_bytes FROM stream_end WHERE stream = ?", (stream,)
+    ).fetchone()
     away_from = next((first for first, end in absences if end == END), END)
-    end_seq, end_bytes = next_seq, stored_bytes
+    end_seq, end_bytes = following, stored_bytes
     if last is not None:
         end_seq, end_bytes = last.seq, last.bytes
         if last.position != next_position and (away_from == END or end_bytes == stored_bytes):
             if not any(low >= end_seq for low, _ in absences):
                 missing = next_position - last.position - last.foreign
                 way.lost[last.day] = way.lost.get(last.day, 0) + max(0, missing)
-            way.gaps.append(_Gap(end_seq, next_seq, next_position, end_bytes, stored_bytes))
-            end_seq, end_bytes = next_seq, stored_bytes
+            way.gaps.append(_Gap(end_seq, following, next_position, end_bytes, stored_bytes))
+            end_seq, end_bytes = following, stored_bytes
     elif away_from != END and stored_bytes:
         # Its upstream takes nothing more for now, and what there is is not its own.
-        end_seq = min(away_from, next_seq)
+        end_seq = min(away_from, following)
         (end_bytes,) = connection.execute(
             "SELECT coalesce(sum(length(body)), 0) FROM chunk WHERE stream = ? AND seq < ?", (stream, end_seq)
         ).fetchone()

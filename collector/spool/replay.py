@@ -21,6 +21,7 @@ from collector.core.batch import lane_name
 from collector.core.days import day_name
 from collector.spool import letters
 from collector.spool.store import NewChunk, Placed, checksum, stored
+from collector.spool.tables import END_DAY
 from collector.spool.upstreams import next_seq, resume
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
     """Append events to their stream, for their own lane."""
     count = len(events)
     moved = connection.execute(
-        "UPDATE ledger SET dead = dead - ?1, pending = pending + ?1"
+        "UPDATE counts SET dead = dead - ?1, pending = pending + ?1"
         " WHERE lane = ?2 AND day = ?3 AND dead >= ?1",
         (count, source.lane, source.day),
     )
@@ -180,13 +181,14 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         body=b"[" + b",".join(events) + b"]",
     )
     encoding, body = stored(whole)
+    seq = next_seq(connection)
+    connection.execute("UPDATE stream SET replayed = replayed + ? WHERE id = ?", (count, source.stream))
     (first,) = connection.execute(
-        "UPDATE stream SET next_position = next_position + ?1, replayed = replayed + ?1,"
-        " stored_bytes = stored_bytes + ?2 WHERE id = ?3 RETURNING next_position",
-        (count, len(body), source.stream),
+        "UPDATE counts SET next_position = next_position + ?1, stored_bytes = stored_bytes + ?2,"
+        " last_seq = ?3 WHERE day = ?4 AND lane = 0 AND stream = ?5 RETURNING next_position",
+        (count, len(body), seq, END_DAY, source.stream),
     ).fetchone()
     first -= count
-    seq = next_seq(connection)
     _let_in(connection, source.lane, seq, position=first, size=len(body))
     placed = Placed(
         source.stream,
@@ -227,7 +229,7 @@ def _let_in(connection: sqlite3.Connection, lane: int, seq: int, *, position: in
     """Let a lane in that is not admitted at the moment: what it replays is its own."""
     let_in = connection.execute(
         "UPDATE absence SET to_seq = ?1, to_position = ?2, to_bytes ="
-        " (SELECT stored_bytes - ?3 FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = ?4)"
+        " (SELECT stored_bytes - ?3 FROM lane JOIN stream_end USING (stream) WHERE lane.id = ?4)"
         " WHERE lane = ?4 AND to_seq IS NULL",
         (seq, position, size, lane),
     )
@@ -255,7 +257,8 @@ def _pass_over(
         if grown.rowcount == 0:
             connection.execute(
                 "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
-                " SELECT ?1, ?2, ?2 + 1, ?3, stored_bytes - ?4, stored_bytes FROM stream WHERE id = ?5",
+                " SELECT ?1, ?2, ?2 + 1, ?3, stored_bytes - ?4, stored_bytes FROM stream_end"
+                " WHERE stream = ?5",
                 (lane, seq, first + events, size, source.stream),
             )
         resume(connection, lane)

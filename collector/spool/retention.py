@@ -54,6 +54,7 @@ def backlogs(connection: sqlite3.Connection) -> list[Backlog]:
         " (SELECT coalesce(sum(coalesce(to_bytes, stored_bytes) - from_bytes), 0)"
         "  FROM absence WHERE absence.lane = lane.id) AS bytes"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
+        " JOIN stream_end ON stream_end.stream = lane.stream"
         " ORDER BY bytes DESC, lane.id"
     )
     return [
@@ -186,11 +187,11 @@ def _end_batch(connection: sqlite3.Connection, lane: int, batch: str) -> None:
         "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"
         " FROM batch JOIN lane ON lane.id = batch.lane JOIN chunk ON chunk.stream = lane.stream"
         " AND chunk.seq >= batch.first_seq AND chunk.seq <= batch.end_seq"
-        " WHERE batch.id = ? AND first_position <= batch.last",
-        (batch,),
+        " WHERE batch.lane = ? AND batch.id = ? AND first_position <= batch.last",
+        (lane, batch),
     ).fetchall()
     connection.executemany(
-        "UPDATE ledger SET outcome_unknown = outcome_unknown + ?2 WHERE lane = ?3 AND day = ?1",
+        "UPDATE counts SET outcome_unknown = outcome_unknown + ?2 WHERE lane = ?3 AND day = ?1",
         [(day, events, lane) for day, events in rows],
     )
-    connection.execute("DELETE FROM batch WHERE id = ?", (batch,))
+    connection.execute("DELETE FROM batch WHERE lane = ? AND id = ?", (lane, batch))

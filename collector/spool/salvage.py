@@ -37,8 +37,9 @@ SPARE_BYTES = 4 << 20
 _LIKELY = 1 << 53
 """No count, position or time ever comes near it."""
 
-_COUNTED = frozenset({"stream", "lane", "intake", "age_clock", "stop"})
-"""Tables all of whose numbers are counts, positions or times since a start."""
+_COUNTED = frozenset({"stream", "lane", "age_clock", "stop"})
+"""Tables all of whose numbers are counts, positions or times since a start. So are those of `counts`,
+but of lanes' rows there what is likely can be used."""
 
 ALL = examine.LARGE | examine.SMALL
 _RETREATS: tuple[tuple[frozenset[str], str | None], ...] = (
@@ -55,7 +56,7 @@ _DISK_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 )
 
-_MADE_ANEW = frozenset({"ledger", "batch", "chunk"})
+_MADE_ANEW = frozenset({"counts", "batch", "chunk"})
 
 
 def salvage(
@@ -177,7 +178,7 @@ class _Salvage:
             if table.name not in _MADE_ANEW:
                 self._copy(table)
         self._copy_chunks(tables["chunk"], places)
-        ledger = self._ledger(tables["ledger"])
+        ledger = self._copy_counts(tables["counts"])
         names = Names(self.target, self.upstreams, self.now, self.notes, self.broken, copies)
         epoch = names.begin_epoch()
         names.restore()
@@ -185,18 +186,17 @@ class _Salvage:
         names.adopt()
         rebuild.settle_age(self.target)
         tally = books.Tally()
-        rebuild.number_on(self.target, self._numbered("chunk"))
-        rebuild.number_letters_on(self.target, self._numbered("dead_letter"))
+        rebuild.number_letters_on(self.target, self._last_letter())
         rebuild.settle_streams(self.target)
-        rebuild.settle_intake(self.target, known="stream" not in self.broken or "intake" in self.broken)
+        rebuild.settle_intake(self.target, known="stream" not in self.broken or "counts" in self.broken)
         lanes = self.target.execute(
-            "SELECT lane.id, next_position FROM lane JOIN stream ON stream.id = lane.stream"
+            "SELECT lane.id, next_position FROM lane JOIN stream_end USING (stream)"
         ).fetchall()
         for lane, next_position in lanes:
             rows = ledger.get(lane, {})
             shaky = [day for day, row in rows.items() if not books.sound(row, at_most=next_position)]
             if shaky:
-                self.broken.add("ledger")
+                self.broken.add("counts")
             rebuild.settle_lane(self.target, lane, rows, tally)
         rebuild.release_unneeded(self.target)
         for name in sorted(self.broken):
@@ -264,24 +264,24 @@ class _Salvage:
         if dropped:
             self.notes.append(f"{dropped} chunks contradicted those before them")
 
-    def _ledger(self, table: Table) -> dict[int, dict[int, books.Counts]]:
-        """The ledger's rows by lane and day."""
-        ledger: dict[int, dict[int, books.Counts]] = {}
+    def _copy_counts(self, table: Table) -> books.Ledger:
+        """Copy what is counted of streams; what is counted of lanes is given back, by lane and day."""
+        ledger: books.Ledger = {}
+        insertion = self._insertion(table)
         for row in self._rows(table):
-            values = {
-                column: value
-                for column, value in zip(table.columns, row, strict=True)
-                if isinstance(value, int)
-            }
-            lane, day = values.pop("lane"), values.pop("day")
-            ledger.setdefault(lane, {})[day] = values
+            named = zip(table.columns, row, strict=True)
+            values = {column: value for column, value in named if isinstance(value, int)}
+            if values["lane"]:
+                books.take_up(values, ledger)
+            elif all(map(_likely, row)):
+                self.target.execute(insertion, row)
         return ledger
 
-    def _numbered(self, table: str) -> int:
-        """The number of the last row there ever was, where that can be read."""
+    def _last_letter(self) -> int:
+        """The number of the last dead letter there ever was, where that can be read."""
         try:
             row = self.source.execute(
-                "SELECT max(seq) FROM sqlite_sequence WHERE name = ?", (table,)
+                "SELECT max(seq) FROM sqlite_sequence WHERE name = 'dead_letter'"
             ).fetchone()
         except sqlite3.DatabaseError:
             return 0

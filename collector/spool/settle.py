@@ -119,7 +119,8 @@ def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> boo
 
 def unseal(connection: sqlite3.Connection, batch: SealedBatch) -> bool:
     """End a batch whose events stay pending; its id is never used again."""
-    return connection.execute("DELETE FROM batch WHERE id = ?", (batch.id,)).rowcount == 1
+    ended = connection.execute("DELETE FROM batch WHERE lane = ? AND id = ?", (batch.lane, batch.id))
+    return ended.rowcount == 1
 
 
 def delivered(
@@ -173,8 +174,9 @@ def postponed(
     """
     updated = connection.execute(
         "UPDATE batch SET attempts = attempts + 1, last_status = ?1,"
-        " same_status = CASE WHEN last_status = ?1 THEN same_status + 1 ELSE 1 END WHERE id = ?2",
-        (status, batch.id),
+        " same_status = CASE WHEN last_status = ?1 THEN same_status + 1 ELSE 1 END"
+        " WHERE lane = ?2 AND id = ?3",
+        (status, batch.lane, batch.id),
     )
     connection.execute(
         "UPDATE lane SET since = CASE WHEN state = ?1 THEN since ELSE ?3 END, state = ?1,"

@@ -265,8 +265,9 @@ class Store:
         """
         _, _, address, received_at, published_at, events, _, _, uid = chunk
         encoding, body = kept
-        seq, first = self._next_seq, stream.next_position
-        self._next_seq = (seq or 0) + 1
+        seq, first = self._next_seq or 1, stream.next_position
+        self._next_seq = seq + 1
+        stream.last_seq = seq
         stream.next_position = first + events
         stream.stored_bytes += len(body)
         placed = (stream.id, first, events, stamps[1], received_at, published_at, address, encoding)

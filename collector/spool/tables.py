@@ -6,16 +6,21 @@ What the tables mean
 given out without gaps. `chunk` holds the events of one accepted request, once, whoever
 takes them. `lane` is one upstream's way through one stream: a cursor (chunk and index) and
 the state that its forwarding must keep across a restart. `batch` is the one sealed batch
-that a lane may have outstanding. `ledger` counts each lane's events by their day of
-acceptance; its CHECK is the promise that nothing goes missing in silence, so a
-transaction that broke it could not commit. `intake` counts what was received, once an
-event however many upstreams take it. `epoch` names the lives of the spool. `boot` has the
+that a lane may have outstanding. `epoch` names the lives of the spool. `boot` has the
 machine's starts, in stretches between which its wall clock was set, with what that was wrong
 by where it became known. `age_clock` is what `max_age` counts by: the time that the machine
 has run, so that a wall clock that jumps ten years ends no event's life; `stop` has the
 times when it was off, where both ends are known. `total` in both is there for its CHECK: one
 flipped bit would end every event's life. `confirmed_*` is the last moment at which the
 wall clock was known to be right.
+
+`counts` is all that each commit counts, in one table so that it is one page: three tables were
+three pages of each. It is read by three views. `ledger` counts each lane's events by their day of
+acceptance; its CHECK is the promise that nothing goes missing in silence, so a transaction that
+broke it could not commit. `intake` counts what was received, once an event however many upstreams
+take it. `stream_end` says where each stream goes on; its rows have a day behind all others, beside
+which today's are, so that the days that go by take no more pages. A row of no lane has 0 there,
+which `of_lane` makes NULL of, to refer to the lane.
 
 `absence` holds the stretches of a stream that are not a lane's own: what was accepted
 while its upstream was out of the configuration, and what was gone already when an upstream
@@ -31,8 +36,12 @@ have been. `died_age` is read off the age clock. `damaged` marks what is left of
 chunk: that can be looked at, not replayed.
 
 A chunk is needed by the lanes of its stream whose cursor is not past it and that have no
-absence over it; it is deleted when none needs it any more. `seq` is AUTOINCREMENT:
-without, it would start again at 1 after a full drain, below the cursors.
+absence over it; it is deleted when none needs it any more. `stream_end.last_seq` is the `seq` of the
+last chunk that the stream was given, and stays when that is deleted: by the chunks alone they would
+be numbered from 1 again after a full drain, below the cursors. It is no AUTOINCREMENT, since SQLite
+keeps the number of that on a page of its own, which each commit would have to write.
+
+What a settling batch writes is few pages too: a batch is found by its lane, and no index has a cursor.
 
 A batch carries its device, since a device that is named anew must not change what was
 sealed. `chunk.boot` is no foreign key: forgetting an old boot would look through every
@@ -61,7 +70,10 @@ if TYPE_CHECKING:
             """The connection."""
 
 
-_FIRST_TABLES = """
+END_DAY = (1 << 31) - 1
+"""The day of the rows of `counts` that say where a stream goes on."""
+
+_FIRST_TABLES = f"""
 CREATE TABLE epoch (
     number INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,
@@ -101,13 +113,40 @@ CREATE TABLE stream (
     id INTEGER PRIMARY KEY,
     dialect TEXT NOT NULL,
     product TEXT NOT NULL,
-    next_position INTEGER NOT NULL DEFAULT 0,
     replayed INTEGER NOT NULL DEFAULT 0,
-    stored_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE (dialect, product)
 );
+CREATE TABLE counts (
+    day INTEGER NOT NULL,
+    lane INTEGER NOT NULL,
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    accepted INTEGER NOT NULL DEFAULT 0,
+    pending INTEGER NOT NULL DEFAULT 0 CHECK (pending >= 0),
+    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
+    dead INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
+    expired INTEGER NOT NULL DEFAULT 0 CHECK (expired >= 0),
+    evicted INTEGER NOT NULL DEFAULT 0 CHECK (evicted >= 0),
+    damaged INTEGER NOT NULL DEFAULT 0 CHECK (damaged >= 0),
+    outcome_unknown INTEGER NOT NULL DEFAULT 0,
+    requests INTEGER NOT NULL DEFAULT 0,
+    events INTEGER NOT NULL DEFAULT 0,
+    next_position INTEGER NOT NULL DEFAULT 0,
+    stored_bytes INTEGER NOT NULL DEFAULT 0,
+    last_seq INTEGER NOT NULL DEFAULT 0,
+    of_lane INTEGER GENERATED ALWAYS AS (nullif(lane, 0)) VIRTUAL REFERENCES lane (id),
+    PRIMARY KEY (day, lane, stream),
+    CHECK (accepted = pending + delivered + dead + expired + evicted + damaged)
+) WITHOUT ROWID;
+CREATE INDEX counts_by_lane ON counts (lane, stream);
+CREATE VIEW ledger AS
+    SELECT lane, day, accepted, pending, delivered, dead, expired, evicted, damaged, outcome_unknown
+    FROM counts WHERE lane > 0;
+CREATE VIEW intake AS
+    SELECT stream, day, requests, events FROM counts WHERE lane = 0 AND day <> {END_DAY};
+CREATE VIEW stream_end AS
+    SELECT stream, next_position, stored_bytes, last_seq FROM counts WHERE lane = 0 AND day = {END_DAY};
 CREATE TABLE chunk (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     stream INTEGER NOT NULL REFERENCES stream (id),
     boot INTEGER NOT NULL,
     day INTEGER NOT NULL,
@@ -155,7 +194,7 @@ CREATE TABLE lane (
     settled TEXT,
     UNIQUE (upstream, stream)
 );
-CREATE INDEX lane_by_stream ON lane (stream, cursor_seq);
+CREATE INDEX lane_by_stream ON lane (stream);
 CREATE TABLE absence (
     lane INTEGER NOT NULL REFERENCES lane (id),
     from_seq INTEGER NOT NULL,
@@ -167,8 +206,8 @@ CREATE TABLE absence (
     PRIMARY KEY (lane, from_seq)
 ) WITHOUT ROWID;
 CREATE TABLE batch (
-    id TEXT PRIMARY KEY,
-    lane INTEGER NOT NULL UNIQUE REFERENCES lane (id),
+    lane INTEGER PRIMARY KEY REFERENCES lane (id),
+    id TEXT NOT NULL,
     epoch INTEGER NOT NULL REFERENCES epoch (number),
     device TEXT NOT NULL,
     first INTEGER NOT NULL,
@@ -186,7 +225,7 @@ CREATE TABLE batch (
     last_status INTEGER NOT NULL DEFAULT 0,
     same_status INTEGER NOT NULL DEFAULT 0,
     replaces TEXT
-) WITHOUT ROWID;
+);
 CREATE TABLE dead_letter (
     id INTEGER PRIMARY KEY AUTOINCREMENT,
     lane INTEGER NOT NULL REFERENCES lane (id),
@@ -207,27 +246,6 @@ CREATE TABLE dead_letter (
     event BLOB NOT NULL
 );
 CREATE INDEX dead_letter_by_lane ON dead_letter (lane, boot, bytes);
-CREATE TABLE ledger (
-    lane INTEGER NOT NULL REFERENCES lane (id),
-    day INTEGER NOT NULL,
-    accepted INTEGER NOT NULL DEFAULT 0,
-    pending INTEGER NOT NULL DEFAULT 0 CHECK (pending >= 0),
-    delivered INTEGER NOT NULL DEFAULT 0 CHECK (delivered >= 0),
-    dead INTEGER NOT NULL DEFAULT 0 CHECK (dead >= 0),
-    expired INTEGER NOT NULL DEFAULT 0 CHECK (expired >= 0),
-    evicted INTEGER NOT NULL DEFAULT 0 CHECK (evicted >= 0),
-    damaged INTEGER NOT NULL DEFAULT 0 CHECK (damaged >= 0),
-    outcome_unknown INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (lane, day),
-    CHECK (accepted = pending + delivered + dead + expired + evicted + damaged)
-) WITHOUT ROWID;
-CREATE TABLE intake (
-    stream INTEGER NOT NULL REFERENCES stream (id),
-    day INTEGER NOT NULL,
-    requests INTEGER NOT NULL DEFAULT 0,
-    events INTEGER NOT NULL DEFAULT 0,
-    PRIMARY KEY (stream, day)
-) WITHOUT ROWID;
 CREATE TABLE name_copy (
     kind TEXT NOT NULL,
     id INTEGER NOT NULL,
@@ -258,7 +276,7 @@ CREATE TABLE salvage (
     damaged INTEGER NOT NULL,
     notes TEXT NOT NULL
 );
-"""
+"""  # noqa: S608 (made of a constant)
 
 
 def _statements(script: str) -> list[str]:

@@ -92,7 +92,7 @@ def _change_kind(connection: sqlite3.Connection, upstream: Wanted) -> None:
 def _leave(connection: sqlite3.Connection, lane: int) -> None:
     connection.execute(
         "INSERT INTO absence (lane, from_seq, from_bytes)"
-        " SELECT lane.id, ?, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream WHERE lane.id = ?",
+        " SELECT lane.id, ?, stored_bytes FROM lane JOIN stream_end USING (stream) WHERE lane.id = ?",
         (next_seq(connection), lane),
     )
 
@@ -101,13 +101,13 @@ def _come_back(connection: sqlite3.Connection, lane: int) -> None:
     # Where nothing was accepted meanwhile, it was never away.
     connection.execute(
         "DELETE FROM absence WHERE lane = ? AND to_seq IS NULL AND from_bytes ="
-        " (SELECT stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
+        " (SELECT stored_bytes FROM lane JOIN stream_end USING (stream)"
         "  WHERE lane.id = absence.lane)",
         (lane,),
     )
     connection.execute(
         "UPDATE absence SET (to_seq, to_position, to_bytes) ="
-        " (SELECT ?, next_position, stored_bytes FROM lane JOIN stream ON stream.id = lane.stream"
+        " (SELECT ?, next_position, stored_bytes FROM lane JOIN stream_end USING (stream)"
         "  WHERE lane.id = absence.lane)"
         " WHERE lane = ? AND to_seq IS NULL",
         (next_seq(connection), lane),
@@ -116,10 +116,8 @@ def _come_back(connection: sqlite3.Connection, lane: int) -> None:
 
 
 def next_seq(connection: sqlite3.Connection) -> int:
-    """The number of the next chunk; AUTOINCREMENT keeps it, whatever is deleted."""
-    (seq,) = connection.execute(
-        "SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence WHERE name = 'chunk'"
-    ).fetchone()
+    """The number of the next chunk: behind all that there ever were, whatever is deleted."""
+    (seq,) = connection.execute("SELECT coalesce(max(last_seq), 0) + 1 FROM stream_end").fetchone()
     return int(seq)
 
 
@@ -166,15 +164,15 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
             continue
         (lane,) = connection.execute(
             "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
-            " SELECT upstream.id, stream.id, ?, ?,"
+            " SELECT upstream.id, stream_end.stream, ?, ?,"
             "  stored_bytes - (SELECT sum(length(body)) FROM chunk"
-            "   WHERE chunk.stream = stream.id AND only_lane IS NULL), ?"
-            " FROM upstream, stream WHERE upstream.name = ? AND stream.id = ? RETURNING id",
+            "   WHERE chunk.stream = stream_end.stream AND only_lane IS NULL), ?"
+            " FROM upstream, stream_end WHERE upstream.name = ? AND stream_end.stream = ? RETURNING id",
             (*oldest, now, upstream.name, stream),
         ).fetchone()
         connection.execute(
-            "INSERT INTO ledger (lane, day, accepted, pending)"
-            " SELECT ?, day, sum(events), sum(events) FROM chunk"
+            "INSERT INTO counts (day, lane, stream, accepted, pending)"
+            " SELECT day, ?, stream, sum(events), sum(events) FROM chunk"
             "  WHERE stream = ? AND only_lane IS NULL GROUP BY day",
             (lane, stream),
         )
@@ -193,6 +191,6 @@ def _leap_over_gaps(connection: sqlite3.Connection, lane: int, stream: int) -> N
         "  SELECT stream AS of_stream, seq, first_position + events AS end_position,"
         "   lead(seq) OVER by_seq AS next_seq, lead(first_position) OVER by_seq AS next_first"
         "  FROM chunk WHERE stream = ?2 AND only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
-        " ) JOIN stream ON stream.id = of_stream WHERE end_position <> coalesce(next_first, next_position)",
+        " ) JOIN stream_end ON stream = of_stream WHERE end_position <> coalesce(next_first, next_position)",
         (lane, stream, next_seq(connection)),
     )

@@ -13,6 +13,7 @@ from collector.spool import examine, read
 from collector.spool.books import ENDS
 from collector.spool.rebuild import END
 from collector.spool.store import Placed, checksum, unpack
+from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -97,10 +98,17 @@ def _rows(connection: sqlite3.Connection, proof: Proof) -> None:
 def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
     for stream, end, replayed, received in connection.execute(
         "SELECT id, next_position, replayed,"
-        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = stream.id) FROM stream"
+        " (SELECT coalesce(sum(events), 0) FROM intake WHERE intake.stream = id)"
+        " FROM stream LEFT JOIN stream_end ON stream = id"
     ):
         if end != received + replayed:
             proof.note(f"stream {stream}: {end} positions, {received} received and {replayed} replayed")
+    for stream, last_seq, seq in connection.execute(
+        "SELECT stream, last_seq, (SELECT max(seq) FROM chunk WHERE chunk.stream = stream_end.stream)"
+        " FROM stream_end"
+    ):
+        if seq is not None and seq > last_seq:
+            proof.note(f"stream {stream}: chunk {seq} is numbered beyond the last one, {last_seq}")
     for (seq,) in connection.execute(
         "SELECT seq FROM chunk WHERE only_lane IS NOT NULL AND NOT EXISTS"
         " (SELECT 1 FROM lane WHERE lane.id = only_lane AND lane.stream = chunk.stream)"
@@ -132,7 +140,10 @@ def _chunks(connection: sqlite3.Connection, proof: Proof, *, advance: Callable[[
 
 
 def _ledger(connection: sqlite3.Connection, proof: Proof) -> None:
+    following = next_seq(connection)
     for lane in read.lanes(connection):
+        if lane.cursor_seq > following:
+            proof.note(f"{lane.name}: stands beyond the last chunk, {following - 1}")
         held: dict[int, int] = {}
         position = lane.cursor_position
         for first, events, day, only_lane, resumed in _way(connection, lane):

@@ -24,7 +24,7 @@ from fakes.disks import APPEND
 from fakes.injection import impossible
 from fakes.lanes import samsara, site
 from fakes.sender import ScriptedSender
-from fakes.spools import database_of, spool_in
+from fakes.spools import accept, chunk, database_of, spool_in
 
 from collector.forwarder.sender import HttpSender
 from collector.listener.admission import Admission
@@ -33,6 +33,9 @@ from collector.listener.ingest import PATH, Ingest, Policy
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
 from collector.listener.serve import Server
+from collector.spool import wal
+from collector.spool.database import PAGE_BYTES
+from collector.spool.directory import DATABASE_FILE
 from collector.spool.holdups import Holdups
 
 if TYPE_CHECKING:
@@ -125,6 +128,29 @@ async def test_what_a_request_allocates_stays_within_its_budget(tmp_path):
         within("ingest", "peak_bytes", peak_bytes(once))
 
 
+def pages_written(directory: Path) -> tuple[wal.Frame, ...]:
+    """All that was written to the log of a spool since that was emptied."""
+    log = directory / f"{DATABASE_FILE}-wal"
+    return wal.scan(log, directory / "no-index", page_bytes=PAGE_BYTES).frames
+
+
+@pytest.mark.parametrize("days", [0, 1000])
+async def test_the_pages_that_a_commit_writes_stay_within_their_budget(tmp_path, days):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1))
+        connection = database_of(spool).connection
+        for lane in (0, 1):
+            counted = [(day, lane) for day in range(days)]
+            connection.executemany("INSERT INTO counts (day, lane, stream) VALUES (?, ?, 1)", counted)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        for _ in range(REQUESTS):
+            await accept(spool, chunk(1))
+        pages = pages_written(tmp_path)
+    assert sum(bool(page.commits) for page in pages) == REQUESTS
+    # The chunk, its place in its stream, and what is counted; a new page brings some with it.
+    within("ingest", "pages", len(pages) / REQUESTS)
+
+
 @pytest.mark.system
 @pytest.mark.skipif(bool(impossible()), reason=impossible() or "strace works")
 def test_system_calls_and_syncs_of_a_request_stay_within_their_budget(tmp_path):
@@ -152,17 +178,21 @@ async def test_what_draining_costs_stays_within_its_budget(tmp_path, autojump_cl
     sender = ScriptedSender()
     async with site(tmp_path, {upstream: sender}, run=False) as here:
         await here.accept(*[100] * 100)
-        with statements(database_of(here.spool).connection) as writing, calls.counted():
+        connection = database_of(here.spool).connection
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        with statements(connection) as writing, calls.counted():
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(here.forwarder.run)
                 await here.quiet()
                 nursery.cancel_scope.cancel()
         assert await here.ledger() == {"accepted": 10_000, "delivered": 10_000}
+        pages = pages_written(tmp_path)
     batches = len(sender.attempts)
     within("drain", "batches", batches)
     within("drain", "calls", sum(calls.made.values()) / batches)
     within("drain", "statements", len(writing) / batches)
     within("drain", "commits", writing.count("COMMIT") / batches)
+    within("drain", "pages", len(pages) / batches)
 
 
 DRAINED_BATCHES = 20

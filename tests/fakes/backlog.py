@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.store import NewChunk, Placed, checksum, stored
+from collector.spool.tables import END_DAY
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -29,8 +30,8 @@ def pile_up(directory: Path, *, chunks: int, events: int) -> None:
     body = json.dumps([event] * events).encode()
     with closing(sqlite3.connect(directory / DATABASE_FILE)) as connection:
         stream, day, received, age, boot, seq, position = connection.execute(
-            "SELECT stream.id, day, received_at, accepted_age, boot, seq, next_position"
-            " FROM chunk JOIN stream ON stream.id = stream ORDER BY seq DESC LIMIT 1"
+            "SELECT stream, day, received_at, accepted_age, boot, seq, next_position"
+            " FROM chunk JOIN stream_end USING (stream) ORDER BY seq DESC LIMIT 1"
         ).fetchone()
         encoding, packed = stored(NewChunk("samsara", "", "", received, None, events, "", body))
 
@@ -47,9 +48,15 @@ def pile_up(directory: Path, *, chunks: int, events: int) -> None:
         )
         added = chunks * events
         connection.execute(
-            "UPDATE stream SET next_position = next_position + ?, stored_bytes = stored_bytes + ?",
-            (added, chunks * len(packed)),
+            "UPDATE counts SET next_position = next_position + ?, stored_bytes = stored_bytes + ?,"
+            " last_seq = last_seq + ? WHERE day = ?",
+            (added, chunks * len(packed), chunks, END_DAY),
         )
-        connection.execute("UPDATE ledger SET accepted = accepted + ?1, pending = pending + ?1", (added,))
-        connection.execute("UPDATE intake SET events = events + ?, requests = requests + ?", (added, chunks))
+        connection.execute(
+            "UPDATE counts SET accepted = accepted + ?1, pending = pending + ?1 WHERE lane > 0", (added,)
+        )
+        connection.execute(
+            "UPDATE counts SET events = events + ?, requests = requests + ? WHERE lane = 0 AND day <> ?",
+            (added, chunks, END_DAY),
+        )
         connection.commit()

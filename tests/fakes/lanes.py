@@ -144,7 +144,9 @@ class Site:
 
 
 def _next_position(connection) -> int:
-    row = connection.execute("SELECT next_position FROM stream WHERE dialect = 'samsara'").fetchone()
+    row = connection.execute(
+        "SELECT next_position FROM stream JOIN stream_end ON stream = id WHERE dialect = 'samsara'"
+    ).fetchone()
     return 0 if row is None else row[0]
 
 

@@ -41,7 +41,8 @@ def check(connection: sqlite3.Connection, *, model: Model, cursors: dict[int, tu
         assert row.suspect_end == lane.suspect_end
     received = connection.execute(
         "SELECT dialect, product, next_position, next_position - replayed,"
-        " (SELECT sum(events) FROM intake WHERE intake.stream = stream.id) FROM stream"
+        " (SELECT sum(events) FROM intake WHERE intake.stream = id)"
+        " FROM stream JOIN stream_end ON stream = id"
     ).fetchall()
     assert {(row[0], row[1]): (row[2], row[3], row[4]) for row in received if row[2]} == {
         stream: (model.next_position[stream], count, count) for stream, count in model.received.items()

@@ -44,8 +44,9 @@ def ledger_faults(connection: sqlite3.Connection) -> list[str]:
             faults.append(f"{lane.name}: positions have gaps: {here}")
     counted = connection.execute(
         "SELECT dialect, product, next_position, replayed,"
-        " (SELECT replayed + coalesce(sum(events), 0) FROM intake WHERE stream = id),"
-        " (SELECT max(first_position + events) FROM chunk WHERE stream = id) FROM stream"
+        " (SELECT replayed + coalesce(sum(events), 0) FROM intake WHERE intake.stream = id),"
+        " (SELECT max(first_position + events) FROM chunk WHERE chunk.stream = id)"
+        " FROM stream LEFT JOIN stream_end ON stream = id"
     ).fetchall()
     for dialect, product, following, replayed, received, end in counted:
         # What was replayed is for one lane alone, and may go before what came earlier.
@@ -88,7 +89,10 @@ def acknowledged_and_lost(connection: sqlite3.Connection, accepted: Iterable[Acc
 
 async def goes_on_faults(directory: Path, *upstreams: Wanted) -> list[str]:
     """Start in earnest, accept two events, and see them come in their places."""
-    next_position = "SELECT coalesce(max(next_position), 0) FROM stream WHERE dialect = 'samsara'"
+    next_position = (
+        "SELECT coalesce(max(next_position), 0) FROM stream JOIN stream_end ON stream = id"
+        " WHERE dialect = 'samsara'"
+    )
     faults = []
     async with spool_in(directory, *upstreams) as spool:
         ((before,),) = await query(spool, next_position)

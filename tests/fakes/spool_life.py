@@ -255,7 +255,7 @@ class Life:
                 replayed += done.replayed
                 stream = (lane.dialect, lane.product)
                 self._positions[stream] = self._positions.get(stream, 0) + done.replayed
-            ((self._chunks,),) = await query(spool, "SELECT seq FROM sqlite_sequence WHERE name = 'chunk'")
+            ((self._chunks,),) = await query(spool, "SELECT max(last_seq) FROM stream_end")
 
     # -- upkeep
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collector.admin.status import ListenerView, SpoolView, Status
-from collector.spool.overview import LaneView, LedgerRow
+from collector.spool.views import LaneView, LedgerRow
 
 
 def make_lane(name: str, **given) -> LaneView:

@@ -60,10 +60,13 @@ def hurt_log(database, change):
 
 def hurt_ledger(database, change):
     with closing(sqlite3.connect(database)) as connection:
-        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'ledger'").fetchone()
+        (page,) = connection.execute("SELECT rootpage FROM sqlite_master WHERE name = 'counts'").fetchone()
         if change is not garbage:
             connection.execute("PRAGMA ignore_check_constraints=ON")
-            sql = {cut: "DELETE FROM ledger", flip: "UPDATE ledger SET pending = pending | 1024"}[change]
+            sql = {
+                cut: "DELETE FROM counts WHERE lane > 0",
+                flip: "UPDATE counts SET pending = pending | 1024 WHERE lane > 0",
+            }[change]
             connection.execute(sql)
             connection.commit()
     if change is garbage:

@@ -15,7 +15,7 @@ import msgspec
 from collector.core import jsontext
 from collector.core.dialects import Refused
 from collector.core.http import Answer, error_answer
-from collector.core.limits import ContentLimits
+from collector.core.limits import MIB, ContentLimits
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +24,13 @@ DEFAULT_LIMITS = ContentLimits()
 
 EXCERPT_CHARS = 40
 """How much of a client's own text is quoted back to it."""
+
+PIECE_BYTES = MIB
+"""How much text is decoded at a time: one character can make all of it take four times its bytes."""
+
+_CONTINUED = 0x80
+_MOST_CONTINUED = 3
+"""Bytes of a character behind its first, and what their upper two bits are."""
 
 NOT_JSON_TYPE = Refused(error_answer(400, "Invalid format, content-type must be application/json"))
 NOT_UTF8_TYPE = Refused(error_answer(400, "Invalid format, the charset of the content-type must be utf-8"))
@@ -52,13 +59,28 @@ def type_fault(content_type: str | None) -> Refused | None:
 
 def utf8_fault(body: bytes) -> Refused | None:
     """The answer to a body that is not UTF-8; msgspec leaves what it skips unchecked."""
-    try:
-        body.decode()
-    except UnicodeDecodeError as error:
-        if body.startswith(_BOMS):
-            return _BOM
-        return bad_json(f"invalid JSON: not UTF-8 (byte {error.start})")
+    if body.isascii():
+        return None
+    start = 0
+    while start < len(body):
+        end = _character_end(body, start + PIECE_BYTES)
+        try:
+            body[start:end].decode()
+        except UnicodeDecodeError as error:
+            if body.startswith(_BOMS):
+                return _BOM
+            return bad_json(f"invalid JSON: not UTF-8 (byte {start + error.start})")
+        start = end
     return None
+
+
+def _character_end(body: bytes, end: int) -> int:
+    """Where the character before which `end` stands begins, if they are UTF-8 there."""
+    back = 0
+    while end < len(body) and back < _MOST_CONTINUED and body[end] & 0xC0 == _CONTINUED:
+        end -= 1
+        back += 1
+    return end
 
 
 def count_at_once(

@@ -140,7 +140,7 @@ async def test_what_the_disk_does_not_let_read_is_503(spool, monkeypatch):
 
 
 async def test_a_ledger_that_does_not_count_them_is_told(spool):
-    await change(spool, "UPDATE ledger SET dead = 1, pending = 3")
+    await change(spool, "UPDATE counts SET dead = 1, pending = 3 WHERE lane > 0")
     status, error = await post(spool, b"replay", b'{"all":true}')
     assert status == 409
     assert "counts fewer than 3 dead" in error["message"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from fakes.spools import accept, chunk, spool_in
 
-from collector.admin.status import Asynchronous, lanes_endpoint, live_endpoint, ready_endpoint, unready
+from collector.admin.endpoints import Asynchronous, lanes_endpoint, live_endpoint, ready_endpoint, unready
 from collector.errors import SpoolDamaged
 from collector.listener.routes import Peer, Request
 

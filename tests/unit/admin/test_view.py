@@ -15,10 +15,11 @@ from collector.core.policy import DEFAULT
 from collector.core.reply import Reply
 from collector.core.verdict import judge, judge_failure
 from collector.spool.glance import Glance
-from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT, UPSTREAM_LEFT, SalvageRow
+from collector.spool.overview import DIALECT_LEFT, PRODUCT_LEFT, UPSTREAM_LEFT
+from collector.spool.views import SalvageRow
 
 if TYPE_CHECKING:
-    from collector.spool.overview import LaneView
+    from collector.spool.views import LaneView
 
 NOON = 1_785_326_400_000  # 2026-07-29T12:00:00Z
 HOUR = 3_600_000

@@ -15,7 +15,7 @@ from collector.cli import admin_socket, drain, live, progress, status_source, to
 from collector.cli.http_post import Reply
 from collector.cli.rates import LaneRate, rates
 from collector.errors import DaemonUnavailable
-from collector.spool.overview import IntakeRow
+from collector.spool.views import IntakeRow
 
 LANE = "samsara/samsara"
 

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import os
 
+import click
 import msgspec
 import pytest
 from fakes.statuses import make_lane, make_row, make_status
 
+from collector.admin.status import ListenerView
 from collector.cli import status_table
 from collector.core.batch import lane_name
 
@@ -24,11 +26,9 @@ def lines(monkeypatch, capsys):
         """The lines that are printed to a pipe, or to a terminal of so many columns."""
         monkeypatch.setenv("COLUMNS", str(columns or 80))
         monkeypatch.setenv("TERM", "dumb" if columns is None else "xterm")
-        monkeypatch.setattr(
-            "rich.console.Console.is_terminal", property(lambda _console: columns is not None)
-        )
+        monkeypatch.setattr("sys.stdout.isatty", lambda: columns is not None)
         status_table.show(status)
-        return capsys.readouterr().out.splitlines()
+        return click.unstyle(capsys.readouterr().out).splitlines()
 
     return show
 
@@ -96,3 +96,26 @@ def test_a_reader_that_goes_away_is_an_error_and_no_exit(monkeypatch):
         status_table.show(STATUS)
     with pytest.raises(BrokenPipeError):
         gone.close()
+
+
+def test_a_terminal_gets_colours_where_it_takes_them_and_nobody_minds(monkeypatch):
+    status = msgspec.structs.replace(STATUS, healthy=False)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    shown = "\n".join(status_table.lines(status))
+    assert "\x1b[31mnot healthy\x1b[0m" in shown
+    assert "\x1b[33mretrying" in shown
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert "\x1b[3" not in "\n".join(status_table.lines(status))
+    monkeypatch.setenv("TERM", "dumb")
+    assert "\x1b" not in "\n".join(status_table.lines(status))
+
+
+def test_columns_stand_in_line_behind_characters_that_are_wide(lines):
+    listeners = [
+        ListenerView(address="unix:/tmp/驛.sock", connections=1, requests=2),
+        ListenerView(address="unix:/tmp/12.sock", connections=3, requests=4),
+    ]
+    shown = lines(make_status(listeners=listeners))
+    assert "unix:/tmp/驛.sock     1         2" in shown
+    assert "unix:/tmp/12.sock     3         4" in shown

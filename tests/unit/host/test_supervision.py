@@ -7,7 +7,7 @@ from fakes.statuses import make_lane as lane
 
 from collector.errors import SpoolUnavailable
 from collector.host.supervision import STATUS_SECONDS, summary, supervise
-from collector.spool.overview import Overview
+from collector.spool.views import Overview
 
 INTERVAL = 30.0
 

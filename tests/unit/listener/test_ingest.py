@@ -15,7 +15,7 @@ from trio.testing import wait_all_tasks_blocked
 from collector.core.allowance import Allowances
 from collector.core.dialects import traintracks
 from collector.core.http import Answer
-from collector.core.limits import MAX_BODY_BYTES, QUICK_BYTES
+from collector.core.limits import MAX_BODY_BYTES, MAX_PRODUCTS, QUICK_BYTES
 from collector.errors import SpoolFull, SpoolUnavailable
 from collector.listener import policy
 from collector.listener.admission import Admission
@@ -261,6 +261,30 @@ def test_while_no_product_is_configured_any_key_is_taken_unverified():
     assert not isinstance(desk.play(X_Product_Key="anything.goes", X_Product_Auth="wrong"), Answer)
     for key in ("", "a b", "x" * 65, "../etc", "a,b"):
         assert desk.play(X_Product_Key=key).status == 403
+
+
+def test_only_what_the_spool_has_taken_counts_as_a_product():
+    desk = Desk(secrets={}, refuse=SpoolFull(used=1, quota=1))
+    keys = desk.ingest.policy.keys
+    assert desk.play(b"[{}]", X_Product_Key="odd").status == 400
+    assert desk.play(b"[]", X_Product_Key="empty").status == 200
+    assert desk.play(X_Product_Key="refused").status == 503
+    assert len(keys) == 0
+    desk.intake.refuse = None
+    desk.play(X_Product_Key="taken")
+    assert len(keys) == 1
+
+
+def test_a_product_too_many_is_asked_to_try_again_and_counted():
+    desk = Desk(secrets={})
+    for number in range(MAX_PRODUCTS):
+        desk.ingest.policy.keys.enter(f"made-up-{number}")
+    answer = desk.play(X_Product_Key="one-more")
+    assert (answer.status, dict(answer.headers)["Retry-After"]) == (503, "30")
+    assert not desk.intake.chunks
+    counts = desk.ingest.counts["traintracks"]
+    assert (counts.failed, counts.answers[503].events) == (1, 2)
+    assert not isinstance(desk.play(X_Product_Key="made-up-7"), Answer)
 
 
 def test_events_of_a_dialect_that_goes_nowhere_are_refused_with_the_reason():

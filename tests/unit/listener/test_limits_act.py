@@ -14,10 +14,13 @@ from fakes.limited import Scene, end_of, post, until_reset
 from fakes.site import replies
 from trio.testing import lockstep_stream_pair
 
-from collector.config.model import Limits
+from collector.config.model import Config, Limits
 from collector.core import limits
 from collector.core.dialects import Accepted, samsara
 from collector.listener import bind, decode
+from collector.listener.ingest import PATH, Ingest
+from collector.listener.policy import Policy
+from collector.listener.product_keys import ProductKeys
 
 DOCUMENT = (Path(__file__).parents[3] / "docs/protocol.md").read_text()
 LIMITS = DOCUMENT.partition("## Limits")[2].partition("\n## ")[0]
@@ -134,6 +137,32 @@ async def max_bodies_bytes():
         status = await end_of(await scene.client(post(100_001)))
         assert within(5)
         return status
+
+
+class AtOnce:
+    """A spool that has everything on disk at once."""
+
+    def submit(self, _chunk):
+        return self
+
+    async def committed(self):
+        pass
+
+
+async def max_products():
+    body = b'[{"eventType":"tap","clientTimestamp":"2026-01-01T00:00:00.000000+00:00","data":{}}]'
+    async with Scene(max_products=2) as scene:
+        keys = ProductKeys((), Config(state_dir="/nowhere", limits=scene.config))
+        endpoint = Ingest(AtOnce(), Policy(lambda *_: True, {}, keys=keys), wall_ms=lambda: 0)
+        scene.server.site.routes[PATH] = {"POST": endpoint}
+
+        async def status(key):
+            headers = b"Content-Type: application/json\r\nX-Product-Key: %b\r\n" % key
+            client = await scene.client(post(len(body), path=PATH, headers=headers) + body)
+            return replies(await client.receive_some())[0].status
+
+        assert [await status(key) for key in (b"one", b"two", b"one")] == [200, 200, 200]
+        return await status(b"three")
 
 
 async def max_decoded_bytes():

@@ -14,11 +14,12 @@ async def look(spool, day=None):
 async def test_days_are_summed_over_lanes_and_bounded(tmp_path):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(2), chunk(3, dialect="traintracks", product="p"))
-        await change(spool, "DELETE FROM ledger")
+        await change(spool, "DELETE FROM counts WHERE lane > 0")
         for day in (UNKNOWN_DAY, *range(20_000, 20_000 + MAX_DAYS + 3)):
             await change(
                 spool,
-                "INSERT INTO ledger (lane, day, accepted, delivered) SELECT id, ?, ?, ? FROM lane",
+                "INSERT INTO counts (lane, stream, day, accepted, delivered)"
+                " SELECT id, stream, ?, ?, ? FROM lane",
                 day,
                 7,
                 7,
@@ -33,7 +34,7 @@ async def test_days_are_summed_over_lanes_and_bounded(tmp_path):
 async def test_a_day_is_shown_by_lane(tmp_path):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(2))
-        await change(spool, "UPDATE ledger SET day = 20000")
+        await change(spool, "UPDATE counts SET day = 20000 WHERE lane > 0")
         assert [(row.lane, row.accepted) for row in (await look(spool, 20_000)).day] == [("main/samsara", 2)]
         assert (await look(spool, 19_999)).day == []
         assert (await look(spool)).day == []

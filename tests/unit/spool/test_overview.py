@@ -48,9 +48,10 @@ async def test_an_empty_lane_has_nothing_that_is_old(tmp_path):
         await accept(spool, chunk(1))
         await change(
             spool,
-            "UPDATE lane SET cursor_seq = 2, passed_bytes = (SELECT stored_bytes FROM stream) WHERE id = 1",
+            "UPDATE lane SET cursor_seq = 2, passed_bytes = (SELECT stored_bytes FROM stream_end)"
+            " WHERE id = 1",
         )
-        await change(spool, "UPDATE ledger SET pending = 0, delivered = 1 WHERE lane = 1")
+        await change(spool, "UPDATE counts SET pending = 0, delivered = 1 WHERE lane = 1")
         empty, full = (await spool.read(overview)).lanes
         assert (empty.pending_events, empty.pending_bytes, empty.oldest_received_at) == (0, 0, None)
         assert (full.pending_events, full.oldest_received_at) == (1, START)

@@ -36,7 +36,7 @@ async def fill(spool, *, most: int = 100) -> int:
 async def drain(spool):
     await change(spool, "UPDATE lane SET cursor_seq = 1000000")
     await change(spool, "DELETE FROM chunk")
-    await change(spool, "UPDATE ledger SET delivered = accepted, pending = 0")
+    await change(spool, "UPDATE counts SET delivered = accepted, pending = 0")
 
 
 @pytest.mark.parametrize("threads", [False, True], ids=["inline", "thread"])

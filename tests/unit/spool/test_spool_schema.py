@@ -56,3 +56,28 @@ def test_a_change_that_fails_leaves_the_spool_as_it_was(tmp_path, monkeypatch):
     database = Database(tmp_path / "spool.db")
     assert schema.applied(database.connection) == ("0001_first_tables", "0002_good")
     database.close()
+
+
+STREAM = "INSERT INTO stream (id, dialect, product) VALUES (1, 'samsara', '')"
+
+
+@pytest.mark.parametrize(
+    ("sql", "refused"),
+    [
+        ("INSERT INTO counts (day, lane, stream) VALUES (5, 1, 1)", "FOREIGN KEY"),
+        ("INSERT INTO counts (day, lane, stream) VALUES (5, 0, 2)", "FOREIGN KEY"),
+        ("INSERT INTO counts (day, lane, stream, accepted) VALUES (5, 0, 1, 1)", "CHECK"),
+        ("INSERT INTO counts (day, lane, stream, pending, dead) VALUES (5, 0, 1, -1, 1)", "CHECK"),
+        ("INSERT INTO counts (day, lane, stream, events) VALUES (5, 0, 1, NULL)", "NOT NULL"),
+        ("INSERT INTO counts (day, lane, stream, events) VALUES (5, 0, 1, 1)", ""),
+    ],
+)
+def test_what_is_counted_of_nothing_or_does_not_add_up_is_refused(tmp_path, sql, refused):
+    database = Database(tmp_path / "spool.db")
+    database.connection.execute(STREAM)
+    if refused:
+        with pytest.raises(sqlite3.IntegrityError, match=refused):
+            database.connection.execute(sql)
+    else:
+        database.connection.execute(sql)
+    database.close()

@@ -108,6 +108,26 @@ def test_a_message_says_where_the_text_goes_wrong():
     assert samsara_read.answer.body == b'{"status":"ERROR","message":"Invalid JSON: not UTF-8 (byte 7)"}'
 
 
+@pytest.mark.parametrize("character", ["é", "€", "🚀"])
+@pytest.mark.parametrize("before", range(5))
+def test_text_is_looked_at_piece_by_piece_wherever_a_piece_ends(monkeypatch, character, before):
+    monkeypatch.setattr(body, "PIECE_BYTES", 8)
+    text = b"[" + b" " * before + character.encode() * 20 + b"]"
+    assert body.utf8_fault(text) is None
+    for place, byte in enumerate(text):
+        broken = text[:place] + b"\xff" + text[place + 1 :]
+        try:
+            broken.decode()
+        except UnicodeDecodeError as error:
+            told = b"not UTF-8 (byte %d)" % error.start
+        assert told in body.utf8_fault(broken).answer.body, (place, byte)
+
+
+def test_bytes_that_only_go_on_are_no_text_wherever_a_piece_ends(monkeypatch):
+    monkeypatch.setattr(body, "PIECE_BYTES", 8)
+    assert body.utf8_fault(b"[" + b"\x80" * 20 + b"]") is not None
+
+
 def test_an_event_as_deep_as_allowed_is_taken_and_one_level_more_is_refused():
     levels = MAX_NESTING - 1
 
