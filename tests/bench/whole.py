@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench import machine
 from bench.counting import system_calls
 from bench.sides import CONFIG, HERE, Bench, Load, wrk
-from fakes.daemon import until
+from fakes.daemon import total, until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,12 +22,21 @@ if TYPE_CHECKING:
 IDLE_SECONDS = 20
 BACKLOG = 10_000_000
 DRAINED = 3_000_000
+DRAINED_A_SECOND = 900_000
+"""At least so many events, and for each second of a drain more than it takes."""
+
+BESIDE = 20_000
+"""Events a second that come in beside a drain; so many wait at its end even where the backlog is gone."""
+
 LINK_DELAY = 0.1
 LINK_RATE = 1_250_000
 """Seconds one way, and bytes a second: 200 ms there and back, 10 Mbit/s."""
 
 LINK_GROWING = 15.0
 """Seconds in which batches grow."""
+
+LINKED_A_SECOND = 120_000
+"""Events that are more than what passes the link in a second, at 17 bytes each."""
 
 SIGNED = """
 [[listener]]
@@ -111,9 +120,14 @@ def syncs(bench: Bench, seconds: float) -> dict[str, Any]:
     return result
 
 
-def _fill(daemon: Daemon, events: int) -> None:
-    """Post until so many events are pending."""
-    while (held := sum(lane["pending_events"] for lane in daemon.status()["lanes"])) < events:
+def _waiting(daemon: Daemon, upstream: str) -> int:
+    """Events that wait for an upstream."""
+    return total(daemon.status(), "pending", lane=f"{upstream}/")
+
+
+def _fill(daemon: Daemon, upstream: str, events: int) -> None:
+    """Post until so many events wait for an upstream."""
+    while (held := _waiting(daemon, upstream)) < events:
         wrk(daemon.ports()[0], Load(100, min(20.0, max(0.5, (events - held) / 400_000))))
 
 
@@ -129,7 +143,7 @@ def growth(bench: Bench, seconds: float) -> dict[str, Any]:
 
     with bench.daemon() as daemon:
         measure(daemon, "empty")
-        _fill(daemon, BACKLOG)
+        _fill(daemon, "far", BACKLOG)
         measure(daemon, "full")
         result["peak_MB"] = machine.memory(daemon.pid)["peak"] / 1e6
         result["status_ms"] = _milliseconds(daemon, "status")
@@ -148,23 +162,18 @@ def drain(bench: Bench, seconds: float) -> dict[str, Any]:
         _sink() as (port, sink),
         bench.daemon() as daemon,
     ):  # its upstream is far; what it takes is drained below
-        paced = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)
+        paced = bench.paced(daemon.ports()[0], Load(100, seconds), rate=BESIDE / 100)
         result["p99_alone"] = paced["p99"]
         for name, beside in (("rate", False), ("rate_beside", True)):
-            _hold_and_drain(daemon, port)
+            delivered = _hold_and_drain(daemon, port, int(max(DRAINED, DRAINED_A_SECOND * seconds)))
             before = machine.processor_seconds(sink), machine.processor_seconds(daemon.pid)
             began = time.monotonic()
-            result |= _drained(bench, daemon, seconds, name=name, beside=beside)
+            result |= _drained(bench, daemon, seconds, delivered, name=name, beside=beside)
             after = machine.processor_seconds(sink), machine.processor_seconds(daemon.pid)
             for who, spent in zip(("sink", "daemon"), map(float.__sub__, after, before), strict=True):
                 result[f"{who}_cores_{name}"] = spent / (time.monotonic() - began)
-            until(lambda: not _waiting(daemon), "the backlog is gone", within=600)
+            until(lambda: not _waiting(daemon, "near"), "the backlog is gone", within=600)
     return result
-
-
-def _waiting(daemon: Daemon) -> int:
-    """Events that wait for the upstream which drains; the far one's do so for good."""
-    return sum(row["pending"] for row in daemon.status()["ledger"] if row["lane"].startswith("near/"))
 
 
 def link(bench: Bench, seconds: float) -> dict[str, Any]:
@@ -174,7 +183,9 @@ def link(bench: Bench, seconds: float) -> dict[str, Any]:
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as far:
             assert far.stdin is not None
             assert far.stdout is not None
-            _hold_and_drain(daemon, int(far.stdout.readline()))
+            measured = 4 * seconds
+            events = int(LINKED_A_SECOND * (LINK_GROWING + measured))
+            _hold_and_drain(daemon, int(far.stdout.readline()), events)
 
             def passed() -> int:
                 assert far.stdin is not None
@@ -185,8 +196,9 @@ def link(bench: Bench, seconds: float) -> dict[str, Any]:
 
             time.sleep(LINK_GROWING)
             before, began = passed(), time.monotonic()
-            time.sleep(4 * seconds)
+            time.sleep(measured)
             share = (passed() - before) / (time.monotonic() - began) / LINK_RATE
+            _still_draining(_waiting(daemon, "near"))
             peak = machine.memory(daemon.pid)["peak"] / 1e6
             daemon.kill()
             far.stdin.close()
@@ -204,29 +216,48 @@ def _sink() -> Iterator[tuple[int, int]]:
             sink.kill()
 
 
-def _hold_and_drain(daemon: Daemon, port: int) -> None:
-    """Let the daemon gather a backlog, and start it with an upstream that takes it."""
+def _hold_and_drain(daemon: Daemon, port: int, events: int) -> int:
+    """Let the daemon gather a backlog, and start it with an upstream that takes it.
+
+    Returns:
+        How many events had been delivered before.
+    """
     daemon.secret("bench.secret", b"0123456789abcdef0123456789abcdef")
     daemon.stop()
     daemon.configure(SIGNED.format(port=9, pause="3s"))
     daemon.start()
-    _fill(daemon, DRAINED)
+    _fill(daemon, "near", events)
+    delivered = total(daemon.status(), "delivered")
     daemon.stop()
     daemon.configure(SIGNED.format(port=port, pause="10ms"))
     daemon.start()
+    return delivered
 
 
-def _drained(bench: Bench, daemon: Daemon, seconds: float, *, name: str, beside: bool) -> dict[str, Any]:
-    def delivered() -> int:
-        return sum(row["delivered"] for row in daemon.status()["ledger"])
+def _still_draining(waiting: int, *, beside: int = 0) -> None:
+    """Refuse a figure of a time in which there was nothing left to drain."""
+    if waiting <= beside:
+        raise RuntimeError(f"only {waiting} events wait at the end: the backlog was gone before")
 
-    before = until(delivered, "the drain begins")
+
+def _drained(
+    bench: Bench, daemon: Daemon, seconds: float, delivered: int, *, name: str, beside: bool
+) -> dict[str, Any]:
+    """The rate of a drain, from the first delivery on after those that were delivered before."""
+
+    def begun() -> int:
+        now = total(daemon.status(), "delivered")
+        return now if now > delivered else 0
+
+    before = until(begun, "the drain begins")
     began = time.monotonic()
     result: dict[str, Any] = {}
     if beside:
-        result["p99_beside"] = bench.paced(daemon.ports()[0], Load(100, seconds), rate=200)["p99"]
+        result["p99_beside"] = bench.paced(daemon.ports()[0], Load(100, seconds), rate=BESIDE / 100)["p99"]
     else:
         time.sleep(seconds)
-    result[name] = (delivered() - before) / (time.monotonic() - began)
+    status = daemon.status()
+    result[name] = (total(status, "delivered") - before) / (time.monotonic() - began)
+    _still_draining(total(status, "pending", lane="near/"), beside=BESIDE if beside else 0)
     result[f"peak_MB_{name}"] = machine.memory(daemon.pid)["peak"] / 1e6
     return result
