@@ -10,13 +10,14 @@ import subprocess
 import sys
 import tempfile
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import bodies, jetstream, machine
 from bench.installed import HOME
 from fakes.daemon import Daemon, until
+from prometheus_client.parser import text_string_to_metric_families
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,8 +40,6 @@ backoff = { initial = "1h", max = "1h" }
 
 HERE = Path(__file__).parent
 CONNECTIONS = 50
-GROUP = CONNECTIONS // 2
-"""Requests that share a commit: while those of one half are committed, the others' come in."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,12 @@ class Bench:
 
     Attributes:
         bin: of the environment that the wheel is installed in.
+        groups: by events in each request, how many requests shared a commit of the daemon when that was
+            last measured.
     """
 
     bin: Path
+    groups: dict[int, float] = field(default_factory=dict)
 
     @contextmanager
     def daemon(self, config: str = CONFIG, environ: Mapping[str, str] | None = None) -> Iterator[Daemon]:
@@ -94,10 +96,13 @@ class Bench:
             shutil.rmtree(home)
 
     def daemon_rate(self, load: Load) -> dict[str, Any]:
-        """The whole product."""
+        """The whole product, and how many requests shared a commit."""
         with self.daemon() as daemon:
+            before = _commits(daemon)
             result = wrk(daemon.ports()[0], load)
             result |= machine.memory(daemon.pid)
+            self.groups[load.events] = result["requests"] / (_commits(daemon) - before)
+            result["requests_a_commit"] = self.groups[load.events]
             status = daemon.status()
             taken = sum(row["accepted"] for row in status["ledger"])
             if taken < result["requests"] * load.events:
@@ -137,9 +142,13 @@ class Bench:
             return result
 
     def sqlite_rate(self, load: Load) -> dict[str, Any]:
-        """A bare loop of commits: the limit of the storage side."""
+        """A bare loop of commits, as large as the daemon's: the limit of the storage side."""
+        if load.events not in self.groups:
+            self.daemon_rate(load)
+        group = max(1, round(self.groups[load.events]))
         with self.home() as home:
-            return {"rate": self._storage("sqlite", home / "bare.db", load.seconds, load.events, GROUP)}
+            rate = self._storage("sqlite", home / "bare.db", load.seconds, load.events, group)
+        return {"rate": rate, "requests_a_commit": group}
 
     def fdatasync_rate(self, load: Load) -> dict[str, Any]:
         """What the disk can do."""
@@ -181,6 +190,14 @@ class Bench:
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         result: dict[str, Any] = json.loads(done.stdout)
         return result
+
+
+def _commits(daemon: Daemon) -> float:
+    for family in text_string_to_metric_families(daemon.ask("/metrics").body.decode()):
+        for sample in family.samples:
+            if sample.name == "waystation_spool_commits_total":
+                return sample.value
+    raise RuntimeError("the daemon does not count its commits")
 
 
 def _client(port: int) -> jetstream.Client | None:
