@@ -25,7 +25,9 @@ from fakes.spools import spool_in
 
 from collector.config.model import Listener
 from collector.core.limits import ConnectionLimits
+from collector.host import garbage
 from collector.host.clock import Clocks
+from collector.host.memory import return_large_blocks
 from collector.listener.admission import Admission
 from collector.listener.bind import adopt
 from collector.listener.ingest import PATH, Ingest, Policy
@@ -131,6 +133,12 @@ async def write(directory: Path, wires: list[socket.socket]) -> None:
                 raise RuntimeError("a request was refused, and an acceptor told that it was not")
 
 
+def _settle_in() -> None:
+    """Set the process up as the daemon does."""
+    return_large_blocks()
+    garbage.settle_in()
+
+
 def main(directory: str, processes: str) -> None:
     """Start the acceptors, and write."""
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
@@ -142,6 +150,7 @@ def main(directory: str, processes: str) -> None:
         child = os.fork()
         if not child:
             try:
+                _settle_in()
                 trio.run(accept, listening, there)
             finally:
                 os._exit(1)
@@ -150,6 +159,7 @@ def main(directory: str, processes: str) -> None:
         children.append(child)
     print(listening.getsockname()[1], flush=True)
     try:
+        _settle_in()
         trio.run(write, Path(directory), wires)
     finally:
         for child in children:

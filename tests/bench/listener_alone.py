@@ -9,7 +9,9 @@ import trio
 
 from collector.config.model import Listener
 from collector.core.limits import ConnectionLimits
+from collector.host import garbage
 from collector.host.clock import Clocks
+from collector.host.memory import return_large_blocks
 from collector.listener.admission import Admission
 from collector.listener.bind import bind
 from collector.listener.ingest import PATH, Ingest, Policy
@@ -56,4 +58,6 @@ async def serve() -> None:
 
 
 if __name__ == "__main__":
+    return_large_blocks()
+    garbage.settle_in()
     trio.run(serve)
