@@ -66,6 +66,8 @@ def missing(options: argparse.Namespace) -> str:
     path = os.pathsep.join((str(Path(sys.executable).parent), *os.get_exec_path()))
     wants_peer = "peers" in options.only and (not options.side or "jetstream" in options.side)
     words = []
+    if "syncs" in options.only and shutil.which("strace") is None:
+        words.append("the part `syncs` needs strace: install it, or leave the part out with --only")
     if shutil.which("wrk") is None:
         words.append(
             "wrk loads the sides: install the package of that name (apt install wrk, brew install wrk)"

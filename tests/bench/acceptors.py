@@ -5,7 +5,7 @@
 Prints its port, and serves until its input ends. Each acceptor runs the product's listener with an
 interpreter lock of its own, and hands what it took in a turn of its loop over a socket pair. The writer
 commits what came from all of them, by the product's own committer, and says how many are on disk. Left
-out are limits that acceptors would share, metrics, and upstreams.
+out are forwarding, limits that acceptors would share, metrics, and the ballast.
 """
 
 from __future__ import annotations
@@ -126,11 +126,23 @@ async def write(directory: Path, wires: list[socket.socket]) -> None:
             group = [Append(chunk, Ticket()) for _, chunks in brought for chunk in chunks]
             if group:
                 committer.commit(group)()
+                _insist(group)
             for inbox, chunks in brought:
                 if chunks:
                     inbox.wire.sendall(len(chunks).to_bytes(4, "big"))
-            if any(item.error for item in group):
-                raise RuntimeError("a request was refused, and an acceptor told that it was not")
+
+
+def _insist(group: list[Append]) -> None:
+    """Look at what became of a group before an acceptor is told that it is on disk.
+
+    Raises:
+        RuntimeError: some of it is not; the sketch has no answer for that, so that it ends.
+    """
+    errors: list[Exception | None] = []
+    for item in group:
+        item.ticket.then(errors.append)  # they are settled
+    if len(errors) < len(group) or any(errors):
+        raise RuntimeError(f"not on disk: {[error for error in errors if error][:1]}")
 
 
 def _settle_in() -> None:

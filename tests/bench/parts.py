@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bench import whole
+from bench import machine, whole
 from bench.sides import Bench, Load
 
 if TYPE_CHECKING:
@@ -58,11 +58,12 @@ def _sketch(events: int) -> Part:
 def _latency(events: int, rate: float) -> Part:
     def daemon(bench: Bench, seconds: float) -> dict[str, Any]:
         with bench.daemon() as running:
-            return bench.paced(running.ports()[0], Load(events, seconds), rate=rate)
+            figures = bench.paced(running.ports()[0], Load(events, seconds), rate=rate)
+            return figures | machine.memory(running.pid)
 
     def listener(bench: Bench, seconds: float) -> dict[str, Any]:
-        with bench.listener() as (port, _):
-            return bench.paced(port, Load(events, seconds), rate=rate)
+        with bench.listener() as (port, pid):
+            return bench.paced(port, Load(events, seconds), rate=rate) | machine.memory(pid)
 
     return Part({"daemon": daemon, "listener": listener})
 

@@ -11,6 +11,7 @@ import sys
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,11 +57,15 @@ class Load:
 
     @property
     def requests(self) -> Path:
-        """The file of its requests."""
-        path = HOME / f"requests-{self.events}"
-        if not path.exists():
-            bodies.write(path, bodies.bodies(self.events))
-        return path
+        """The file of its requests, written anew by each run."""
+        return _requests(self.events)
+
+
+@cache
+def _requests(events: int) -> Path:
+    path = HOME / f"requests-{events}"
+    bodies.write(path, bodies.bodies(events))
+    return path
 
 
 @dataclass(frozen=True)
@@ -184,11 +189,17 @@ class Bench:
                     process.terminate()
 
     def paced(self, port: int, load: Load, *, rate: float) -> dict[str, Any]:
-        """A constant rate, and latency from the moment that each request was due."""
+        """A constant rate, and latency from the moment that each request was due.
+
+        Raises:
+            RuntimeError: a request was answered with anything but 202.
+        """
         numbers = (str(port), str(load.requests), str(rate), str(load.seconds))
         command = [self.bin / "python", HERE / "pacer.py", *numbers]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         result: dict[str, Any] = json.loads(done.stdout)
+        if result["failed"]:
+            raise RuntimeError(f"{result['failed']} of {result['requests']} requests failed\n{done.stdout}")
         return result
 
 

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 
     from fakes.daemon import Daemon
 
+SOCKET = """
+[[listener]]
+bind = "unix:$socket"
+"""
+"""Where `waystation send` looks for the daemon."""
+
 IDLE_SECONDS = 20
 BACKLOG = 10_000_000
 DRAINED = 3_000_000
@@ -57,8 +63,8 @@ backoff = {{ initial = "{pause}", max = "{pause}" }}
 
 
 def footprint(bench: Bench, _seconds: float) -> dict[str, Any]:
-    """Start, memory and wake-ups of an idle daemon, and the commands."""
-    with bench.daemon() as daemon:
+    """Start, memory and wake-ups of an idle daemon, and the commands, which find it by themselves."""
+    with bench.daemon(CONFIG + SOCKET) as daemon:
         daemon.stop()
         began = time.monotonic()
         daemon.start()
@@ -74,8 +80,7 @@ def footprint(bench: Bench, _seconds: float) -> dict[str, Any]:
             "idle_wake_ups_a_second": (after[1] - before[1]) / IDLE_SECONDS,
         }
         event = b'{"timestamp":1,"sourceId":"a","eventName":"b"}\n'
-        url = f"http://127.0.0.1:{daemon.ports()[0]}"
-        result["send_ms"] = _milliseconds(daemon, "send", "--url", url, stdin=event)
+        result["send_ms"] = _milliseconds(daemon, "send", stdin=event)
         result["help_ms"] = _milliseconds(daemon, "--help")
         result["status_ms"] = _milliseconds(daemon, "status")
         return result
