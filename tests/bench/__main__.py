@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import machine, report
+from bench import bodies, machine, report
 from bench.installed import HOME, install
 from bench.parts import PARTS
 from bench.sides import Bench
@@ -33,7 +33,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure Waystation.")
     parser.add_argument("--only", nargs="*", choices=PARTS, default=list(PARTS), help="parts to measure")
     parser.add_argument("--side", nargs="*", default=[], help="sides to measure; all without it")
-    parser.add_argument("--rounds", type=int, default=3, help="at least 3 for medians")
+    parser.add_argument(
+        "--rounds", type=int, help="of each part; fewer than 3 are not compared (default: as the part needs)"
+    )
     parser.add_argument("--seconds", type=float, default=6.0, help="of each measurement")
     parser.add_argument("--installed", action="store_true", help="measure what the last run installed")
     options = parser.parse_args(arguments)
@@ -44,6 +46,7 @@ def main(arguments: Sequence[str]) -> int:
     binaries = HOME / "venv/bin" if options.installed else install()
     results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"parts": {}}
     results["machine"] = machine.describe()
+    results["bodies"] = bodies.shape(100)
     bench = Bench(binaries)
     busy = False
     for name in options.only:
@@ -84,7 +87,7 @@ def measure(name: str, bench: Bench, options: argparse.Namespace) -> list[dict[s
     part = PARTS[name]
     sides = [side for side in part.sides if not options.side or side in options.side]
     rounds = []
-    for number in range(part.rounds or options.rounds):
+    for number in range(options.rounds or part.rounds or report.ROUNDS_WANTED):
         watch = machine.Watch()
         figures = {side: part.sides[side](bench, options.seconds) for side in sides}
         others = watch.others()

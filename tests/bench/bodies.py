@@ -1,4 +1,4 @@
-"""What the sides are loaded with: requests whose bodies differ and compress about six to one."""
+"""What the sides are loaded with: requests whose bodies differ and compress five to six to one."""
 
 from __future__ import annotations
 

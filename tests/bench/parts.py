@@ -18,7 +18,7 @@ class Part:
 
     Attributes:
         sides: by name, what measures each for so many seconds.
-        rounds: how often, where once is enough; else as asked.
+        rounds: how often, where once is enough and nothing else is asked for; else three times.
     """
 
     sides: Mapping[str, Callable[[Bench, float], dict[str, Any]]]

@@ -12,6 +12,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ROUNDS_WANTED = 3
+"""With fewer that count, nothing is compared."""
+
+YARDSTICKS = {
+    "listener": "share of the listener",
+    "sqlite": "share of sqlite",
+    "jetstream": "times JetStream",
+}
+"""The sides that others are compared with, and the heads of those columns."""
+
+
+def _quotient(yardstick: str, value: float, by: float) -> str:
+    return f"{value / by:.1f}" if yardstick == "jetstream" else f"{value / by:.0%}"
 
 
 def brief(figure: dict[str, Any]) -> str:
@@ -44,27 +56,41 @@ def medians(rounds: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     }
 
 
+def compared(found: dict[str, dict[str, Any]]) -> bool:
+    """Whether each side that was measured has enough rounds that count."""
+    return bool(found) and all(figures["rounds"] >= ROUNDS_WANTED for figures in found.values())
+
+
 def table(results: dict[str, Any]) -> str:
     """All parts, in Markdown."""
-    machine = results["machine"]
-    lines = ["; ".join(f"{name}: {value}" for name, value in machine.items()), ""]
+    lines = ["; ".join(f"{name}: {value}" for name, value in results["machine"].items()), ""]
+    if shape := results.get("bodies"):
+        size, ratio = shape["bytes_per_event"], shape["ratio"]
+        lines += [f"bodies of 100 events: {size:.0f} bytes an event; zlib packs them {ratio:.1f} to one", ""]
     for name, rounds in results["parts"].items():
         found = medians(rounds)
         counted = sum(not round_["busy"] for round_ in rounds)
         others = median(round_["others"] for round_ in rounds)
-        note = "" if counted >= ROUNDS_WANTED or len(rounds) < ROUNDS_WANTED else ": too few, not compared"
+        names = sorted({who for round_ in rounds for who in round_["names"]})
+        note = (
+            ""
+            if compared(found)
+            else f": fewer than {ROUNDS_WANTED} of each side, so no medians, and not compared"
+        )
+        constant = name.startswith("latency")  # whose rate is given
+        heads = [side for side in YARDSTICKS if side in found and not constant]
+        whose = f": {', '.join(names)}" if names else ""
         lines += [
             f"### {name}",
             "",
-            f"{counted} of {len(rounds)} rounds count{note}; others took {others:.1%} (median).",
+            f"{counted} of {len(rounds)} rounds count{note}; others took {others:.1%} (median){whose}.",
             "",
-            "| side | figures (medians) | share of the listener |",
-            "| --- | --- | --- |",
+            "| " + " | ".join(["side", "figures (medians)", *(YARDSTICKS[head] for head in heads)]) + " |",
+            "| --- " * (2 + len(heads)) + "|",
         ]
-        whole = found.get("listener", {}).get("rate")
         for side, figures in found.items():
-            share = f"{figures['rate'] / whole:.0%}" if whole and "rate" in figures and not note else ""
-            lines.append(f"| {side} | {brief(figures)} | {share} |")
+            shares = ["" if note else _quotient(head, figures["rate"], found[head]["rate"]) for head in heads]
+            lines.append("| " + " | ".join([side, brief(figures), *shares]) + " |")
         lines.append("")
     return "\n".join(lines)
 
@@ -73,11 +99,24 @@ def write(results: dict[str, Any], directory: Path) -> None:
     """Write `report.md`, `report.json` and `report.svg`."""
     (directory / "report.md").write_text(table(results))
     summary = {name: medians(rounds) for name, rounds in results["parts"].items()}
-    (directory / "report.json").write_text(
-        json.dumps({"machine": results["machine"], "medians": summary}, indent=1)
-    )
+    watched = {
+        name: [
+            {"others": round_["others"], "names": round_["names"], "counts": not round_["busy"]}
+            for round_ in rounds
+        ]
+        for name, rounds in results["parts"].items()
+    }
+    whole = {
+        "machine": results["machine"],
+        "bodies": results.get("bodies"),
+        "medians": summary,
+        "rounds": watched,
+    }
+    (directory / "report.json").write_text(json.dumps(whole, indent=1))
     charts = []
     for name, figures in summary.items():
+        if not compared(figures):
+            continue
         if name.startswith(("rates", "peers")):
             charts.append((f"{name}: events a second", {side: row["rate"] for side, row in figures.items()}))
         if name.startswith("latency"):
