@@ -10,7 +10,9 @@ from __future__ import annotations
 import json
 import sys
 import threading
+import tracemalloc
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import pytest
@@ -26,6 +28,7 @@ from fakes.lanes import samsara, site
 from fakes.sender import ScriptedSender
 from fakes.spools import accept, chunk, database_of, spool_in
 
+from collector.core.verdict import Delivered
 from collector.forwarder.sender import HttpSender
 from collector.listener.admission import Admission
 from collector.listener.bind import bind
@@ -41,12 +44,18 @@ from collector.spool.holdups import Holdups
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from collector.core.batch import SealedBatch
+    from collector.core.verdict import Verdict
+
 BUDGET = json.loads(Path(__file__).with_name("budget.json").read_text())
 SLACK = 1.25
 """Versions of Python and of the libraries differ by less; what is worth a look is more."""
 
-EXACT = {"batches", "commits", "statements", "thread_hops"}
+EXACT = {"batches", "commits", "pages", "statements", "thread_hops"}
 """Figures that are ours alone: these have no slack but for what is done once in a while."""
+
+CLOSE = {"peak_bytes"}
+"""The same on each run; to hold one copy of a body more is a sixth of a drain's."""
 
 REQUESTS = 100
 
@@ -58,7 +67,7 @@ WAITS = {"epoll_wait", "read", "write"}
 def within(part: str, figure: str, counted: float) -> None:
     budget = BUDGET[part][figure]
     print(f"{part} {figure}: {counted:.2f}")  # for whoever sets a new budget: pytest -s
-    slack = 1.02 if figure in EXACT else SLACK
+    slack = 1.02 if figure in EXACT else 1.1 if figure in CLOSE else SLACK
     assert counted <= budget * slack, f"{part} {figure}: {counted:.2f}, and the budget is {budget}"
 
 
@@ -111,10 +120,11 @@ async def test_a_request_changes_no_threads(tmp_path):
     within("ingest", "thread_hops", calls.hops / REQUESTS)
 
 
-async def test_what_a_request_allocates_stays_within_its_budget(tmp_path):
+@pytest.mark.parametrize(("events", "figure"), [(1, "peak_bytes_1"), (100, "peak_bytes")])
+async def test_what_a_request_allocates_stays_within_its_budget(tmp_path, events, figure):
     async with spool_in(tmp_path) as spool:
         reader = Reader(ingest_site(spool), Peer("unix"))
-        sent = iter(requests(30, events=100))
+        sent = iter(requests(30, events=events))
 
         def once() -> None:
             reader.feed(next(sent))
@@ -125,7 +135,7 @@ async def test_what_a_request_allocates_stays_within_its_budget(tmp_path):
             assert [answer.status for answer in told] == [202]
 
         once()
-        within("ingest", "peak_bytes", peak_bytes(once))
+        within("ingest", figure, peak_bytes(once))
 
 
 def pages_written(directory: Path) -> tuple[wal.Frame, ...]:
@@ -195,6 +205,34 @@ async def test_what_draining_costs_stays_within_its_budget(tmp_path, autojump_cl
     within("drain", "pages", len(pages) / batches)
 
 
+@pytest.mark.skipif(sys.gettrace() is not None, reason="coverage or a debugger allocates too")
+async def test_what_draining_allocates_stays_within_its_budget(tmp_path, autojump_clock):
+    peaks = []
+
+    def forget(_batch: SealedBatch, body: bytes) -> Verdict:
+        """Since the attempt before, this batch was prepared, and the one before it sent and settled."""
+        peaks.append(tracemalloc.get_traced_memory()[1] / len(body))
+        sender.attempts.clear()
+        sender.taken.clear()
+        tracemalloc.reset_peak()
+        return Delivered()
+
+    sender = ScriptedSender(otherwise=forget)
+    async with site(tmp_path, {samsara(): sender}, run=False) as here:
+        await here.accept(*[100] * 210, pad=64)
+        tracemalloc.start()
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(here.forwarder.run)
+                await here.quiet()
+                nursery.cancel_scope.cancel()
+        finally:
+            tracemalloc.stop()
+        assert await here.ledger() == {"accepted": 21_000, "delivered": 21_000}
+    # For each byte of a body. What is done once, and kept, is in the first ones.
+    within("drain", "peak_bytes", median(peaks))
+
+
 DRAINED_BATCHES = 20
 BATCH_EVENTS = 500
 """Some 60 KB: far from what a link rewards at first, so that no batch is cut smaller."""
@@ -262,5 +300,5 @@ def test_system_calls_and_syncs_of_a_drained_batch_stay_within_their_budget(tmp_
             daemon.close()
     steady = {name: count for name, count in calls.items() if name not in UNSTEADY | WAITS}
     within("drain", "system_calls", sum(steady.values()) / DRAINED_BATCHES)
-    # One a batch.
+    # One a batch, and a few for what is done now and then: two a batch are past the slack too.
     within("drain", "syncs", (calls["fdatasync"] + calls.get("fsync", 0)) / DRAINED_BATCHES)
