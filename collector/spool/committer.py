@@ -70,7 +70,10 @@ class Committer:
             incoming += len(item.chunk.body)
         if incoming > HERE_BYTES or self._space.short or not self._database.trusted:
             return False
-        return not self._worth_counting(incoming) and self._space.provides(incoming)
+        try:
+            return not self._worth_counting(incoming) and self._space.provides(incoming)
+        except OSError:
+            return False  # to commit it meets that again, where it is a refusal
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""

@@ -224,7 +224,8 @@ class GroupWriter:
             return
         group = self._take(HERE_CHUNKS, HERE_BYTES)
         if not self._committer.is_quick(group):
-            self._send(group)
+            self._put_back(group)
+            self._send()
             return
         with self._holdups.measured():
             settle = self._committer.commit(group)
@@ -233,10 +234,10 @@ class GroupWriter:
             self._called = True
             self._token.run_sync_soon(self._begin)  # others have their turns first
 
-    def _send(self, group: list[Item] | None = None) -> None:
-        """Have a group, or all that waits and may share one, committed on the thread; None ends it."""
+    def _send(self) -> None:
+        """Have all that waits and may share a group committed on the thread, which None ends."""
         self._called = False
-        group = group or self._take(GROUP_CHUNKS, self.group_bytes)
+        group = self._take(GROUP_CHUNKS, self.group_bytes)
         if group or self._closed:
             self._away = True
             self._groups.put(group or None)
@@ -253,8 +254,12 @@ class GroupWriter:
                 if size > most_bytes and group:
                     break
             group.append(pending.popleft())
-        self._pending_bytes -= sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
+        self._pending_bytes -= _bytes_of(group)
         return group
+
+    def _put_back(self, group: list[Item]) -> None:
+        self._pending.extendleft(reversed(group))
+        self._pending_bytes += _bytes_of(group)
 
     def _settle(self, settle: Callable[[], None]) -> None:
         """A group is back from the thread."""
@@ -262,7 +267,8 @@ class GroupWriter:
         settle()
         if self._away:
             return
-        if self._closed or not all(isinstance(item, Append) for item in self._pending):
+        full = bool(self._interval) and self._is_full()
+        if full or self._closed or not all(isinstance(item, Append) for item in self._pending):
             self._send()
         elif self._pending and not self._called:
             self._call()
@@ -302,6 +308,10 @@ class GroupWriter:
         except trio.RunFinishedError:
             # The loop ended without closing the spool: nobody waits for an answer any more.
             return
+
+
+def _bytes_of(group: Sequence[Item]) -> int:
+    return sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
 
 
 def refused(group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from functools import partial
 
@@ -21,7 +22,7 @@ from fakes.spools import (
     spool_in,
 )
 
-from collector.errors import SpoolNoSpace
+from collector.errors import SpoolNoSpace, SpoolUnavailable
 from collector.spool import settle, space
 from collector.spool.database import PAGE_BYTES
 
@@ -257,3 +258,14 @@ async def test_another_failure_than_want_of_room_is_no_shortage(tmp_path):
         assert ballast(tmp_path) == BALLAST
         disk.failing.clear()
         await accept(spool, chunk(1))
+
+
+async def test_a_log_that_cannot_be_looked_at_refuses_requests_and_no_more(tmp_path, monkeypatch):
+    async with spool_in(tmp_path, ballast_bytes=BALLAST, threads=True) as spool:
+        await accept(spool, chunk(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(database_of(spool), "log_bytes", partial(os.stat, tmp_path / "none"))
+            with pytest.raises(SpoolUnavailable, match="No such file"):
+                await accept(spool, bulk(MIB // 4))
+        await accept(spool, chunk(1))
+        assert await ledger(spool) == {"accepted": 2, "pending": 2}
