@@ -212,14 +212,18 @@ class GroupWriter:
             self._token.run_sync_soon(self._begin)
 
     def _is_full(self) -> bool:
-        return len(self._pending) >= GROUP_CHUNKS or self._pending_bytes >= self.group_bytes
+        return self._exceeds(GROUP_CHUNKS - 1, self.group_bytes - 1)
+
+    def _exceeds(self, chunks: int, most_bytes: int) -> bool:
+        return len(self._pending) > chunks or self._pending_bytes > most_bytes
 
     def _begin(self) -> None:
         """Commit the next group, unless one is under way, which is followed by it anyhow."""
         self._called = False
         if self._away or not self._pending:
             return
-        if not self._holdups.allowed:
+        # What waited for company shall share one sync: that is what it waited for.
+        if not self._holdups.allowed or (self._interval and self._exceeds(HERE_CHUNKS, HERE_BYTES)):
             self._send()
             return
         group = self._take(HERE_CHUNKS, HERE_BYTES)

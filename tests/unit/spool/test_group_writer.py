@@ -236,6 +236,18 @@ async def test_requests_that_came_during_a_commit_wait_for_company_too():
     assert (recorder.sizes, recorder.here) == ([1, 2], [False, True])
 
 
+@pytest.mark.parametrize(("chunks", "most_bytes"), [(4, 10_000), (100, 250)])
+async def test_what_waited_for_company_is_not_committed_in_parts(monkeypatch, chunks, most_bytes):
+    monkeypatch.setattr(worker, "HERE_CHUNKS", chunks)
+    monkeypatch.setattr(worker, "HERE_BYTES", most_bytes)
+    recorder = Recorder()
+    recorder.go_on.set()
+    async with writer_of(recorder, interval=0.01) as writer:
+        await settled(append(writer, 9, size=100))
+        await settled(append(writer, 1, size=100))
+    assert (recorder.sizes, recorder.here) == ([9, 1], [False, True])
+
+
 async def test_requests_that_filled_a_group_during_a_commit_wait_no_longer(monkeypatch):
     monkeypatch.setattr(worker, "GROUP_CHUNKS", 3)
     recorder = Recorder()

@@ -269,3 +269,20 @@ async def test_a_log_that_cannot_be_looked_at_refuses_requests_and_no_more(tmp_p
                 await accept(spool, bulk(MIB // 4))
         await accept(spool, chunk(1))
         assert await ledger(spool) == {"accepted": 2, "pending": 2}
+
+
+async def test_the_ballast_that_was_cut_grows_again_before_the_log_has_outgrown_it(tmp_path):
+    async with spool_in(tmp_path, ballast_bytes=BALLAST) as spool:
+        other = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
+        for _ in range(2):
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM chunk").fetchone()
+            for _ in range(40):
+                await accept(spool, bulk(MIB // 2))
+                assert ballast(tmp_path) >= database_of(spool).log_bytes()
+            other.execute("ROLLBACK")
+            for _ in range(4):  # the log begins anew, and is looked at
+                await accept(spool, bulk(MIB // 2))
+            await spool.maintain()
+            assert ballast(tmp_path) < 8 * MIB
+        other.close()
