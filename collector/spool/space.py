@@ -15,7 +15,7 @@ commit that appends. When the disk has no room:
 4. the pages that become free go back to the file system in small steps, each with a checkpoint;
 5. once there is room for the ballast and some more, it is built again, and ingest opens.
 
-All of it runs on the writer's thread, but for a look at what is left before a commit on the event loop's.
+It runs on the writer's thread, but for the first steps where a commit on the event loop's finds no room.
 """
 
 from __future__ import annotations
