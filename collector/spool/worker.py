@@ -1,10 +1,10 @@
-"""Who commits, and what is put to it.
+"""Who commits, and which requests share a commit.
 
 Group commit: what came in one turn of the event loop, or while a commit was under way, shares
 the next. Requests that need nothing but to be appended are committed on the event loop's own
 thread: to hand them to another thread and to be woken by it takes longer than the commit, on a
 disk that syncs in a fraction of a millisecond. All else, what lanes settle, large groups, whatever
-must look or decide first, and all there is while the disk is slow, is committed on the writer's
+comes near a bound, and all there is while the disk is slow, is committed on the writer's
 thread, so that the loop goes on. The two take turns: each group is settled before the next begins.
 
 The same work can be run inline, without threads, for tests under a mock clock.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,13 +22,12 @@ import trio
 
 from collector.errors import SpoolUnavailable
 from collector.spool.holdups import Holdups
+from collector.spool.items import Append
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
-    from collector.spool.store import NewChunk
-    from collector.spool.tickets import Ticket
+    from collector.spool.items import Item
 
 GROUP_CHUNKS = 1024
 """Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
@@ -48,46 +46,6 @@ CLOSED = "it is closed"
 
 _WAIT: list[Item] = []
 """In place of a group: one will come when the interval is over, unless it comes before."""
-
-
-@dataclass(slots=True)
-class Append:
-    """A chunk to be appended; it may be refused alone, where the group leaves no room."""
-
-    chunk: NewChunk
-    ticket: Ticket
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class Work:
-    """Something to be done in the group's transaction; it fails alone.
-
-    Attributes:
-        appends: whether `run` may append, so that it is refused while the disk is full.
-        grown: the streams (dialect, product) that `run` has appended to, past the store.
-        undo: takes back, on the writer's thread, what `run` has done beside the database; called where
-            its transaction came to nothing.
-    """
-
-    run: Callable[[sqlite3.Connection], None]
-    ticket: Ticket
-    appends: bool = False
-    error: Exception | None = None
-    grown: Collection[tuple[str, str]] = ()
-    undo: Callable[[], None] | None = None
-
-
-@dataclass(slots=True)
-class Chore:
-    """Something for the writer's thread that no transaction may hold."""
-
-    run: Callable[[], object]
-    ticket: Ticket
-    error: Exception | None = None
-
-
-Item = Append | Work | Chore
 
 
 class Committer(Protocol):

@@ -10,8 +10,9 @@ from fakes.spools import accept, bulk, chunk, ledger, spool_in
 from collector.errors import SpoolUnavailable
 from collector.spool import worker
 from collector.spool.holdups import BURST_SECONDS, SHARE, Holdups
+from collector.spool.items import Append, Work
 from collector.spool.tickets import Ticket
-from collector.spool.worker import Append, GroupWriter, Work
+from collector.spool.worker import GroupWriter
 
 
 async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, monkeypatch):
