@@ -50,15 +50,11 @@ if TYPE_CHECKING:
 BUDGET = json.loads(Path(__file__).with_name("budget.json").read_text())
 SLACK = 1.25
 """Versions of Python and of the libraries differ by less; what is worth a look is more."""
-
 EXACT = {"batches", "commits", "pages", "statements", "thread_hops"}
 """Figures that are ours alone: these have no slack but for what is done once in a while."""
-
 CLOSE = {"peak_bytes"}
 """The same on each run; to hold one copy of a body more is a sixth of a drain's."""
-
 REQUESTS = 100
-
 UNSTEADY = {"futex", "sched_yield", "restart_syscall", "clone3", "mmap", "munmap", "madvise", "brk"}
 WAITS = {"epoll_wait", "read", "write"}
 """How often the loop wakes for several things at once, and is woken by its own pipe, is up to the machine."""
