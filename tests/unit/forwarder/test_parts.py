@@ -91,6 +91,26 @@ async def test_a_backlog_leaves_in_large_batches_and_each_event_once(tmp_path, a
         assert await here.ledger() == {"accepted": 2203, "delivered": 2203}
 
 
+async def test_events_of_which_no_two_fit_in_a_part_leave_in_large_batches_too(tmp_path, autojump_clock):
+    sender = PackingSender()
+    async with site(tmp_path, {samsara(max_batch_bytes=8_000): sender}, run=False) as here:
+        await here.accept(*[1] * 5, 5, pad=1_500)
+        await running(here, 10)
+        assert sender.ranges == [(0, 4), (5, 9)]
+        assert len(sender.packed) == 2
+
+
+async def test_a_large_event_that_is_alone_or_has_no_room_beside_it_leaves_alone(tmp_path, autojump_clock):
+    sender = PackingSender()
+    async with site(tmp_path, {samsara(max_batch_bytes=2_500): sender}, run=False) as here:
+        await here.accept(1, 1, pad=1_500)
+        await here.accept(1, pad=4_000)
+        await here.accept(1, pad=1_500)
+        await running(here, 10)
+        assert sender.ranges == [(0, 0), (1, 1), (2, 2), (3, 3)]
+        assert sender.packed == []
+
+
 async def test_a_small_batch_is_not_packed_before_it_is_sent(tmp_path, autojump_clock):
     sender = PackingSender()
     async with site(tmp_path, {samsara(): sender}) as here:
