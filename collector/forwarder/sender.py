@@ -167,7 +167,9 @@ class HttpSender:
 
         try:
             headers, content, contexts = await self._run(make)
-            reply = await self._link.post(headers, content, contexts=contexts, progress=progress)
+            reply = await self._link.post(
+                headers, content, contexts=contexts, progress=progress, events=batch.events
+            )
         except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
             verdict = judge_failure(*_failure(error))
             begun = progress.begun is not None

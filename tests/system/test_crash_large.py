@@ -8,7 +8,7 @@ import threading
 import time
 
 import pytest
-from fakes.daemon import LISTENERS, PATIENCE, Client, total, unbalanced, until
+from fakes.daemon import LISTENERS, PATIENCE, Client, total, unbalanced
 from fakes.delivery import Sent, arrivals, batch_range, delivery_faults, repeat_faults, whole
 from fakes.load import seeded
 from fakes.upstream import Upstream
@@ -71,7 +71,7 @@ def accept_all(daemon):
 
 
 def kill_on_the_way(daemon, upstream, config, chance):
-    """Kill where the upstream has a large batch whole, and then at any moment; each start makes it otherwise."""
+    """Kill where the upstream has a large batch whole, then at any moment; each start makes it otherwise."""
     for more in ("max_events = 5_000", "compress = false", "max_batch_bytes = '1MiB'", ""):
         assert upstream.large.wait(PATIENCE), "a large batch came"
         # The one behind it is drawn in parts meanwhile.
