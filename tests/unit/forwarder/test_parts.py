@@ -14,7 +14,9 @@ from fakes.forwarding import inline
 from fakes.lanes import balanced, samsara, site, traintracks
 from fakes.sender import PackingSender, ScriptedSender, after, answer
 
+from collector.core.limits import MIB
 from collector.core.verdict import Delivered
+from collector.core.window import LARGEST
 from collector.forwarder import parts
 from collector.forwarder.drawing import draw
 from collector.forwarder.packing import Packed
@@ -158,6 +160,17 @@ async def test_a_batch_in_parts_ends_with_what_the_link_rewards(tmp_path, autoju
         task = await drawn(here, asked(here, upstream, body_bytes=10 << 20, wire_bytes=100_000))
         # zlib holds some of it back at first.
         assert 100_000 <= len(task.body.content) <= 100_000 + 64 * 1024
+
+
+async def test_no_batch_of_ordinary_events_is_larger_than_servers_take(tmp_path, autojump_clock, monkeypatch):
+    monkeypatch.setattr(parts, "WORTH_BYTES", 2 * MIB)
+    monkeypatch.setattr(parts, "PART_BYTES", MIB // 4)
+    upstream = samsara(max_events=250_000, max_batch_bytes=64 * MIB)
+    async with resting(tmp_path, upstream) as here:
+        await here.accept(*[100] * 100, pad=lambda: os.urandom(1_000).hex())
+        task = await drawn(here, asked(here, upstream))
+        assert 0.9 * LARGEST < len(task.body.content) <= LARGEST
+        assert task.batch.last < 9_999
 
 
 async def test_a_batch_holds_no_more_chunks_than_one_transaction_may_delete(
