@@ -14,6 +14,7 @@ from fakes.forwarding import inline
 from fakes.lanes import balanced, samsara, site, traintracks
 from fakes.sender import PackingSender, ScriptedSender, after, answer
 
+from collector.config.model import Timeouts
 from collector.core.limits import MIB
 from collector.core.verdict import Delivered
 from collector.core.window import LARGEST
@@ -299,6 +300,22 @@ async def test_once_the_link_is_free_a_batch_goes_as_it_is(tmp_path, autojump_cl
         sizes = [len(attempt.body) for attempt in sender.attempts]
         # The third was begun with the second, and had four parts when that was delivered.
         assert sizes[2] < 10 * parts.PART_BYTES < sizes[0]
+
+
+async def test_a_lane_has_the_time_that_what_it_sends_takes_and_not_its_text(tmp_path, autojump_clock):
+    sender = PackingSender(*[after(0.1, Delivered())] * 4, otherwise=after(10_000, Delivered()))
+    upstream = samsara(max_events=10_000, max_batch_bytes=8 * MIB, timeouts=Timeouts(total=60))
+    async with site(tmp_path, {upstream: sender}, run=False) as here:
+        await here.accept(*[100] * 100, pad=400)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.forwarder.run)
+            await trio.sleep(10)
+            assert len(sender.attempts) == 5
+            assert sender.packed[-1] < 50_000 < 500_000 < len(sender.last.body)
+            assert here.forwarder.stuck() == {}
+            await trio.sleep(150)
+            assert list(here.forwarder.stuck()) == [NAME]
+            nursery.cancel_scope.cancel()
 
 
 async def test_watchers_are_told_how_many_events_they_missed(tmp_path, autojump_clock):
