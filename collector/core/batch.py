@@ -23,6 +23,9 @@ Form = Literal["array", "lines"]
 MAX_CHUNKS = 20_000
 """Of one run: as many rows are read for it, and deleted in the transaction that settles it."""
 
+MAX_STORED_BYTES = 6 * 1024 * 1024
+"""The same for what they take in the spool: to delete them takes up to 1.2 times as much of the log."""
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -232,6 +235,7 @@ class Bounds:
         end_position: the position that the run stops before, None for none.
         one_address: whether it ends where the remote address changes.
         max_chunks: chunks that its events are of.
+        max_stored_bytes: what they take in the spool, but for a single larger one.
     """
 
     max_events: int
@@ -239,6 +243,11 @@ class Bounds:
     end_position: int | None = None
     one_address: bool = True
     max_chunks: int = MAX_CHUNKS
+    max_stored_bytes: int = MAX_STORED_BYTES
+
+    def are_met(self, chunks: int, stored_bytes: int) -> bool:
+        """Whether a run of so many chunks may have no other, with which they take so many bytes."""
+        return chunks == self.max_chunks or (chunks > 0 and stored_bytes > self.max_stored_bytes)
 
 
 def lane_name(upstream: str, dialect: str, product: str) -> str:
@@ -320,7 +329,7 @@ def choose(
         allowed = chunk.events - start
         if bounds.end_position is not None:
             allowed = min(allowed, bounds.end_position - chunk.first_position - start)
-        if allowed <= 0 or room.events <= 0 or len(pieces) == bounds.max_chunks:
+        if allowed <= 0 or room.events <= 0 or bounds.are_met(len(pieces), passed_bytes + chunk.stored_bytes):
             break
         count = allowed
         if start == 0 and allowed == chunk.events and _fits_whole(chunk, room):

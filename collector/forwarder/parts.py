@@ -144,9 +144,10 @@ def _next(
         max_events=whole.max_events - before.events,
         max_bytes=whole.max_bytes - drawn.size,
         max_chunks=whole.max_chunks - len(before.pieces),
+        max_stored_bytes=whole.max_stored_bytes - before.passed_bytes,
     )
     wanted = _part_of(left)
-    while min(wanted.max_events, wanted.max_bytes, wanted.max_chunks) > 0:
+    while min(wanted.max_events, wanted.max_bytes, wanted.max_chunks, wanted.max_stored_bytes) > 0:
         try:
             run, _ = choose(connection, lane, wanted, request.splits, look_on=False)
         except _ENDS:

@@ -124,6 +124,7 @@ def _again(
         end_position=sealed.last + 1,
         one_address=False,
         max_chunks=_NO_LIMIT,
+        max_stored_bytes=_NO_LIMIT,
     )
     try:
         splits = request.splits

@@ -49,6 +49,14 @@ def test_bytes_are_those_of_the_events_and_the_first_is_taken_whatever_its_size(
         assert run.events == taken
 
 
+def test_a_run_takes_chunks_up_to_what_may_be_deleted_at_once_and_a_single_larger_one():
+    chunks = in_row(2, 2, 2)
+    size = chunks[0].stored_bytes
+    for most, events in ((2 * size, 4), (2 * size - 1, 2), (1, 2)):
+        bounds = Bounds(max_events=100, max_bytes=1 << 40, max_stored_bytes=most)
+        assert choose(chunks, index=0, bounds=bounds).events == events
+
+
 def test_a_run_stops_before_the_end_position():
     chunks = in_row(3, 3)
     for end, last in ((1, 0), (3, 2), (4, 3), (99, 5)):

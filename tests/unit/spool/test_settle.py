@@ -3,11 +3,15 @@ from __future__ import annotations
 from functools import partial
 
 import pytest
-from fakes.spools import accept, batch_of, chunk, lane_of, ledger, next_run, query, spool_in
+from fakes.spools import accept, batch_of, chunk, database_of, lane_of, ledger, next_run, query, spool_in
 
+from collector.core.batch import MAX_STORED_BYTES
 from collector.spool import read, settle
 from collector.spool.passage import Passage
 from collector.spool.settle import Condemned, DeadLetter
+from collector.spool.space import LARGEST_SETTLING_BYTES
+from collector.spool.tickets import Ticket
+from collector.spool.worker import Append
 
 
 @pytest.fixture
@@ -69,6 +73,22 @@ async def test_a_delivery_moves_cursor_ledger_and_lane_together(spool):
     assert await ledger(spool) == {"accepted": 6, "pending": 2, "delivered": 4}
     assert await query(spool, "SELECT seq FROM chunk") == [(2,)]
     assert await query(spool, "SELECT count(*) FROM batch") == [(0,)]
+
+
+@pytest.mark.parametrize("size", [310, 600, 1000])
+async def test_a_settlement_fits_into_what_is_kept_for_it(spool, size):
+    body = b'[{"eventName":"%b"}]' % (b"x" * (size - 18))
+    many = 2 * MAX_STORED_BYTES // size
+    for at in range(0, many, 1000):
+        group = [Append(chunk(1, body=body), Ticket()) for _ in range(min(1000, many - at))]
+        spool._writer._committer.commit(group)()
+    batch, run = await seal(spool, max_events=1_000_000)
+    assert run.passed_bytes <= MAX_STORED_BYTES
+    database = database_of(spool)
+    database.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    database.connection.execute("PRAGMA wal_autocheckpoint=0")
+    assert await spool.write(delivered(batch, run))
+    assert MAX_STORED_BYTES // 2 < database.log_bytes() <= LARGEST_SETTLING_BYTES
 
 
 async def test_what_an_ended_batch_came_to_changes_nothing_more(spool):
