@@ -303,6 +303,7 @@ async def test_once_the_link_is_free_a_batch_goes_as_it_is(tmp_path, autojump_cl
 
 
 async def test_a_lane_has_the_time_that_what_it_sends_takes_and_not_its_text(tmp_path, autojump_clock):
+    patience_bytes = 500_000  # a minute's
     sender = PackingSender(*[after(0.1, Delivered())] * 4, otherwise=after(10_000, Delivered()))
     upstream = samsara(max_events=10_000, max_batch_bytes=8 * MIB, timeouts=Timeouts(total=60))
     async with site(tmp_path, {upstream: sender}, run=False) as here:
@@ -311,7 +312,8 @@ async def test_a_lane_has_the_time_that_what_it_sends_takes_and_not_its_text(tmp
             nursery.start_soon(here.forwarder.run)
             await trio.sleep(10)
             assert len(sender.attempts) == 5
-            assert sender.packed[-1] < 50_000 < 500_000 < len(sender.last.body)
+            assert sender.packed[-1] < len(sender.last.body) / 10
+            assert len(sender.last.body) > patience_bytes
             assert here.forwarder.stuck() == {}
             await trio.sleep(150)
             assert list(here.forwarder.stuck()) == [NAME]
