@@ -168,10 +168,10 @@ async def test_no_batch_of_ordinary_events_is_larger_than_servers_take(tmp_path,
     monkeypatch.setattr(parts, "PART_BYTES", MIB // 4)
     upstream = samsara(max_events=250_000, max_batch_bytes=64 * MIB)
     async with resting(tmp_path, upstream) as here:
-        await here.accept(*[100] * 100, pad=lambda: os.urandom(1_000).hex())
+        await here.accept(9_999, pad=lambda: os.urandom(1_000).hex())
         task = await drawn(here, asked(here, upstream))
         assert 0.9 * LARGEST < len(task.body.content) <= LARGEST
-        assert task.batch.last < 9_999
+        assert task.batch.last < 9_998
 
 
 async def test_a_batch_holds_no_more_chunks_than_one_transaction_may_delete(
@@ -193,6 +193,24 @@ async def test_a_batch_holds_no_more_chunks_than_one_transaction_may_delete(
         await here.accept(*[1] * 60)
         task = await drawn(here, asked(here, upstream))
         assert (task.batch.first, task.batch.last) == (0, 34)
+
+
+async def test_a_batch_in_parts_ends_no_more_of_the_spool_than_one_transaction_may_delete(
+    tmp_path, autojump_clock, monkeypatch
+):
+    upstream = samsara()
+    begin = parts.begin
+
+    def with_few(lane, batch, run, body, whole, **options):
+        return begin(lane, batch, run, body, dataclasses.replace(whole, max_stored_bytes=4_000), **options)
+
+    monkeypatch.setattr(parts, "begin", with_few)
+    async with resting(tmp_path, upstream) as here:
+        await here.accept(*[1] * 60, pad=400)
+        await here.accept(1, pad=800)
+        task = await drawn(here, asked(here, upstream))
+        stored = [piece.chunk.stored_bytes for piece in task.run.pieces]
+        assert 4_000 - stored[0] < sum(stored) <= 4_000
 
 
 async def test_a_batch_in_parts_ends_where_the_remote_address_changes(tmp_path, autojump_clock):
