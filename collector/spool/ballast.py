@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolNoSpace, SpoolUnavailable
@@ -96,8 +97,9 @@ def has_room(directory: Path) -> bool:
     except OSError as error:
         return error.errno not in NO_ROOM
     finally:
-        os.close(descriptor)
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):  # a disk that refuses that too has answered already
+            os.close(descriptor)
+            probe.unlink(missing_ok=True)
     return True
 
 

@@ -12,15 +12,16 @@ from collector.errors import SpoolDamaged, SpoolFull, SpoolNoSpace, SpoolUnavail
 from collector.spool import admission, retention
 from collector.spool.database import PAGE_BYTES
 from collector.spool.eviction import Eviction
-from collector.spool.items import attempt, run_alone, undo, unexpected
+from collector.spool.items import Append, Chore, Work, attempt, run_alone, undo, unexpected
 from collector.spool.outcome import Committed
-from collector.spool.worker import HERE_BYTES, Append, Chore, Item, Work, refused
+from collector.spool.worker import HERE_BYTES, refused
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Mapping, Sequence
 
     from collector.spool.database import Database
+    from collector.spool.items import Item
     from collector.spool.options import SpoolOptions
     from collector.spool.outcome import Observer
     from collector.spool.space import Space
@@ -70,7 +71,10 @@ class Committer:
             incoming += len(item.chunk.body)
         if incoming > HERE_BYTES or self._space.short or not self._database.trusted:
             return False
-        return not self._worth_counting(incoming) and self._space.provides(incoming)
+        try:
+            return not self._worth_counting(incoming) and self._space.provides(incoming)
+        except OSError:
+            return False  # to commit it meets that again, where it is a refusal
 
     def commit(self, group: Sequence[Item]) -> Callable[[], None]:
         """Commit a group in one transaction, then do its chores."""

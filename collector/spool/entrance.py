@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from collector.errors import NotTaken, SpoolFull
 from collector.spool import admission
+from collector.spool.items import Append
 from collector.spool.tickets import Ticket
 from collector.spool.waiting import WaitingRoom
-from collector.spool.worker import GROUP_BYTES, Append
+from collector.spool.worker import GROUP_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,17 +1,61 @@
-"""Single items of a group, run so that each fails alone."""
+"""What is put to the writer, and single items of a group run so that each fails alone."""
 
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolUnavailable
 
 if TYPE_CHECKING:
-    from collector.spool.worker import Chore, Work
+    from collections.abc import Callable, Collection
+
+    from collector.spool.store import NewChunk
+    from collector.spool.tickets import Ticket
 
 ITEM_ERRORS = (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError)
 """What SQLite says of one statement; all else it says is of the disk or the file."""
+
+
+@dataclass(slots=True)
+class Append:
+    """A chunk to be appended; it may be refused alone, where the group leaves no room."""
+
+    chunk: NewChunk
+    ticket: Ticket
+    error: Exception | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """Something to be done in the group's transaction; it fails alone.
+
+    Attributes:
+        appends: whether `run` may append, so that it is refused while the disk is full.
+        grown: the streams (dialect, product) that `run` has appended to, past the store.
+        undo: takes back, on the writer's thread, what `run` has done beside the database; called where
+            its transaction came to nothing.
+    """
+
+    run: Callable[[sqlite3.Connection], None]
+    ticket: Ticket
+    appends: bool = False
+    error: Exception | None = None
+    grown: Collection[tuple[str, str]] = ()
+    undo: Callable[[], None] | None = None
+
+
+@dataclass(slots=True)
+class Chore:
+    """Something for the writer's thread that no transaction may hold."""
+
+    run: Callable[[], object]
+    ticket: Ticket
+    error: Exception | None = None
+
+
+Item = Append | Work | Chore
 
 
 def run_alone(connection: sqlite3.Connection, item: Work) -> None:

@@ -206,6 +206,8 @@ class Space:
         Raises:
             SpoolUnavailable: the disk refused.
         """
+        # What is held may change here, and what was settled since the last look has made the log longer.
+        self._margin = 0
         if self.short:
             return self._upkeep_while_short()
         try:

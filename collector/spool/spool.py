@@ -19,6 +19,7 @@ from collector.spool.aside import mark_damaged
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.entrance import Entrance
 from collector.spool.examine import is_damage
+from collector.spool.items import Chore, Work
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.terms import take_up
@@ -27,10 +28,8 @@ from collector.spool.worker import (
     CLOSED,
     GROUP_BYTES,
     QUOTA_SHARE,
-    Chore,
     GroupWriter,
     InlineWriter,
-    Work,
     Writer,
 )
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from collector.errors import SpoolUnavailable
 from collector.spool import upstreams
+from collector.spool.items import Work
 from collector.spool.tickets import Ticket
-from collector.spool.worker import Work
 
 if TYPE_CHECKING:
     import sqlite3

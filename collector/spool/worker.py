@@ -1,10 +1,10 @@
-"""Who commits, and what is put to it.
+"""Who commits, and which requests share a commit.
 
 Group commit: what came in one turn of the event loop, or while a commit was under way, shares
 the next. Requests that need nothing but to be appended are committed on the event loop's own
 thread: to hand them to another thread and to be woken by it takes longer than the commit, on a
 disk that syncs in a fraction of a millisecond. All else, what lanes settle, large groups, whatever
-must look or decide first, and all there is while the disk is slow, is committed on the writer's
+comes near a bound, and all there is while the disk is slow, is committed on the writer's
 thread, so that the loop goes on. The two take turns: each group is settled before the next begins.
 
 The same work can be run inline, without threads, for tests under a mock clock.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import queue
 import threading
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -23,13 +22,12 @@ import trio
 
 from collector.errors import SpoolUnavailable
 from collector.spool.holdups import Holdups
+from collector.spool.items import Append
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Sequence
 
-    from collector.spool.store import NewChunk
-    from collector.spool.tickets import Ticket
+    from collector.spool.items import Item
 
 GROUP_CHUNKS = 1024
 """Requests that share a commit at most; the limit keeps a commit, and so an answer, short."""
@@ -48,46 +46,6 @@ CLOSED = "it is closed"
 
 _WAIT: list[Item] = []
 """In place of a group: one will come when the interval is over, unless it comes before."""
-
-
-@dataclass(slots=True)
-class Append:
-    """A chunk to be appended; it may be refused alone, where the group leaves no room."""
-
-    chunk: NewChunk
-    ticket: Ticket
-    error: Exception | None = None
-
-
-@dataclass(slots=True)
-class Work:
-    """Something to be done in the group's transaction; it fails alone.
-
-    Attributes:
-        appends: whether `run` may append, so that it is refused while the disk is full.
-        grown: the streams (dialect, product) that `run` has appended to, past the store.
-        undo: takes back, on the writer's thread, what `run` has done beside the database; called where
-            its transaction came to nothing.
-    """
-
-    run: Callable[[sqlite3.Connection], None]
-    ticket: Ticket
-    appends: bool = False
-    error: Exception | None = None
-    grown: Collection[tuple[str, str]] = ()
-    undo: Callable[[], None] | None = None
-
-
-@dataclass(slots=True)
-class Chore:
-    """Something for the writer's thread that no transaction may hold."""
-
-    run: Callable[[], object]
-    ticket: Ticket
-    error: Exception | None = None
-
-
-Item = Append | Work | Chore
 
 
 class Committer(Protocol):
@@ -212,19 +170,24 @@ class GroupWriter:
             self._token.run_sync_soon(self._begin)
 
     def _is_full(self) -> bool:
-        return len(self._pending) >= GROUP_CHUNKS or self._pending_bytes >= self.group_bytes
+        return self._exceeds(GROUP_CHUNKS - 1, self.group_bytes - 1)
+
+    def _exceeds(self, chunks: int, most_bytes: int) -> bool:
+        return len(self._pending) > chunks or self._pending_bytes > most_bytes
 
     def _begin(self) -> None:
         """Commit the next group, unless one is under way, which is followed by it anyhow."""
         self._called = False
         if self._away or not self._pending:
             return
-        if not self._holdups.allowed:
+        # What waited for company shall share one sync: that is what it waited for.
+        if not self._holdups.allowed or (self._interval and self._exceeds(HERE_CHUNKS, HERE_BYTES)):
             self._send()
             return
         group = self._take(HERE_CHUNKS, HERE_BYTES)
         if not self._committer.is_quick(group):
-            self._send(group)
+            self._put_back(group)
+            self._send()
             return
         with self._holdups.measured():
             settle = self._committer.commit(group)
@@ -233,10 +196,10 @@ class GroupWriter:
             self._called = True
             self._token.run_sync_soon(self._begin)  # others have their turns first
 
-    def _send(self, group: list[Item] | None = None) -> None:
-        """Have a group, or all that waits and may share one, committed on the thread; None ends it."""
+    def _send(self) -> None:
+        """Have all that waits and may share a group committed on the thread, which None ends."""
         self._called = False
-        group = group or self._take(GROUP_CHUNKS, self.group_bytes)
+        group = self._take(GROUP_CHUNKS, self.group_bytes)
         if group or self._closed:
             self._away = True
             self._groups.put(group or None)
@@ -253,8 +216,12 @@ class GroupWriter:
                 if size > most_bytes and group:
                     break
             group.append(pending.popleft())
-        self._pending_bytes -= sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
+        self._pending_bytes -= _bytes_of(group)
         return group
+
+    def _put_back(self, group: list[Item]) -> None:
+        self._pending.extendleft(reversed(group))
+        self._pending_bytes += _bytes_of(group)
 
     def _settle(self, settle: Callable[[], None]) -> None:
         """A group is back from the thread."""
@@ -262,7 +229,8 @@ class GroupWriter:
         settle()
         if self._away:
             return
-        if self._closed or not all(isinstance(item, Append) for item in self._pending):
+        full = bool(self._interval) and self._is_full()
+        if full or self._closed or not all(isinstance(item, Append) for item in self._pending):
             self._send()
         elif self._pending and not self._called:
             self._call()
@@ -302,6 +270,10 @@ class GroupWriter:
         except trio.RunFinishedError:
             # The loop ended without closing the spool: nobody waits for an answer any more.
             return
+
+
+def _bytes_of(group: Sequence[Item]) -> int:
+    return sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
 
 
 def refused(group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:

@@ -31,9 +31,9 @@ from collector.listener.bind import adopt
 from collector.listener.ingest import PATH, Ingest, Policy
 from collector.listener.routes import Site
 from collector.listener.serve import Server
+from collector.spool.items import Append
 from collector.spool.store import NewChunk
 from collector.spool.tickets import Ticket
-from collector.spool.worker import Append
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -72,7 +72,7 @@ class Calls:
 
 @contextmanager
 def statements(connection: sqlite3.Connection) -> Iterator[list[str]]:
-    """The statements that a connection runs; one that runs triggers is told of again for each of them."""
+    """The statements that a connection runs; one that sets off triggers comes again for each."""
     seen: list[str] = []
     connection.set_trace_callback(seen.append)
     try:

@@ -72,3 +72,11 @@ def test_probing_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
     assert free_bytes(tmp_path) > 0
     assert free_bytes(tmp_path / "nowhere") == 0
+
+
+def test_a_probe_that_cannot_be_deleted_has_told_all_the_same(tmp_path, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "read-only")
+
+    monkeypatch.setattr("pathlib.Path.unlink", refuse)
+    assert has_room(tmp_path)

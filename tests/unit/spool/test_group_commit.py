@@ -8,8 +8,9 @@ from fakes.disks import APPEND, let_fail
 from fakes.spools import accept, chunk, database_of, ledger, query, spool_in
 
 from collector.errors import SpoolUnavailable
+from collector.spool.items import Work
 from collector.spool.tickets import Ticket
-from collector.spool.worker import HERE_CHUNKS, Work
+from collector.spool.worker import HERE_CHUNKS
 
 pytestmark = pytest.mark.parametrize("threads", [False, True], ids=["inline", "thread"])
 

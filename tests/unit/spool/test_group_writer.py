@@ -10,8 +10,9 @@ from fakes.spools import accept, bulk, chunk, ledger, spool_in
 from collector.errors import SpoolUnavailable
 from collector.spool import worker
 from collector.spool.holdups import BURST_SECONDS, SHARE, Holdups
+from collector.spool.items import Append, Work
 from collector.spool.tickets import Ticket
-from collector.spool.worker import Append, GroupWriter, Work
+from collector.spool.worker import GroupWriter
 
 
 async def test_a_commit_waits_for_company_as_long_as_it_is_told_to(tmp_path, monkeypatch):
@@ -124,6 +125,18 @@ async def test_bodies_that_are_too_large_together_do_not_share_a_commit_on_the_l
     assert recorder.sizes == [2, 2, 1]
 
 
+async def test_what_is_not_quick_is_committed_in_groups_of_the_threads_own_size(monkeypatch):
+    monkeypatch.setattr(worker, "HERE_CHUNKS", 2)
+    monkeypatch.setattr(worker, "GROUP_CHUNKS", 7)
+    recorder = Recorder(quick=False)
+    recorder.go_on.set()
+    async with writer_of(recorder, group_bytes=500) as writer:
+        tickets = append(writer, 9, size=100)
+        await settled(tickets)
+        await settled(append(writer, 7, size=1))
+    assert (recorder.sizes, set(recorder.here)) == ([5, 4, 7], {False})
+
+
 async def test_what_takes_longer_is_committed_on_the_thread_and_what_comes_meanwhile_follows_it():
     recorder = Recorder()
     async with writer_of(recorder) as writer:
@@ -222,6 +235,30 @@ async def test_requests_that_came_during_a_commit_wait_for_company_too():
         assert not any(ticket.settled for ticket in later)
         await settled(later)
     assert (recorder.sizes, recorder.here) == ([1, 2], [False, True])
+
+
+@pytest.mark.parametrize(("chunks", "most_bytes"), [(4, 10_000), (100, 250)])
+async def test_what_waited_for_company_is_not_committed_in_parts(monkeypatch, chunks, most_bytes):
+    monkeypatch.setattr(worker, "HERE_CHUNKS", chunks)
+    monkeypatch.setattr(worker, "HERE_BYTES", most_bytes)
+    recorder = Recorder()
+    recorder.go_on.set()
+    async with writer_of(recorder, interval=0.01) as writer:
+        await settled(append(writer, 9, size=100))
+        await settled(append(writer, 1, size=100))
+    assert (recorder.sizes, recorder.here) == ([9, 1], [False, True])
+
+
+async def test_requests_that_filled_a_group_during_a_commit_wait_no_longer(monkeypatch):
+    monkeypatch.setattr(worker, "GROUP_CHUNKS", 3)
+    recorder = Recorder()
+    async with writer_of(recorder, interval=1000.0) as writer:
+        work(writer)
+        await trio.to_thread.run_sync(recorder.busy.wait)
+        later = append(writer, 3)
+        recorder.go_on.set()
+        await settled(later)
+    assert recorder.sizes == [1, 3]
 
 
 async def test_a_closed_writer_has_committed_all_and_takes_nothing_more(monkeypatch):

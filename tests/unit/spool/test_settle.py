@@ -7,11 +7,11 @@ from fakes.spools import accept, batch_of, chunk, database_of, lane_of, ledger, 
 
 from collector.core.batch import MAX_STORED_BYTES
 from collector.spool import read, settle
+from collector.spool.items import Append
 from collector.spool.passage import Passage
 from collector.spool.settle import Condemned, DeadLetter
 from collector.spool.space import LARGEST_SETTLING_BYTES
 from collector.spool.tickets import Ticket
-from collector.spool.worker import Append
 
 
 @pytest.fixture

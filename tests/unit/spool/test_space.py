@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from functools import partial
 
@@ -21,7 +22,7 @@ from fakes.spools import (
     spool_in,
 )
 
-from collector.errors import SpoolNoSpace
+from collector.errors import SpoolNoSpace, SpoolUnavailable
 from collector.spool import settle, space
 from collector.spool.database import PAGE_BYTES
 
@@ -257,3 +258,31 @@ async def test_another_failure_than_want_of_room_is_no_shortage(tmp_path):
         assert ballast(tmp_path) == BALLAST
         disk.failing.clear()
         await accept(spool, chunk(1))
+
+
+async def test_a_log_that_cannot_be_looked_at_refuses_requests_and_no_more(tmp_path, monkeypatch):
+    async with spool_in(tmp_path, ballast_bytes=BALLAST, threads=True) as spool:
+        await accept(spool, chunk(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(database_of(spool), "log_bytes", partial(os.stat, tmp_path / "none"))
+            with pytest.raises(SpoolUnavailable, match="No such file"):
+                await accept(spool, bulk(MIB // 4))
+        await accept(spool, chunk(1))
+        assert await ledger(spool) == {"accepted": 2, "pending": 2}
+
+
+async def test_the_ballast_that_was_cut_grows_again_before_the_log_has_outgrown_it(tmp_path):
+    async with spool_in(tmp_path, ballast_bytes=BALLAST) as spool:
+        other = sqlite3.connect(tmp_path / "spool.db", isolation_level=None)
+        for _ in range(2):
+            other.execute("BEGIN")
+            other.execute("SELECT count(*) FROM chunk").fetchone()
+            for _ in range(40):
+                await accept(spool, bulk(MIB // 2))
+                assert ballast(tmp_path) >= database_of(spool).log_bytes()
+            other.execute("ROLLBACK")
+            for _ in range(4):  # the log begins anew, and is looked at
+                await accept(spool, bulk(MIB // 2))
+            await spool.maintain()
+            assert ballast(tmp_path) < 8 * MIB
+        other.close()
