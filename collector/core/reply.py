@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from itertools import islice
 
 import msgspec
 
@@ -22,6 +23,10 @@ LATEST_DATE = 7_258_118_400.0
 
 MAX_EXCERPT = 300
 """Characters of an answer that are kept with a dead letter and shown to people."""
+
+MAX_NAMED = 100
+"""Events of one answer that are kept as named: the list is written again with each that is
+buried. What an answer named beyond these is sent again, and named again."""
 
 _KINDS = {
     "application/json": "JSON",
@@ -119,7 +124,7 @@ def named_events(reply: Reply, events: int) -> tuple[tuple[int, str], ...]:
         events: in the batch.
 
     Returns:
-        (index, what is wrong) for each string that is not "OK"; nothing where the body is
+        (index, what is wrong) for each of the first strings that are not "OK"; nothing where the body is
         no such array, or not there whole.
     """
     if not reply.whole:
@@ -130,4 +135,5 @@ def named_events(reply: Reply, events: int) -> tuple[tuple[int, str], ...]:
         return ()
     if len(verdicts) != events:
         return ()
-    return tuple((index, excerpt(text.encode())) for index, text in enumerate(verdicts) if text != "OK")
+    named = ((index, excerpt(text.encode())) for index, text in enumerate(verdicts) if text != "OK")
+    return tuple(islice(named, MAX_NAMED))

@@ -123,6 +123,7 @@ class Outcome:
             where it did not say.
         sent_bytes: of the body, after any compression, that went out on the link.
         seconds: from the request's first byte to the answer's last, None where none came.
+        cut_short: whether the body was begun and not sent to its end, so that nobody can have taken it.
     """
 
     verdict: Verdict
@@ -131,6 +132,7 @@ class Outcome:
     server_time_offset: float | None = None
     sent_bytes: int = 0
     seconds: float | None = None
+    cut_short: bool = False
 
 
 def judge(reply: Reply, *, policy: Policy, events: int, now_ms: int) -> Verdict:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
 LANES_AT_ONCE = 8
-"""Of one upstream. A lane at work holds its batch up to four times over (as stored, cut apart,
-rendered, compressed), and the next one where attempts are quick: 8 of them, all with the largest batch
-that there can be, 400 MiB. Only a link that is as fast as it is long makes batches that large."""
+"""Of one upstream. A lane at work holds its batch and the next one, each as large as it is on the wire and
+a part more: 8 of them, all with the largest batch that there can be, 150 MiB. Where bodies are not compressed
+a batch is held up to four times over (as stored, cut apart, rendered, the next one): 300 MiB. Only a link
+that is as fast as it is long makes batches that large."""
 
 LANES_AT_RETURN = 2
 """Once an upstream is back; doubled with each of its answers."""

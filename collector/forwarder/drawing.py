@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
+from collector.core.window import LARGEST
 from collector.forwarder import parts
 from collector.forwarder.prepare import prepare_in_place
 from collector.forwarder.surroundings import Packs
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from collector.forwarder.surroundings import Surroundings
     from collector.forwarder.tasks import Ready, Request, Task
+
+
+MOST_SENT_BYTES = LARGEST - 2 * parts.PART_BYTES
+"""A batch ends with the part by which its size was reached, and there are servers that take no more than
+`LARGEST`."""
 
 
 def _never() -> bool:
@@ -52,11 +58,11 @@ async def _gather(
     sender = around.sender
     if not isinstance(sender, Packs):
         raise TypeError("a sender that does not pack was given a batch in parts")
-    packing = sender.packing()
+    packing, sent_bytes = sender.packing(), min(request.wire_bytes, MOST_SENT_BYTES)
     while drawn.part:
         await packing.add(drawn.part)
         # What was sealed once is made whole again, whatever the link rewards now.
-        if drawn.fresh and (packing.sent_bytes >= request.wire_bytes or enough()):
+        if drawn.fresh and (packing.sent_bytes >= sent_bytes or enough()):
             break
         drawn = await around.spool.read(partial(parts.go_on, drawn=drawn, request=request))
     return parts.finish(drawn, await packing.finish(b"]"))

@@ -22,6 +22,7 @@ from collector.core.window import LARGEST
 from collector.forwarder.ahead import Ahead
 from collector.forwarder.drawing import draw
 from collector.forwarder.pace import patience
+from collector.forwarder.packing import Packed
 from collector.forwarder.prepare import prepare
 from collector.forwarder.settling import MOVED_PAUSE, Settling
 from collector.forwarder.standing import Standing
@@ -208,7 +209,7 @@ class LaneTask:
         if self._stopping.is_set():
             return 0.0
         if outcome is None:
-            self._body_bytes = len(task.body)
+            self._body_bytes = len(task.body.content if isinstance(task.body, Packed) else task.body)
             outcome = await self._ahead.attempt(task, request)
             self._around.tally.attempted(
                 outcome,

@@ -154,6 +154,8 @@ def _next(
             return None  # the next batch begins there, and meets it
         if run is None or (whole.one_address and run.remote_address != before.remote_address):
             return None
+        if before.end_index == 0 and run.pieces[0].chunk.stored_bytes > left.max_stored_bytes:
+            return None  # a single larger one is let by as the first of a batch, and not as that of a part
         batch = drawn.batch
         if drawn.fresh:
             batch = dataclasses.replace(batch, options=_decided(connection, batch.options, before, run))

@@ -183,6 +183,11 @@ def _seal(
         options = msgspec.structs.replace(options, corrections=boots.corrections(connection, stretches))
         context = rendering.Context(rendering.RENDERER, options, epoch, lane.dialect, lane.product)
         body = rendering.render(run, context)
+        goes_on = in_parts and more and run.last + 1 != whole.end_position
+        if goes_on and run.events == 1 < whole.max_events and bounds.max_bytes < whole.max_bytes:
+            # One of which no two fit in a part. What comes in parts has two: one alone may have to be buried.
+            bounds = dataclasses.replace(whole, max_events=2)
+            continue
         if len(body) <= whole.max_bytes or run.events == 1:
             break
         # What rendering adds to each event is known only now.
@@ -209,7 +214,7 @@ def _seal(
         options=options,
         replaces=None if replaced is None else replaced.batch.id,
     )
-    if in_parts and more and run.events > 1 and run.last + 1 != whole.end_position:
+    if goes_on and run.events > 1:
         return parts.begin(lane, batch, run, body, whole, fresh=True, replaced=replaced)
     batch = dataclasses.replace(batch, body_sha256=hashlib.sha256(body).digest())
     return Ready(lane, batch, run, body, fresh=True, replaced=replaced)

@@ -167,11 +167,20 @@ class HttpSender:
 
         try:
             headers, content, contexts = await self._run(make)
-            reply = await self._link.post(headers, content, contexts=contexts, progress=progress)
+            reply = await self._link.post(
+                headers, content, contexts=contexts, progress=progress, events=batch.events
+            )
         except Exception as error:  # noqa: BLE001 -- an attempt is where errors end
             verdict = judge_failure(*_failure(error))
             begun = progress.begun is not None
-            return _Tried(Outcome(verdict, wrote_body=begun, sent_bytes=progress.sent_bytes))
+            return _Tried(
+                Outcome(
+                    verdict,
+                    wrote_body=begun,
+                    sent_bytes=progress.sent_bytes,
+                    cut_short=begun and not progress.ended,
+                )
+            )
         return self._judged(reply, batch, progress, created)
 
     def _judged(self, reply: Reply, batch: SealedBatch, progress: Progress, created: float) -> _Tried:
@@ -197,6 +206,7 @@ class HttpSender:
             server_time_offset=offset,
             sent_bytes=progress.sent_bytes,
             seconds=seconds,
+            cut_short=progress.begun is not None and not progress.ended,
         )
         return _Tried(outcome, answered=True, status=reply.status, skew=skew)
 

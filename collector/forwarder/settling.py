@@ -30,10 +30,6 @@ MOVED_PAUSE = 1.0
 """Seconds that a lane pauses after it was moved under way, as retention does: rare, and a
 lane that nothing moves may not spin."""
 
-MAX_CONDEMNED = 100
-"""Events of one answer that are kept as named: the list is written again with each that is
-buried. What an answer named beyond these is sent again, and named again."""
-
 TOO_LARGE = 413
 INTERNAL_SERVER_ERROR = 500
 
@@ -273,8 +269,7 @@ class Settling:
         if not verdict.named:
             return await self._suspect(task, verdict)
         named = [
-            settle.Condemned(batch.first + index, wrong, verdict.status)
-            for index, wrong in verdict.named[:MAX_CONDEMNED]
+            settle.Condemned(batch.first + index, wrong, verdict.status) for index, wrong in verdict.named
         ]
         kept = await self._persist_answered(task, partial(settle.condemned, batch=batch, named=named))
         return 0.0 if kept else MOVED_PAUSE

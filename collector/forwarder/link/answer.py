@@ -19,11 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 MAX_ANSWER_BYTES = 256 * 1024
-"""Of an answer are kept, as sent and again as decoded. "OK" for each of 20,000 events, the most
-that a batch has by default, takes 100 kB."""
+"""Of an answer are kept, as sent and again as decoded. "OK" for each of 20,000 events takes 100 kB."""
 
 LONGEST_ANSWER_BYTES = 4 * 1024 * 1024
 """A longer one is not read to its end, and counts as none: no upstream has so much to say."""
+
+TOLD_EVENTS = 20_000
+"""Of a batch; for one of so many times more events both bounds are so many times larger, since an upstream
+may have something to say of each."""
 
 CLOSING_SECONDS = 1.0
 
@@ -32,38 +35,39 @@ _CODINGS = {"gzip": 31, "x-gzip": 31, "deflate": 15}
 """What zlib can undo, by its `wbits`."""
 
 
-async def read_answer(response: httpx.Response, blanked: Callable[[bytes], bytes]) -> Reply:
+async def read_answer(response: httpx.Response, blanked: Callable[[bytes], bytes], *, events: int) -> Reply:
     """Read an answer to its end, and close it.
 
     Args:
         response: of which the headers were read.
         blanked: takes the secrets out of a text.
+        events: that it speaks of.
 
     Raises:
-        LinkFailure: it is longer than `LONGEST_ANSWER_BYTES`.
+        LinkFailure: it is longer than an answer may be.
         httpx.HTTPError: it did not come to its end.
     """
+    times = max(1, -(-events // TOLD_EVENTS))
+    most, longest = times * MAX_ANSWER_BYTES, times * LONGEST_ANSWER_BYTES
     kept, size = bytearray(), 0
     try:
         async for part in response.aiter_raw():
             size += len(part)
-            kept += part[: MAX_ANSWER_BYTES - len(kept)]
-            if size > LONGEST_ANSWER_BYTES and not response.is_closed:
+            kept += part[: most - len(kept)]
+            if size > longest and not response.is_closed:
                 # Leaving the loop here would leave httpx's generators to the garbage
                 # collector; with the connection closed the next read ends them.
                 await response.aclose()
     except (httpx.HTTPError, httpx.StreamError):
-        if size <= LONGEST_ANSWER_BYTES:
+        if size <= longest:
             raise
     finally:
         with trio.move_on_after(CLOSING_SECONDS, shield=True):
             await response.aclose()
-    if size > LONGEST_ANSWER_BYTES:
-        raise LinkFailure(
-            Failure.TOO_LONG, f"over {LONGEST_ANSWER_BYTES >> 20} MiB, with http {response.status_code}"
-        )
+    if size > longest:
+        raise LinkFailure(Failure.TOO_LONG, f"over {longest >> 20} MiB, with http {response.status_code}")
     body, whole, opaque = _decoded(
-        bytes(kept), response.headers.get("Content-Encoding", ""), whole=size == len(kept)
+        bytes(kept), response.headers.get("Content-Encoding", ""), most, whole=size == len(kept)
     )
     return Reply(
         status=response.status_code,
@@ -76,7 +80,7 @@ async def read_answer(response: httpx.Response, blanked: Callable[[bytes], bytes
     )
 
 
-def _decoded(body: bytes, codings: str, *, whole: bool) -> tuple[bytes, bool, bool]:
+def _decoded(body: bytes, codings: str, most: int, *, whole: bool) -> tuple[bytes, bool, bool]:
     """Undo a coding that was not asked for, as far as it is kept.
 
     Returns:
@@ -94,7 +98,7 @@ def _decoded(body: bytes, codings: str, *, whole: bool) -> tuple[bytes, bool, bo
         return body, whole, True
     undone = zlib.decompressobj(bits)
     try:
-        text = undone.decompress(body, MAX_ANSWER_BYTES)
+        text = undone.decompress(body, most)
     except zlib.error:
         return body, whole, True
     return (

@@ -99,7 +99,13 @@ class Link:
             await self._retire(self._line)
 
     async def post(
-        self, headers: dict[str, str], content: bytes, *, contexts: Contexts, progress: Progress
+        self,
+        headers: dict[str, str],
+        content: bytes,
+        *,
+        contexts: Contexts,
+        progress: Progress,
+        events: int = 1,
     ) -> Reply:
         """Send a request and read its answer to its end.
 
@@ -110,6 +116,7 @@ class Link:
             content: the body.
             contexts: for TLS; the same ones for as long as nothing has changed.
             progress: kept up to date.
+            events: in the body; the more, the longer may the answer be.
 
         Raises:
             LinkFailure: no whole answer came.
@@ -122,7 +129,7 @@ class Link:
                 with trio.fail_after(limit):
                     response = await line.client.send(request, stream=True)
                     watch_leftovers(response, line.pool)
-                    return await read_answer(response, self._blanked)
+                    return await read_answer(response, self._blanked, events=events)
         except trio.TooSlowError:
             detail = f"no whole answer within {round(limit, 1):g} s"
             raise LinkFailure(Failure.TIMEOUT, detail) from None

@@ -13,6 +13,7 @@ from fakes.tcp import serving
 from fakes.upstream import Behaviour
 
 from collector.config.model import Timeouts
+from collector.core.reply import MAX_NAMED
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry
 from collector.forwarder.link.answer import LONGEST_ANSWER_BYTES, MAX_ANSWER_BYTES
 
@@ -80,6 +81,28 @@ async def test_verdicts_on_the_largest_batch_are_read(fake):
     outcome = await outcome_of(fake, answer, events=20_000)
     assert isinstance(outcome.verdict, Rejected)
     assert outcome.verdict.named == ((19_999, "bad"),)
+
+
+@pytest.mark.parametrize("told", ["OK", '{"id":"0123456789abcdef","status":"accepted"}'])
+async def test_an_upstream_may_have_something_to_say_of_each_event_of_a_large_batch(fake, told):
+    body = json.dumps([told] * 250_000).encode()
+    assert len(body) > LONGEST_ANSWER_BYTES or told == "OK"
+    outcome = await outcome_of(fake, Behaviour(status=202, body=body), events=250_000)
+    assert outcome.verdict == Delivered()
+
+
+async def test_verdicts_on_a_batch_of_more_events_than_a_request_may_have_are_read(fake):
+    body = json.dumps(["OK"] * 249_999 + ["bad"]).encode()
+    outcome = await outcome_of(fake, Behaviour(status=400, body=body), events=250_000)
+    assert isinstance(outcome.verdict, Rejected)
+    assert outcome.verdict.named == ((249_999, "bad"),)
+
+
+async def test_no_more_events_are_named_than_are_kept(fake):
+    body = json.dumps(["bad"] * 20_000).encode()
+    outcome = await outcome_of(fake, Behaviour(status=400, body=body), events=20_000)
+    assert isinstance(outcome.verdict, Rejected)
+    assert outcome.verdict.named == tuple((index, "bad") for index in range(MAX_NAMED))
 
 
 async def test_names_beyond_what_is_kept_are_not_guessed(fake):

@@ -213,6 +213,7 @@ async def test_a_large_body_goes_out_whole_in_pieces(fake):
     async with sending(url=fake.url, compress=False) as sender:
         outcome = await sender.attempt(make_batch(), body)
     assert outcome.verdict == Delivered()
+    assert not outcome.cut_short
     assert fake.received[0].body == body
 
 
@@ -223,6 +224,7 @@ async def test_success_before_the_whole_batch_was_sent_is_not_believed(fake):
         outcome = await sender.attempt(make_batch(), body)
     assert isinstance(outcome.verdict, Retry)
     assert outcome.wrote_body
+    assert outcome.cut_short
 
 
 async def test_requests_are_made_on_a_thread_unless_told_otherwise(fake):

@@ -8,7 +8,7 @@ from structlog.testing import capture_logs
 
 from collector.config.model import Backoff
 from collector.core.failure import Failure
-from collector.core.verdict import Blocked, Delivered, Outcome, Retry
+from collector.core.verdict import Blocked, Delivered, Outcome, Retry, judge_failure
 from collector.forwarder.sizing import SLOW_ATTEMPTS
 
 RETRIED = [408, 409, 425, 429, 500, 502, 503, 504, 599]
@@ -309,6 +309,50 @@ async def test_a_batch_too_large_for_its_link_ends_and_smaller_ones_arrive(tmp_p
         first = [attempt.batch.id for attempt in sender.attempts].count(sender.attempts[0].batch.id)
         assert first == SLOW_ATTEMPTS
         assert len({attempt.body for attempt in sender.attempts[:first]}) == 1
+
+
+@pytest.mark.parametrize(
+    "cut",
+    [judge_failure(Failure.BROKEN, "reset"), Retry("http 408", status=408, breaker=False)],
+    ids=["broken", "408"],
+)
+async def test_a_batch_that_is_cut_off_in_its_middle_each_time_ends_and_smaller_ones_arrive(
+    tmp_path, autojump_clock, cut
+):
+    """A link that was good turns bad, and something on it cuts connections off before the total time-out."""
+    quick = link(250_000, 0.6)
+
+    async def slow(batch, body):
+        if len(body) / 20_000 > 30:
+            await trio.sleep(30)
+            return Outcome(cut, wrote_body=True, sent_bytes=600_000, cut_short=True)
+        return await link(20_000, 0.6)(batch, body)
+
+    sender = ScriptedSender(otherwise=quick)
+    upstream = samsara(max_events=20_000, max_batch_bytes=8 << 20)
+    async with site(tmp_path, {upstream: sender}) as here:
+        await here.accept(*[1000] * 20, pad=250)
+        await trio.sleep(100)
+        sender.otherwise, before = slow, len(sender.attempts)
+        await here.accept(*[1000] * 10, pad=250)
+        await trio.sleep(3000)
+        assert (await here.ledger()) == {"accepted": 30_000, "delivered": 30_000}
+        assert sender.taken["samsara/samsara"] == list(range(30_000))
+        large = [attempt for attempt in sender.attempts[before:] if len(attempt.body) > 600_000]
+        assert len(large) >= SLOW_ATTEMPTS
+        assert {attempt.batch.id for attempt in large[:SLOW_ATTEMPTS]} == {large[0].batch.id}
+
+
+async def test_a_batch_that_the_link_still_rewards_stays_as_it_is_however_often_it_breaks(
+    tmp_path, autojump_clock
+):
+    broken = Outcome(judge_failure(Failure.BROKEN, "reset"), wrote_body=True, sent_bytes=10, cut_short=True)
+    sender = ScriptedSender(*[broken] * 20)
+    async with site(tmp_path, {samsara(): sender}) as here:
+        await here.accept(20)
+        await trio.sleep(3000)
+        assert len({attempt.batch.id for attempt in sender.attempts}) == 1
+        assert await here.ledger() == {"accepted": 20, "delivered": 20}
 
 
 async def test_a_single_event_is_never_too_large_for_its_link(tmp_path, autojump_clock):

@@ -8,8 +8,8 @@ from fakes.lanes import START_MS, balanced, samsara, site, traintracks
 from fakes.sender import ScriptedSender, answer, refusing, too_large
 from structlog.testing import capture_logs
 
+from collector.core.reply import MAX_NAMED
 from collector.core.verdict import Delivered
-from collector.forwarder.settling import MAX_CONDEMNED
 
 
 async def test_a_batch_too_large_is_halved_until_it_passes_and_the_size_is_learned(tmp_path, autojump_clock):
@@ -103,7 +103,7 @@ async def test_of_many_named_events_a_bounded_number_is_kept_at_a_time(tmp_path,
         while (lane := await here.lane()).cursor_position < 900:
             most = max(most, len(lane.condemned))
             await here.spool.read(lambda _: None)
-        assert most == MAX_CONDEMNED
+        assert most == MAX_NAMED
         await here.quiet()
         assert [letter[0] for letter in await here.dead_letters()] == list(bad)
         assert sender.taken["samsara/samsara"] == [n for n in range(900) if n % 3]

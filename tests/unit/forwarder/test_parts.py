@@ -14,7 +14,10 @@ from fakes.forwarding import inline
 from fakes.lanes import balanced, samsara, site, traintracks
 from fakes.sender import PackingSender, ScriptedSender, after, answer
 
+from collector.config.model import Timeouts
+from collector.core.limits import MIB
 from collector.core.verdict import Delivered
+from collector.core.window import LARGEST
 from collector.forwarder import parts
 from collector.forwarder.drawing import draw
 from collector.forwarder.packing import Packed
@@ -91,6 +94,26 @@ async def test_a_backlog_leaves_in_large_batches_and_each_event_once(tmp_path, a
         assert await here.ledger() == {"accepted": 2203, "delivered": 2203}
 
 
+async def test_events_of_which_no_two_fit_in_a_part_leave_in_large_batches_too(tmp_path, autojump_clock):
+    sender = PackingSender()
+    async with site(tmp_path, {samsara(max_batch_bytes=8_000): sender}, run=False) as here:
+        await here.accept(*[1] * 5, 5, pad=1_500)
+        await running(here, 10)
+        assert sender.ranges == [(0, 4), (5, 9)]
+        assert len(sender.packed) == 2
+
+
+async def test_a_large_event_that_is_alone_or_has_no_room_beside_it_leaves_alone(tmp_path, autojump_clock):
+    sender = PackingSender()
+    async with site(tmp_path, {samsara(max_batch_bytes=2_500): sender}, run=False) as here:
+        await here.accept(1, 1, pad=1_500)
+        await here.accept(1, pad=4_000)
+        await here.accept(1, pad=1_500)
+        await running(here, 10)
+        assert sender.ranges == [(0, 0), (1, 1), (2, 2), (3, 3)]
+        assert sender.packed == []
+
+
 async def test_a_small_batch_is_not_packed_before_it_is_sent(tmp_path, autojump_clock):
     sender = PackingSender()
     async with site(tmp_path, {samsara(): sender}) as here:
@@ -140,6 +163,17 @@ async def test_a_batch_in_parts_ends_with_what_the_link_rewards(tmp_path, autoju
         assert 100_000 <= len(task.body.content) <= 100_000 + 64 * 1024
 
 
+async def test_no_batch_of_ordinary_events_is_larger_than_servers_take(tmp_path, autojump_clock, monkeypatch):
+    monkeypatch.setattr(parts, "WORTH_BYTES", 2 * MIB)
+    monkeypatch.setattr(parts, "PART_BYTES", MIB // 4)
+    upstream = samsara(max_events=250_000, max_batch_bytes=64 * MIB)
+    async with resting(tmp_path, upstream) as here:
+        await here.accept(9_999, pad=lambda: os.urandom(1_000).hex())
+        task = await drawn(here, asked(here, upstream))
+        assert 0.9 * LARGEST < len(task.body.content) <= LARGEST
+        assert task.batch.last < 9_998
+
+
 async def test_a_batch_holds_no_more_chunks_than_one_transaction_may_delete(
     tmp_path, autojump_clock, monkeypatch
 ):
@@ -159,6 +193,24 @@ async def test_a_batch_holds_no_more_chunks_than_one_transaction_may_delete(
         await here.accept(*[1] * 60)
         task = await drawn(here, asked(here, upstream))
         assert (task.batch.first, task.batch.last) == (0, 34)
+
+
+async def test_a_batch_in_parts_ends_no_more_of_the_spool_than_one_transaction_may_delete(
+    tmp_path, autojump_clock, monkeypatch
+):
+    upstream = samsara()
+    begin = parts.begin
+
+    def with_few(lane, batch, run, body, whole, **options):
+        return begin(lane, batch, run, body, dataclasses.replace(whole, max_stored_bytes=4_000), **options)
+
+    monkeypatch.setattr(parts, "begin", with_few)
+    async with resting(tmp_path, upstream) as here:
+        await here.accept(*[1] * 60, pad=400)
+        await here.accept(1, pad=800)
+        task = await drawn(here, asked(here, upstream))
+        stored = [piece.chunk.stored_bytes for piece in task.run.pieces]
+        assert 4_000 - stored[0] < sum(stored) <= 4_000
 
 
 async def test_a_batch_in_parts_ends_where_the_remote_address_changes(tmp_path, autojump_clock):
@@ -266,6 +318,24 @@ async def test_once_the_link_is_free_a_batch_goes_as_it_is(tmp_path, autojump_cl
         sizes = [len(attempt.body) for attempt in sender.attempts]
         # The third was begun with the second, and had four parts when that was delivered.
         assert sizes[2] < 10 * parts.PART_BYTES < sizes[0]
+
+
+async def test_a_lane_has_the_time_that_what_it_sends_takes_and_not_its_text(tmp_path, autojump_clock):
+    patience_bytes = 500_000  # a minute's
+    sender = PackingSender(*[after(0.1, Delivered())] * 4, otherwise=after(10_000, Delivered()))
+    upstream = samsara(max_events=10_000, max_batch_bytes=8 * MIB, timeouts=Timeouts(total=60))
+    async with site(tmp_path, {upstream: sender}, run=False) as here:
+        await here.accept(*[100] * 100, pad=400)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.forwarder.run)
+            await trio.sleep(10)
+            assert len(sender.attempts) == 5
+            assert sender.packed[-1] < len(sender.last.body) / 10
+            assert len(sender.last.body) > patience_bytes
+            assert here.forwarder.stuck() == {}
+            await trio.sleep(150)
+            assert list(here.forwarder.stuck()) == [NAME]
+            nursery.cancel_scope.cancel()
 
 
 async def test_watchers_are_told_how_many_events_they_missed(tmp_path, autojump_clock):

@@ -20,6 +20,7 @@ async def test_an_upstream_that_stops_reading_is_timed_out_by_the_write_time_out
         outcome = await sender.attempt(make_batch(), LARGE)
     assert outcome.verdict == Retry("timed out: while sending", breaker=True)
     assert 0 < outcome.sent_bytes < len(LARGE)
+    assert outcome.cut_short
 
 
 async def test_a_connection_that_nobody_answers_is_timed_out_by_the_connect_time_out(monkeypatch):
