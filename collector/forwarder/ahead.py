@@ -47,13 +47,16 @@ class Ahead:
     async def attempt(self, task: Ready, request: Request) -> Outcome:
         """Attempt a batch, and where that pays prepare the next."""
         self._ready = None
-        began = trio.current_time()
         if not self._pays(task, request):
-            outcome = await self._around.sender.attempt(task.batch, task.body)
-        else:
-            outcome = await self._both(task, request)
-        self._took = trio.current_time() - began
-        return outcome
+            return await self._attempt(task)
+        return await self._both(task, request)
+
+    async def _attempt(self, task: Ready) -> Outcome:
+        began = trio.current_time()
+        try:
+            return await self._around.sender.attempt(task.batch, task.body)
+        finally:
+            self._took = trio.current_time() - began  # by itself: preparing may take longer
 
     @property
     def sealed(self) -> bool:
@@ -105,7 +108,7 @@ class Ahead:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._prepare, task, request)
             try:
-                outcome = await self._around.sender.attempt(task.batch, task.body)
+                outcome = await self._attempt(task)
             except Exception as error:  # noqa: BLE001 (raised below, and not in a group)
                 failed = error
             self._over = True

@@ -183,6 +183,7 @@ class LaneTask:
             wire_bytes=LARGEST if window is None else window.size,
             in_parts=self._in_parts,
             splits=self._around.splits,
+            swelling=self._around.swelling,
         )
         task: Task | None = self._ahead.take(request)
         if task is None:

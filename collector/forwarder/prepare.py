@@ -168,6 +168,7 @@ def _seal(
     whole = _bounds(lane, request, replaced)
     bounds = parts.bounds(whole) if request.in_parts else whole
     in_parts = bounds is not whole
+    bounds = dataclasses.replace(bounds, max_bytes=request.swelling.fitting(lane.id, bounds.max_bytes))
     look_on = upstream.linger > 0 or in_parts
     while True:
         run, more = parts.choose(connection, lane, bounds, request.splits, look_on=look_on)
@@ -194,6 +195,7 @@ def _seal(
         fitting = run.events * whole.max_bytes // len(body)
         bounds = dataclasses.replace(bounds, max_events=max(1, fitting))
     request.splits.keep(lane.id, run)
+    request.swelling.learn(lane.id, run, len(body))
     batch = batches.SealedBatch(
         id=request.batch_id,
         lane=lane.id,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from collector.core.tap import Tap
 from collector.forwarder.splits import Splits
+from collector.forwarder.swelling import Swelling
 from collector.forwarder.tally import Tally
 
 if TYPE_CHECKING:
@@ -105,6 +106,7 @@ class Surroundings:
     chances: Chances
     window: Window | None = None
     splits: Splits = field(default_factory=Splits)
+    swelling: Swelling = field(default_factory=Swelling)
     tally: Tally = field(default_factory=Tally)
     tap: Tap = field(default_factory=Tap)
 

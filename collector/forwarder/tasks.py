@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.window import LARGEST
 from collector.forwarder.splits import Splits
+from collector.forwarder.swelling import Swelling
 
 if TYPE_CHECKING:
     from hashlib import _Hash as Digest
@@ -118,6 +119,7 @@ class Request:
         wire_bytes: the same after it.
         in_parts: whether a large batch may come in parts.
         splits: the chunks that the upstream's lanes stand in, cut apart.
+        swelling: by how much their events grow when they are rendered.
     """
 
     lane: int
@@ -130,3 +132,4 @@ class Request:
     wire_bytes: int = LARGEST
     in_parts: bool = False
     splits: Splits = field(default_factory=Splits)
+    swelling: Swelling = field(default_factory=Swelling)
