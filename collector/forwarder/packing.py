@@ -101,8 +101,9 @@ class Packing:
 
     async def finish(self, part: bytes) -> Packed:
         """Pack the last part; there is no other after it."""
-        await self.add(part)
-        self._content.write(self._compressor.flush())
+        compressor = self._compressor
+        self._content.write(await self._run(lambda: compressor.compress(part) + compressor.flush()))
+        self._size += len(part)
         return Packed(self._content.getvalue(), self._size)
 
 

@@ -212,16 +212,17 @@ class GroupWriter:
         while pending and len(group) < chunks:
             item = pending[0]
             if isinstance(item, Append):
-                size += len(item.chunk.body)
-                if size > most_bytes and group:
+                more = len(item.chunk.body)
+                if size + more > most_bytes and group:
                     break
+                size += more
             group.append(pending.popleft())
-        self._pending_bytes -= _bytes_of(group)
+        self._pending_bytes -= size
         return group
 
     def _put_back(self, group: list[Item]) -> None:
         self._pending.extendleft(reversed(group))
-        self._pending_bytes += _bytes_of(group)
+        self._pending_bytes += sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
 
     def _settle(self, settle: Callable[[], None]) -> None:
         """A group is back from the thread."""
@@ -270,10 +271,6 @@ class GroupWriter:
         except trio.RunFinishedError:
             # The loop ended without closing the spool: nobody waits for an answer any more.
             return
-
-
-def _bytes_of(group: Sequence[Item]) -> int:
-    return sum([len(item.chunk.body) for item in group if isinstance(item, Append)])
 
 
 def refused(group: Sequence[Item], error: SpoolUnavailable) -> Callable[[], None]:
