@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import trio
@@ -9,8 +11,11 @@ import trio
 from collector.core.http import Answer, error_answer
 from collector.core.limits import ConnectionLimits
 from collector.listener.routes import Site
+from collector.listener.serve import Server
 
 HOST = b"Host: localhost:9000\r\n"
+PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
+WAIT = b"POST /waiting HTTP/1.1\r\n" + HOST + b"\r\n"
 
 
 @dataclass
@@ -131,3 +136,21 @@ def make_site(*, limits: ConnectionLimits | None = None, gate=None, reports=None
     if reports is not None:
         site.report = lambda what, error: reports.append((what, repr(error)))
     return site
+
+
+@asynccontextmanager
+async def serving(*bound, site=None, capacity=None, patience=20):
+    """Serve a site on sockets for as long as a test needs it, and at most so many seconds."""
+    server = Server(bound, site or make_site(), capacity)
+    with trio.fail_after(patience):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(server.run)
+            yield server
+            nursery.cancel_scope.cancel()
+
+
+async def connect(bound):
+    """A client's stream to a socket that is served."""
+    sock = trio.socket.socket(bound.sock.family, socket.SOCK_STREAM)
+    await sock.connect(bound.sock.getsockname())
+    return trio.SocketStream(sock)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 
 import pytest
 import trio
-from fakes.site import HOST, Waiting, make_site, replies
+from fakes.site import PLAIN, WAIT, Waiting, connect, make_site, replies, serving
 
 from collector.core.limits import ConnectionLimits
 from collector.listener import serve
@@ -15,28 +14,13 @@ from collector.listener.bind import bind
 from collector.listener.capacity import Capacity
 from collector.listener.routes import Peer
 from collector.listener.seats import Seats
-from collector.listener.serve import Server
 
-PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
-WAIT = b"POST /waiting HTTP/1.1\r\n" + HOST + b"\r\n"
 PATIENCE = 30
 
 
-@contextlib.asynccontextmanager
-async def serving(bound, capacity, grace=60):
-    limits = ConnectionLimits(newcomer_grace=grace)
-    server = Server([bound], make_site(waiting=Waiting(), limits=limits), capacity)
-    with trio.fail_after(PATIENCE):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            yield server
-            nursery.cancel_scope.cancel()
-
-
-async def connect(bound):
-    sock = trio.socket.socket(bound.sock.family, socket.SOCK_STREAM)
-    await sock.connect(bound.sock.getsockname())
-    return trio.SocketStream(sock)
+def greeting(bound, capacity, grace=60):
+    site = make_site(waiting=Waiting(), limits=ConnectionLimits(newcomer_grace=grace))
+    return serving(bound, site=site, capacity=capacity, patience=PATIENCE)
 
 
 async def statuses(client):
@@ -67,7 +51,7 @@ async def test_who_stands_behind_a_crowd_in_the_listen_queue_is_the_first_of_its
         for stream in crowd[2:]:
             await stream.send_all(WAIT)  # these never would
         await newcomer.send_all(PLAIN)
-        async with serving(unix, capacity, grace=1):
+        async with greeting(unix, capacity, grace=1):
             assert replies(await newcomer.receive_some())[0].status == 200
             assert len(capacity.seats.lobby) > 0
 
@@ -75,7 +59,7 @@ async def test_who_stands_behind_a_crowd_in_the_listen_queue_is_the_first_of_its
 async def test_who_finds_the_lobby_full_gets_503_and_later_clients_are_served(unix):
     capacity = Capacity(Seats(total=1, waiting=1))
     first, second, third = [await connect(unix) for _ in range(3)]
-    async with first, second, third, serving(unix, capacity):
+    async with first, second, third, greeting(unix, capacity):
         assert await statuses(third) == [503]
         await first.aclose()
         await second.send_all(PLAIN)
@@ -86,7 +70,7 @@ async def test_at_a_stop_who_waits_for_a_seat_and_finds_none_gets_503(unix):
     capacity = Capacity(Seats(total=1))
     first, second = [await connect(unix) for _ in range(2)]
     await first.send_all(WAIT)
-    async with first, second, serving(unix, capacity) as server:
+    async with first, second, greeting(unix, capacity) as server:
         while not capacity.seats.lobby:  # noqa: ASYNC110 (the server tells nobody)
             await trio.sleep(0.01)
         server.stop(trio.current_time() + 1)

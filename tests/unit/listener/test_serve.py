@@ -11,7 +11,7 @@ import sys
 
 import pytest
 import trio
-from fakes.site import HOST, Echo, Waiting, make_site, replies
+from fakes.site import PLAIN, WAIT, Echo, Waiting, connect, make_site, replies, serving
 from trio.testing import wait_all_tasks_blocked
 
 from collector.core.http import Answer
@@ -20,25 +20,6 @@ from collector.listener.bind import BoundSocket, adopt, bind
 from collector.listener.capacity import Capacity
 from collector.listener.seats import Seats
 from collector.listener.serve import Server
-
-PLAIN = b"POST /echo HTTP/1.1\r\n" + HOST + b"Content-Length: 5\r\n\r\nplain"
-WAIT = b"POST /waiting HTTP/1.1\r\n" + HOST + b"\r\n"
-
-
-@contextlib.asynccontextmanager
-async def serving(*bound, site=None, capacity=None):
-    server = Server(bound, site or make_site(), capacity)
-    with trio.fail_after(20):
-        async with trio.open_nursery() as nursery:
-            await nursery.start(server.run)
-            yield server
-            nursery.cancel_scope.cancel()
-
-
-async def connect(bound):
-    sock = trio.socket.socket(bound.sock.family, socket.SOCK_STREAM)
-    await sock.connect(bound.sock.getsockname())
-    return trio.SocketStream(sock)
 
 
 async def ask(client, request=PLAIN):
