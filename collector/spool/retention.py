@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 from collector.core.batch import lane_name
 from collector.errors import SpoolDamaged
+from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.passage import Passage, advance
 
 if TYPE_CHECKING:
@@ -139,9 +140,9 @@ def _head(
     batch = connection.execute("SELECT id, end_seq, end_index FROM batch WHERE lane = ?", (lane,)).fetchone()
     batch_id, *batch_end = batch or (None, 0, 0)
     cursor = connection.execute(
-        "SELECT seq, day, events, first_position, length(body), accepted_age FROM chunk"
-        " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
-        (stream, cursor_seq, (1 << 62) if end_seq is None else end_seq),
+        "SELECT seq, day, events, first_position, length(body), accepted_age"  # noqa: S608 (made of constants)
+        f" FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER}",
+        (stream, cursor_seq, END if end_seq is None else end_seq),
     )
     days: dict[int, int] = {}
     ended = passed_bytes = 0
@@ -184,9 +185,9 @@ def _end(connection: sqlite3.Connection, lane: int, head: _Head, fate: Literal["
 def _end_batch(connection: sqlite3.Connection, lane: int, batch: str) -> None:
     """End a sealed batch; each of its events' outcome at the upstream is unknown."""
     rows = connection.execute(
-        "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"
-        " FROM batch JOIN lane ON lane.id = batch.lane JOIN chunk ON chunk.stream = lane.stream"
-        " AND chunk.seq >= batch.first_seq AND chunk.seq <= batch.end_seq"
+        "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"  # noqa: S608
+        " FROM batch JOIN lane ON lane.id = batch.lane CROSS JOIN"
+        f" {chunks_of('lane.stream', first='batch.first_seq', end='batch.end_seq + 1')}"
         " WHERE batch.lane = ? AND batch.id = ? AND first_position <= batch.last",
         (lane, batch),
     ).fetchall()
