@@ -137,7 +137,7 @@ def _extents(connection: sqlite3.Connection, proof: Proof) -> None:
         "SELECT seq, stream FROM chunk WHERE NOT coalesce((SELECT seq < end_seq FROM extent"
         " WHERE extent.stream = chunk.stream AND first_seq <= seq ORDER BY first_seq DESC LIMIT 1), 0)"
     ):
-        proof.note(f"chunk {seq}: it is of stream {stream}, and in no extent of it")
+        proof.note(f"stream {stream}: chunk {seq} is in no extent of it")
 
 
 def _chunks(connection: sqlite3.Connection, proof: Proof, *, advance: Callable[[int], None]) -> None:

@@ -1,0 +1,144 @@
+"""Extents say which chunks are whose, and are hardly written to."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from fakes.disks import let_fail
+from fakes.letters import bury, deliver
+from fakes.spool_checks import check_extents
+from fakes.spools import PRODUCT, accept, chunk, database_of, query, spool_in, wanted
+
+from collector.errors import SpoolUnavailable
+from collector.spool import replay
+from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
+from collector.spool.items import Append
+from collector.spool.letters import Choice
+from collector.spool.overview import overview
+from collector.spool.tickets import Ticket
+from collector.spool.verify import verify
+
+OTHER = f"main/traintracks/{PRODUCT}"
+
+
+def other(events: int = 1):
+    event = {"eventType": "e", "clientTimestamp": "2027-01-15T08:00:00.000000+00:00", "data": {}}
+    return chunk(events, dialect="traintracks", product=PRODUCT, body=json.dumps([event] * events).encode())
+
+
+async def extents(spool):
+    await spool.read(check_extents)
+    assert (await spool.read(verify)).problems == []
+    return await query(spool, "SELECT stream, first_seq, end_seq FROM extent ORDER BY first_seq")
+
+
+async def test_nothing_is_written_while_one_stream_grows(tmp_path):
+    for _ in range(2):
+        async with spool_in(tmp_path) as spool:
+            await accept(spool, chunk(1))
+            disk = let_fail(database_of(spool))
+            for _ in range(3):
+                await accept(spool, chunk(1), chunk(2))
+                await deliver(spool)
+            assert not any("extent (" in statement for statement in disk.statements)
+            assert await extents(spool) == [(1, 1, END)]
+            await accept(spool, chunk(1))
+
+
+async def test_a_chunk_of_another_stream_ends_the_open_extent_and_begins_the_next(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), chunk(1))
+        await accept(spool, other())
+        assert await extents(spool) == [(1, 1, 3), (2, 3, END)]
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, other())
+        await accept(spool, chunk(1))
+        assert await extents(spool) == [(1, 1, 3), (2, 3, 5), (1, 5, END)]
+
+
+async def test_what_shares_a_commit_begins_one_extent_a_stream_and_keeps_the_order_in_each(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other())
+        new = [chunk(3), other(4), chunk(5), other(6)]
+        appends = [Append(one, Ticket()) for one in new]
+        spool._writer._committer.commit(appends)()
+        assert not any(append.error for append in appends)
+        assert await query(spool, "SELECT stream, first_position, events FROM chunk WHERE seq > 2") == [
+            (2, 1, 4),
+            (2, 5, 6),
+            (1, 1, 3),
+            (1, 4, 5),
+        ]
+        assert await extents(spool) == [(1, 1, 2), (2, 2, 5), (1, 5, END)]
+        assert len(await deliver(spool)) == 9
+
+
+async def test_an_extent_goes_with_the_last_of_its_chunks_and_the_open_one_when_it_ends(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other(), chunk(1), other())
+        assert len(await extents(spool)) == 4
+        assert len(await deliver(spool)) == 2
+        assert await extents(spool) == [(2, 2, 3), (2, 4, END)]
+        assert len(await deliver(spool, name=OTHER)) == 2
+        assert await extents(spool) == [(2, 4, END)]
+        await accept(spool, chunk(1))
+        assert await extents(spool) == [(1, 5, END)]
+
+
+async def test_an_extent_of_which_a_lane_still_needs_a_chunk_stays(tmp_path):
+    async with spool_in(tmp_path, wanted("main"), wanted("second")) as spool:
+        await accept(spool, chunk(1), chunk(1), other(), chunk(1))
+        await deliver(spool)
+        assert await extents(spool) == [(1, 1, 3), (2, 3, 4), (1, 4, END)]
+        assert len(await deliver(spool, name="second/samsara")) == 3
+        assert await extents(spool) == [(2, 3, 4), (1, 4, END)]
+
+
+async def test_replayed_letters_begin_an_extent_of_their_stream(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), chunk(1), other())
+        await bury(spool, 2)
+        assert (await replay.replay(spool, Choice(all=True))).replayed == 2
+        await accept(spool, chunk(1))
+        await accept(spool, other())
+        assert await extents(spool) == [(2, 3, 4), (1, 4, 6), (2, 6, END)]
+        assert len(await deliver(spool)) == 3
+
+
+@pytest.mark.parametrize("failing", ["COMMIT", "INSERT INTO chunk", "UPDATE extent"])
+async def test_a_commit_that_fails_ends_no_extent(tmp_path, failing):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other())
+        await accept(spool, chunk(1))
+        disk = let_fail(database_of(spool), failing)
+        with pytest.raises(SpoolUnavailable):
+            await accept(spool, other())
+        disk.failing.clear()
+        assert await extents(spool) == [(1, 1, 2), (2, 2, 3), (1, 3, END)]
+        await accept(spool, chunk(1))
+        await accept(spool, other())
+        assert await extents(spool) == [(1, 1, 2), (2, 2, 3), (1, 3, 5), (2, 5, END)]
+
+
+async def test_each_lane_finds_its_own_chunks_among_those_of_others(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        for _ in range(5):
+            await accept(spool, chunk(1), other(), other(), chunk(2))
+        view = await spool.read(overview)
+        assert [(lane.name, lane.pending_events) for lane in view.lanes] == [
+            ("main/samsara", 15),
+            (OTHER, 10),
+        ]
+        assert all(lane.oldest_received_at for lane in view.lanes)
+        assert len(await deliver(spool)) == 15
+        assert len(await deliver(spool, name=OTHER)) == 10
+
+
+@pytest.mark.parametrize("order", [IN_ORDER, LAST_FIRST])
+async def test_a_streams_chunks_come_in_order_without_being_sorted(tmp_path, order):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1))
+        selection = f"EXPLAIN QUERY PLAN SELECT body FROM {chunks_of('?1', first='?2', end='?3')} {order}"  # noqa: S608
+        plan = [step for *_, step in await query(spool, selection, 1, 1, END)]
+    assert not [step for step in plan if "TEMP B-TREE" in step or "SCAN" in step]
