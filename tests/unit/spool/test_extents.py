@@ -8,7 +8,7 @@ import pytest
 from fakes.disks import let_fail
 from fakes.letters import bury, deliver
 from fakes.spool_checks import check_extents
-from fakes.spools import PRODUCT, accept, chunk, database_of, query, spool_in, wanted
+from fakes.spools import PRODUCT, accept, change, chunk, database_of, query, spool_in, wanted
 
 from collector.errors import SpoolUnavailable
 from collector.spool import replay
@@ -16,6 +16,7 @@ from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
 from collector.spool.items import Append
 from collector.spool.letters import Choice
 from collector.spool.overview import overview
+from collector.spool.passage import release
 from collector.spool.tickets import Ticket
 from collector.spool.verify import verify
 
@@ -133,6 +134,25 @@ async def test_each_lane_finds_its_own_chunks_among_those_of_others(tmp_path):
         assert all(lane.oldest_received_at for lane in view.lanes)
         assert len(await deliver(spool)) == 15
         assert len(await deliver(spool, name=OTHER)) == 10
+
+
+async def test_what_a_damaged_extent_says_deletes_no_chunk_of_another_stream(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other(), chunk(1))
+        await change(spool, "UPDATE extent SET end_seq = 4 WHERE first_seq = 1")
+        await change(spool, "UPDATE lane SET cursor_seq = 4")
+        await spool.write(lambda connection: release(connection, 1, 0, END))
+        assert await query(spool, "SELECT seq, stream FROM chunk") == [(2, 2)]
+
+
+async def test_a_lane_whose_next_chunk_is_in_no_extent_is_damage_at_the_start(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(2))
+        await change(spool, "UPDATE extent SET first_seq = 2")
+    async with spool_in(tmp_path) as spool:
+        assert "stands at event 0, and there is no chunk of it" in spool.salvaged.reason
+        assert spool.salvaged.damaged == 0
+        assert len(await deliver(spool)) == 2
 
 
 @pytest.mark.parametrize("order", [IN_ORDER, LAST_FIRST])
