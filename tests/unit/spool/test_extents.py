@@ -10,8 +10,8 @@ from fakes.letters import bury, deliver
 from fakes.spool_checks import check_extents
 from fakes.spools import PRODUCT, accept, change, chunk, database_of, query, spool_in, wanted
 
-from collector.errors import SpoolUnavailable
-from collector.spool import replay
+from collector.errors import SpoolDamaged, SpoolUnavailable
+from collector.spool import read, replay
 from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
 from collector.spool.items import Append
 from collector.spool.letters import Choice
@@ -143,6 +143,14 @@ async def test_what_a_damaged_extent_says_deletes_no_chunk_of_another_stream(tmp
         await change(spool, "UPDATE lane SET cursor_seq = 4")
         await spool.write(lambda connection: release(connection, 1, 0, END))
         assert await query(spool, "SELECT seq, stream FROM chunk") == [(2, 2)]
+
+
+async def test_anothers_chunk_is_no_damaged_chunk_of_ones_own(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other(), chunk(1))
+        await change(spool, "UPDATE extent SET end_seq = 4 WHERE first_seq = 1")
+        with pytest.raises(SpoolDamaged, match="chunk 2 is of stream 2, and in an extent of stream 1"):
+            await spool.read(lambda connection: list(read.chunks(connection, 1, from_seq=2)))
 
 
 async def test_a_lane_whose_next_chunk_is_in_no_extent_is_damage_at_the_start(tmp_path):
