@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from collector.core import batch as batches
-from collector.core import rendering
+from collector.core import choosing, rendering
 from collector.core.limits import MIB
 from collector.errors import SpoolDamaged
 from collector.forwarder.tasks import Drawn, InconsistentError, Ready, Replaced
@@ -28,7 +27,8 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterator
 
-    from collector.core.batch import Bounds, Chunk, Options, Run, SealedBatch
+    from collector.core.batch import Chunk, Options, Run, SealedBatch
+    from collector.core.choosing import Bounds
     from collector.forwarder.packing import Packed
     from collector.forwarder.splits import Splits
     from collector.forwarder.tasks import Request
@@ -195,7 +195,7 @@ def choose(
             yield chunk
 
     with closing(splits.chunks(connection, lane, from_seq=lane.cursor_seq)) as chunks:
-        run = batches.choose(
+        run = choosing.choose(
             watched(), index=lane.cursor_index, bounds=bounds, split=partial(splits.split, lane.id)
         )
         if run is None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from collector.core import batch as batches
-from collector.core import rendering
+from collector.core import choosing, rendering
 from collector.core.narrowing import bad_deploy, half_end, limit_after_delivery
 from collector.errors import SpoolDamaged
 from collector.forwarder import parts
@@ -28,7 +28,8 @@ from collector.spool.settle import Passage
 if TYPE_CHECKING:
     import sqlite3
 
-    from collector.core.batch import Bounds, Run, SealedBatch
+    from collector.core.batch import Run, SealedBatch
+    from collector.core.choosing import Bounds
     from collector.forwarder.tasks import Request, Task
     from collector.spool.read import Lane
     from collector.spool.settle import Condemned
@@ -118,7 +119,7 @@ def _again(
     connection: sqlite3.Connection, lane: Lane, sealed: SealedBatch, request: Request
 ) -> Ready | Drawn | Replaced:
     """Make a sealed batch as it was, or its first part."""
-    everything = batches.Bounds(
+    everything = choosing.Bounds(
         max_events=sealed.events,
         max_bytes=_NO_LIMIT,
         end_position=sealed.last + 1,
@@ -129,7 +130,7 @@ def _again(
     try:
         splits = request.splits
         with closing(splits.chunks(connection, lane, from_seq=sealed.first_seq)) as chunks:
-            run = batches.choose(
+            run = choosing.choose(
                 chunks,
                 index=sealed.first_index,
                 bounds=parts.bounds(everything) if request.in_parts else everything,
@@ -244,7 +245,7 @@ def _bounds(lane: Lane, request: Request, replaced: Replaced | None) -> Bounds:
     max_events, max_bytes = upstream.max_events, upstream.max_batch_bytes
     if not request.in_parts:
         max_events, max_bytes = min(max_events, parts.WHOLE_EVENTS), min(max_bytes, parts.WHOLE_BYTES)
-    return batches.Bounds(
+    return choosing.Bounds(
         max_events=max_events,
         max_bytes=min(max_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT),
         end_position=min(ends, default=None),
@@ -265,7 +266,7 @@ def _linger(run: Run, request: Request) -> float:
 def _bury_condemned(
     connection: sqlite3.Connection, lane: Lane, condemned: Condemned, replaced: Replaced | None
 ) -> Bury:
-    one = batches.Bounds(max_events=1, max_bytes=_NO_LIMIT)
+    one = choosing.Bounds(max_events=1, max_bytes=_NO_LIMIT)
     run, _ = parts.choose(connection, lane, one, Splits(), look_on=False)
     if run is None:
         raise SpoolDamaged(f"event {condemned.position} is not in the spool")

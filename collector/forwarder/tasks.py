@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from hashlib import _Hash as Digest
 
     from collector.config.model import Upstream
-    from collector.core.batch import Bounds, Run, SealedBatch
+    from collector.core.batch import Run, SealedBatch
+    from collector.core.choosing import Bounds
     from collector.forwarder.packing import Body
     from collector.spool.read import Lane
     from collector.spool.settle import DeadLetter, Passage

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collector.core.batch import Bounds, Chunk
+from collector.core.batch import Chunk
+from collector.core.choosing import Bounds
 
 UNBOUNDED = Bounds(max_events=1_000_000, max_bytes=1 << 40)
 

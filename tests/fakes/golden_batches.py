@@ -19,7 +19,8 @@ if __name__ == "__main__":
 import msgspec
 
 from collector.config.model import Product, Upstream
-from collector.core.batch import Bounds, Chunk, Options, Run, SealedBatch, choose, lane_name
+from collector.core.batch import Chunk, Options, Run, SealedBatch, lane_name
+from collector.core.choosing import Bounds, choose
 from collector.core.rendering import Context, render
 from collector.forwarder.request import RequestMaker
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from fakes.clocks import StandingClocks
 
 from collector.core import batch as batches
-from collector.core import rendering
+from collector.core import choosing, rendering
 from collector.spool import read
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
@@ -163,11 +163,11 @@ def next_run(
     connection: sqlite3.Connection, lane: Lane, *, max_events: int = 1000, end_position: int | None = None
 ) -> Run | None:
     """The events that stand at a lane's cursor."""
-    bounds = batches.Bounds(max_events=max_events, max_bytes=1 << 40, end_position=end_position)
+    bounds = choosing.Bounds(max_events=max_events, max_bytes=1 << 40, end_position=end_position)
     with closing(
         read.chunks(connection, lane.stream, from_seq=lane.cursor_seq, end_seq=lane.end_seq)
     ) as chunks:
-        return batches.choose(chunks, index=lane.cursor_index, bounds=bounds)
+        return choosing.choose(chunks, index=lane.cursor_index, bounds=bounds)
 
 
 def batch_of(connection: sqlite3.Connection, lane: Lane, run: Run, *, batch_id: str = "") -> SealedBatch:

@@ -8,7 +8,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from collector.core import jsontext
-from collector.core.batch import Bounds, Chunk, Options, choose
+from collector.core.batch import Chunk, Options
+from collector.core.choosing import Bounds, choose
 from collector.core.rendering import RENDERER, Context, render
 
 EVERYTHING = Bounds(1 << 40, 1 << 62)

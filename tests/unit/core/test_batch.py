@@ -7,7 +7,8 @@ from fakes.chunks import UNBOUNDED, chunk, event, in_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.batch import Bounds, choose, lane_name
+from collector.core.batch import lane_name
+from collector.core.choosing import Bounds, choose
 
 if TYPE_CHECKING:
     from collector.core.batch import Run

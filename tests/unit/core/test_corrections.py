@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from collector.core import batch as batches
-from collector.core import rendering
+from collector.core import choosing, rendering
 from collector.core.dialects.traintracks import format_timestamp
 
 RIGHT = 1_800_000_000_000
@@ -14,7 +14,7 @@ EVENT = b'{"eventType":"e","clientTimestamp":"2027-01-15T08:00:00.000000+00:00",
 
 
 def rendered(dialect, *chunks, **options):
-    run = batches.choose(chunks, index=0, bounds=batches.Bounds(max_events=10, max_bytes=1 << 20))
+    run = choosing.choose(chunks, index=0, bounds=choosing.Bounds(max_events=10, max_bytes=1 << 20))
     context = rendering.Context(rendering.RENDERER, batches.Options(**options), "9d1e", dialect, "")
     return msgspec.json.decode(rendering.render(run, context))
 

@@ -7,7 +7,8 @@ from fakes.chunks import UNBOUNDED, in_row
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collector.core.batch import Bounds, Chunk, Options, choose
+from collector.core.batch import Chunk, Options
+from collector.core.choosing import Bounds, choose
 from collector.core.rendering import RENDERER, Context, UnknownRenderer, render
 
 SAMSARA = Context(RENDERER, Options(), "9d1e", "samsara", "")

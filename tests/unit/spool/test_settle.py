@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from fakes.spools import accept, batch_of, chunk, database_of, lane_of, ledger, next_run, query, spool_in
 
-from collector.core.batch import MAX_STORED_BYTES
+from collector.core.choosing import MAX_STORED_BYTES
 from collector.spool import read, settle
 from collector.spool.items import Append
 from collector.spool.passage import Passage
