@@ -76,14 +76,14 @@ class Rows:
 
     def append(self, connection: sqlite3.Connection) -> None:
         """Append them, inside the caller's transaction."""
-        if self._begun:
-            extents.begin(connection, self._before, self._begun)
         values, at = self._chunks, 0
         for rows in _SIZES:
             width = rows * _WIDTH
             while len(values) - at >= width:
                 connection.execute(_INSERTS[rows], values[at : at + width])
                 at += width
+        if self._begun:
+            extents.begin(connection, self._before, self._begun)
         for first in range(0, len(self._counts), _MOST_COUNTS):
             counts = self._counts[first : first + _MOST_COUNTS]
             connection.execute(_UPSERTS[len(counts)], [value for row in counts for value in row])

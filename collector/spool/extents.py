@@ -79,22 +79,23 @@ _GROWING = (
 
 
 def begin(connection: sqlite3.Connection, before: Open, begun: Sequence[Open]) -> None:
-    """Begin extents, the last of which is open, before their chunks are appended.
+    """Begin extents, the last of which is open.
 
     Args:
         connection: the writing one.
-        before: the one that grew until now.
+        before: the one that grew until now; what the same commit adds to it must be there.
         begun: at least one, in order; each ends where the next one begins.
     """
+    end_seq = begun[0].first_seq
     # Nobody will come by once more for one whose chunks are gone already.
     deleted = connection.execute(
         "DELETE FROM extent WHERE stream = ?1 AND first_seq = ?2"
-        " AND NOT EXISTS (SELECT 1 FROM chunk WHERE seq >= ?2)",
-        before,
+        " AND NOT EXISTS (SELECT 1 FROM chunk WHERE seq >= ?2 AND seq < ?3)",
+        (*before, end_seq),
     )
     if deleted.rowcount == 0:
         connection.execute(
-            "UPDATE extent SET end_seq = ? WHERE stream = ? AND first_seq = ?", (begun[0].first_seq, *before)
+            "UPDATE extent SET end_seq = ?3 WHERE stream = ?1 AND first_seq = ?2", (*before, end_seq)
         )
     ends = [*(following.first_seq for following in begun[1:]), END]
     connection.executemany(

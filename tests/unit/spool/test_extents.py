@@ -28,6 +28,12 @@ def other(events: int = 1):
     return chunk(events, dialect="traintracks", product=PRODUCT, body=json.dumps([event] * events).encode())
 
 
+def commit(spool, *new):
+    appends = [Append(one, Ticket()) for one in new]
+    spool._writer._committer.commit(appends)()
+    assert not any(append.error for append in appends)
+
+
 async def extents(spool):
     await spool.read(check_extents)
     assert (await spool.read(verify)).problems == []
@@ -61,10 +67,7 @@ async def test_a_chunk_of_another_stream_ends_the_open_extent_and_begins_the_nex
 async def test_what_shares_a_commit_begins_one_extent_a_stream_and_keeps_the_order_in_each(tmp_path):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(1), other())
-        new = [chunk(3), other(4), chunk(5), other(6)]
-        appends = [Append(one, Ticket()) for one in new]
-        spool._writer._committer.commit(appends)()
-        assert not any(append.error for append in appends)
+        commit(spool, chunk(3), other(4), chunk(5), other(6))
         assert await query(spool, "SELECT stream, first_position, events FROM chunk WHERE seq > 2") == [
             (2, 1, 4),
             (2, 5, 6),
@@ -73,6 +76,20 @@ async def test_what_shares_a_commit_begins_one_extent_a_stream_and_keeps_the_ord
         ]
         assert await extents(spool) == [(1, 1, 2), (2, 2, 5), (1, 5, END)]
         assert len(await deliver(spool)) == 9
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_an_empty_extent_that_grows_and_is_ended_by_the_same_commit_stays(tmp_path, known):
+    async with spool_in(tmp_path) as spool:
+        if known:
+            await accept(spool, other())
+            await deliver(spool, name=OTHER)
+        await accept(spool, chunk(1))
+        await deliver(spool)
+        commit(spool, chunk(1), other(), chunk(2))
+        expected = [(2, 2, 5), (1, 5, END)] if known else [(1, 1, 3), (2, 3, 4), (1, 4, END)]
+        assert await extents(spool) == expected
+        assert len(await deliver(spool)) == 3
 
 
 async def test_an_extent_goes_with_the_last_of_its_chunks_and_the_open_one_when_it_ends(tmp_path):
