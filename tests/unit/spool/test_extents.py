@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from random import Random  # noqa: TID251 (seeded)
 
 import pytest
 from fakes.disks import let_fail
@@ -178,6 +179,33 @@ async def test_a_lane_whose_next_chunk_is_in_no_extent_is_damage_at_the_start(tm
         assert "stands at event 0, and there is no chunk of it" in spool.salvaged.reason
         assert spool.salvaged.damaged == 0
         assert len(await deliver(spool)) == 2
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_shares_a_commit_and_is_delivered_meanwhile_each_chunk_is_in_its_extent(
+    tmp_path, seed
+):
+    dice = Random(seed)  # noqa: S311
+    sent = {"main/samsara": 0, OTHER: 0}
+    accepted = dict.fromkeys(sent, 0)
+    for _ in range(3):
+        async with spool_in(tmp_path) as spool:
+            await accept(spool, chunk(1), other())
+            for name in accepted:
+                accepted[name] += 1
+            for name in dice.choices([*sent], k=20):
+                group = dice.choices([*sent], k=dice.randint(1, 5))
+                commit(spool, *[chunk(1) if one == "main/samsara" else other() for one in group])
+                for one in group:
+                    accepted[one] += 1
+                if dice.random() < 0.7:
+                    sent[name] += len(await deliver(spool, name=name))
+                await spool.read(check_extents)
+    async with spool_in(tmp_path) as spool:
+        await extents(spool)
+        for name in sent:
+            sent[name] += len(await deliver(spool, name=name))
+    assert sent == accepted
 
 
 @pytest.mark.parametrize("order", [IN_ORDER, LAST_FIRST])
