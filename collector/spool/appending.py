@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from collector.spool import extents
 from collector.spool.tables import END_DAY
 
 if TYPE_CHECKING:
@@ -43,11 +44,19 @@ _UPSERTS = {
 class Rows:
     """What is to be appended, in order."""
 
-    __slots__ = ("_chunks", "_counts")
+    __slots__ = ("_before", "_begun", "_chunks", "_counts")
 
     def __init__(self) -> None:
+        self._before = extents.NONE
+        self._begun: list[extents.Open] = []
         self._chunks: list[object] = []
         self._counts: list[tuple[int, ...]] = []
+
+    def begin_extent(self, extent: extents.Open, *, before: extents.Open) -> None:
+        """Begin an extent with the next chunk; `before` has grown until now."""
+        if not self._begun:
+            self._before = before
+        self._begun.append(extent)
 
     def add_chunk(self, row: tuple[object, ...]) -> None:
         """Add a chunk's row: its values from `seq` to `body`."""
@@ -73,6 +82,8 @@ class Rows:
             while len(values) - at >= width:
                 connection.execute(_INSERTS[rows], values[at : at + width])
                 at += width
+        if self._begun:
+            extents.begin(connection, self._before, self._begun)
         for first in range(0, len(self._counts), _MOST_COUNTS):
             counts = self._counts[first : first + _MOST_COUNTS]
             connection.execute(_UPSERTS[len(counts)], [value for row in counts for value in row])

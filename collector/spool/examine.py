@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged
 from collector.spool import schema, wal
+from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
 from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MAGIC = b"SQLite format 3\0"
-LARGE = frozenset({"chunk", "dead_letter"})
+LARGE = frozenset({"chunk", "dead_letter", "extent"})
 """Tables that grow with what is stored; of these only the ends are looked at."""
 
 SMALL = frozenset(
@@ -222,13 +223,15 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
     ).fetchall()
     for lane, stream, seq, index, position, end in lanes:
         chunk = connection.execute(
-            "SELECT seq, first_position, events FROM chunk WHERE stream = ? AND seq >= ? AND seq < ?"
-            " ORDER BY seq LIMIT 1",
-            (stream, seq, (1 << 62) if end is None else end),
+            "SELECT seq, first_position, events"  # noqa: S608 (made of constants)
+            f" FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER} LIMIT 1",
+            (stream, seq, END if end is None else end),
         ).fetchone()
         if stream not in ends or position > ends[stream] or seq > following:
             raise SpoolDamaged(f"lane {lane} stands behind the end of its stream")
         if chunk is None:
+            if end is None and position < ends[stream]:
+                raise SpoolDamaged(f"lane {lane} stands at event {position}, and there is no chunk of it")
             continue
         at, first, events = chunk
         inside = index if at == seq else 0
@@ -236,19 +239,29 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
             raise SpoolDamaged(f"lane {lane} stands at event {position}, its chunk at {first + inside}")
 
 
+def _examine_outermost(connection: sqlite3.Connection, table: Table) -> None:
+    """Look at a table's first and last row, but for what is long."""
+    columns = [column for column, (kind, _) in zip(table.columns, table.types, strict=True) if kind != "BLOB"]
+    for direction in ("ASC", "DESC"):
+        row = connection.execute(
+            f"SELECT {', '.join(columns)} FROM {table.name} ORDER BY {table.rowid} {direction} LIMIT 1"  # noqa: S608
+        ).fetchone()
+        kinds = [kind for kind in table.types if kind[0] != "BLOB"]
+        if row is not None and not all(_fits(value, *kind) for value, kind in zip(row, kinds, strict=True)):
+            raise SpoolDamaged(f"table {table.name} holds what was never written to it")
+
+
 def _examine_ends(connection: sqlite3.Connection) -> dict[int, int]:
     """Read the chunks at both ends; each stream's next position."""
-    for table, number in (("chunk", "seq"), ("dead_letter", "id")):
-        for outermost in ("min", "max"):
-            # Both in one query would go through all that is between.
-            connection.execute(f"SELECT {outermost}({number}) FROM {table}").fetchone()  # noqa: S608 (names above)
+    for name in ("chunk", "dead_letter"):
+        _examine_outermost(connection, table(connection, name))
     ends: dict[int, int] = {}
     for stream, next_position, last_seq in connection.execute(
         "SELECT stream, next_position, last_seq FROM stream_end"
     ).fetchall():
         ends[stream] = next_position
         last = connection.execute(
-            "SELECT first_position + events, seq FROM chunk WHERE stream = ? ORDER BY seq DESC LIMIT 1",
+            f"SELECT first_position + events, seq FROM {chunks_of('?1')} {LAST_FIRST} LIMIT 1",  # noqa: S608
             (stream,),
         ).fetchone()
         if last is None:

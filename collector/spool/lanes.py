@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged
+from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.store import Placed, checksum
 
 if TYPE_CHECKING:
@@ -38,9 +39,9 @@ def position_after(
             before it to be asked, the chunk itself is.
     """
     (position,) = connection.execute(
-        "SELECT coalesce("
-        " (SELECT first_position FROM chunk WHERE stream = ?1 AND seq > ?2 AND seq < coalesce(?3, seq + 1)"
-        "  ORDER BY seq LIMIT 1),"
+        "SELECT coalesce("  # noqa: S608 (made of constants)
+        f" (SELECT first_position FROM {chunks_of('?1', first='?2 + 1', end=f'coalesce(?3, {END})')}"
+        f"  {IN_ORDER} LIMIT 1),"
         " (SELECT next_position FROM stream_end WHERE stream = ?1 AND ?3 IS NULL),"
         " (SELECT first_position + events FROM chunk WHERE seq = ?2))",
         (stream, seq, end_seq),

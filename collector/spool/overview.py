@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.batch import lane_name
 from collector.core.days import day_name
+from collector.spool.extents import IN_ORDER, chunks_of
 from collector.spool.retention import backlogs
 from collector.spool.views import IntakeRow, LaneView, LedgerRow, Overview, SalvageRow
 
@@ -35,11 +36,10 @@ def lane_views(connection: sqlite3.Connection) -> list[LaneView]:
     """The lanes, by name."""
     held = {backlog.lane: backlog for backlog in backlogs(connection)}
     rows = connection.execute(
-        "SELECT lane.id, upstream.name, dialect, product, state, reason, since, next_attempt_at,"
+        "SELECT lane.id, upstream.name, dialect, product, state, reason, since, next_attempt_at,"  # noqa: S608
         " (SELECT coalesce(sum(pending), 0) FROM ledger WHERE ledger.lane = lane.id),"
         " (SELECT received_at + coalesce((SELECT clock_offset FROM boot WHERE boot.id = chunk.boot), 0)"
-        "  FROM chunk WHERE chunk.stream = lane.stream AND seq >= cursor_seq"
-        "  ORDER BY seq LIMIT 1),"
+        f"  FROM {chunks_of('lane.stream', first='lane.cursor_seq')} {IN_ORDER} LIMIT 1),"
         " (SELECT count(*) FROM dead_letter WHERE dead_letter.lane = lane.id), paused_at,"
         " suspect_end IS NOT NULL, learned_limit, orphaned_at IS NOT NULL"
         " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"

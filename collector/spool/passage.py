@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from collector.errors import SpoolDamaged
+from collector.spool.extents import chunks_of, drop_empty
 from collector.spool.upstreams import resume
 
 if TYPE_CHECKING:
@@ -86,10 +87,17 @@ def advance(connection: sqlite3.Connection, lane: int, passage: Passage, fate: F
 
 def release(connection: sqlite3.Connection, stream: int, first_seq: int, end_seq: int) -> None:
     """Delete the chunks of a stream from `first_seq` up to `end_seq` that no lane needs."""
-    connection.execute(
-        "DELETE FROM chunk WHERE stream = ?1 AND seq >= ?2 AND seq < ?3 AND NOT EXISTS ("
-        " SELECT 1 FROM lane WHERE lane.stream = ?1 AND cursor_seq <= chunk.seq AND NOT EXISTS ("
-        "  SELECT 1 FROM absence WHERE absence.lane = lane.id AND from_seq <= chunk.seq"
-        "  AND (to_seq IS NULL OR chunk.seq < to_seq)))",
-        (stream, first_seq, end_seq),
-    )
+    deleted = connection.execute(_RELEASE, (stream, first_seq, end_seq))
+    if deleted.rowcount:
+        drop_empty(connection, stream, first_seq, end_seq)
+
+
+_RELEASE = (
+    "DELETE FROM chunk WHERE seq IN"  # noqa: S608 (made of constants)
+    f" (SELECT chunk.seq FROM {chunks_of('?1', first='?2', end='?3')})"
+    # Whatever a damaged extent says: what is deleted is the stream's own.
+    " AND stream = ?1 AND NOT EXISTS ("
+    " SELECT 1 FROM lane WHERE lane.stream = ?1 AND cursor_seq <= chunk.seq AND NOT EXISTS ("
+    "  SELECT 1 FROM absence WHERE absence.lane = lane.id AND from_seq <= chunk.seq"
+    "  AND (to_seq IS NULL OR chunk.seq < to_seq)))"
+)

@@ -10,6 +10,7 @@ import msgspec
 
 from collector.core.batch import Chunk, Options, SealedBatch, lane_name
 from collector.errors import SpoolDamaged
+from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.settle import CONDEMNED, Condemned
 from collector.spool.store import Placed, checksum, unpack
 
@@ -141,6 +142,12 @@ def outstanding(connection: sqlite3.Connection, lane: Lane) -> SealedBatch | Non
     )
 
 
+_CHUNKS = (
+    "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding,"  # noqa: S608
+    f" checksum, boot, body, chunk.stream FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER}"
+)
+
+
 def chunks(
     connection: sqlite3.Connection, stream: int, *, from_seq: int, end_seq: int | None = None
 ) -> Generator[Chunk]:
@@ -148,14 +155,10 @@ def chunks(
 
     Raises:
         DamagedChunk: the first of them is not what was written.
-        SpoolDamaged: a row is garbled as a whole.
+        SpoolDamaged: a row is garbled as a whole, or is of another stream.
     """
-    last = (1 << 62) if end_seq is None else end_seq
-    cursor = connection.execute(
-        "SELECT seq, first_position, events, day, received_at, published_at, remote_address, encoding,"
-        " checksum, boot, body FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
-        (stream, from_seq, last),
-    )
+    last = END if end_seq is None else end_seq
+    cursor = connection.execute(_CHUNKS, (stream, from_seq, last))
     # A row at a time: bodies may be megabytes. Closing the generator ends the read transaction.
     try:
         first = True
@@ -173,7 +176,7 @@ def chunks(
 
 
 def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
-    seq, first_position, events, day, received_at, published_at, address, encoding, crc, boot, body = row
+    seq, first_position, events, day, received_at, published_at, address, encoding, crc, boot, body, of = row
     numbers = (first_position, events, day, received_at, crc, boot)
     if not isinstance(body, bytes) or not all(isinstance(number, int) for number in numbers):
         # Then where the chunk stands is not known either, so the lane could not go on behind it.
@@ -181,6 +184,9 @@ def _chunk(stream: int, row: tuple) -> Chunk:  # type: ignore[type-arg]
     place = (seq, first_position, events, day, received_at, published_at, address, len(body))
     placed = Placed(stream, first_position, events, day, received_at, published_at, address, encoding)
     if checksum(placed, body) != crc:
+        if of != stream:
+            # It may be as it was written, and its place not what is said of it.
+            raise SpoolDamaged(f"chunk {seq} is of stream {of}, and in an extent of stream {stream}")
         raise DamagedChunk(Chunk(*place, body, boot), "its checksum does not fit")
     try:
         return Chunk(*place, unpack(encoding, body), boot)

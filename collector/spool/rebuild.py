@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from collector.core.days import UNKNOWN_DAY
 from collector.spool.books import settle_ledger
+from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.passage import release
 from collector.spool.tables import END_DAY
 from collector.spool.upstreams import next_seq
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from collector.spool.books import ByDay, Counts, Tally
-
-END = 1 << 62
 
 
 def drop_contradictions(connection: sqlite3.Connection) -> int:
@@ -47,10 +46,10 @@ def settle_streams(connection: sqlite3.Connection) -> None:
         "INSERT OR IGNORE INTO counts (day, lane, stream) SELECT ?, 0, id FROM stream", (END_DAY,)
     )
     connection.execute(
-        "UPDATE counts SET stored_bytes ="
-        " (SELECT coalesce(sum(length(body)), 0) FROM chunk WHERE chunk.stream = counts.stream),"
+        "UPDATE counts SET stored_bytes ="  # noqa: S608 (made of constants)
+        f" (SELECT coalesce(sum(length(body)), 0) FROM {chunks_of('counts.stream')}),"
         " next_position = max(next_position,"
-        "  coalesce((SELECT max(first_position + events) FROM chunk WHERE chunk.stream = counts.stream), 0),"
+        f"  coalesce((SELECT max(first_position + chunk.events) FROM {chunks_of('counts.stream')}), 0),"
         "  coalesce((SELECT max(cursor_position) FROM lane WHERE lane.stream = counts.stream), 0)),"
         # The numbers of chunks are all streams' together.
         " last_seq = max(last_seq,"
@@ -195,7 +194,7 @@ def settle_lane(
 def _start(connection: sqlite3.Connection, stream: int, seq: int, index: int, position: int) -> int:
     """The position that a lane goes on from: the earlier one, where its cursor contradicts itself."""
     chunk = connection.execute(
-        "SELECT seq, first_position, events FROM chunk WHERE stream = ? AND seq >= ? ORDER BY seq LIMIT 1",
+        f"SELECT seq, first_position, events FROM {chunks_of('?1', first='?2')} {IN_ORDER} LIMIT 1",  # noqa: S608
         (stream, seq),
     ).fetchone()
     if chunk is None:
@@ -216,8 +215,8 @@ def _way(
     day = None
     foreign = 0
     for seq, first, events, chunk_day, size, others in connection.execute(
-        "SELECT seq, first_position, events, day, length(body), coalesce(only_lane, ?1) <> ?1 FROM chunk"
-        " WHERE stream = ?2 ORDER BY seq",
+        "SELECT seq, first_position, events, day, length(body), coalesce(only_lane, ?1) <> ?1"  # noqa: S608
+        f" FROM {chunks_of('?2')} {IN_ORDER}",
         (lane, stream),
     ):
         before, seen_bytes = seen_bytes, seen_bytes + size
@@ -280,7 +279,8 @@ def _end_way(
         # Its upstream takes nothing more for now, and what there is is not its own.
         end_seq = min(away_from, following)
         (end_bytes,) = connection.execute(
-            "SELECT coalesce(sum(length(body)), 0) FROM chunk WHERE stream = ? AND seq < ?", (stream, end_seq)
+            f"SELECT coalesce(sum(length(body)), 0) FROM {chunks_of('?1', end='?2')}",  # noqa: S608
+            (stream, end_seq),
         ).fetchone()
         way.cursor, way.passed_bytes = (end_seq, 0, start), end_bytes
     if away_from != END:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from collector.core.batch import lane_name
 from collector.core.days import day_name
-from collector.spool import letters
+from collector.spool import extents, letters
 from collector.spool.store import NewChunk, Placed, checksum, stored
 from collector.spool.tables import END_DAY
 from collector.spool.upstreams import next_seq, resume
@@ -200,6 +200,7 @@ def _append(connection: sqlite3.Connection, source: _Source, events: Sequence[by
         source.remote_address,
         encoding,
     )
+    extents.take(connection, source.stream, seq)
     connection.execute(
         "INSERT INTO chunk (seq, stream, boot, day, accepted_age, received_at, published_at, remote_address,"
         " events, first_position, encoding, checksum, only_lane, body)"

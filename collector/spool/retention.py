@@ -7,11 +7,13 @@ attempt may have reached the upstream. A lane whose batch is in flight is spared
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from collector.core.batch import lane_name
 from collector.errors import SpoolDamaged
+from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.passage import Passage, advance
 
 if TYPE_CHECKING:
@@ -138,36 +140,36 @@ def _head(
     ).fetchone()
     batch = connection.execute("SELECT id, end_seq, end_index FROM batch WHERE lane = ?", (lane,)).fetchone()
     batch_id, *batch_end = batch or (None, 0, 0)
-    cursor = connection.execute(
-        "SELECT seq, day, events, first_position, length(body), accepted_age FROM chunk"
-        " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
-        (stream, cursor_seq, (1 << 62) if end_seq is None else end_seq),
+    chosen = connection.execute(
+        "SELECT seq, day, events, first_position, length(body), accepted_age, chunk.stream"  # noqa: S608
+        f" FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER}",
+        (stream, cursor_seq, END if end_seq is None else end_seq),
     )
     days: dict[int, int] = {}
     ended = passed_bytes = 0
     end = (cursor_seq, cursor_index, 0)
-    for seq, day, events, first_position, size, accepted_age in cursor:
-        if not isinstance(events, int) or not isinstance(first_position, int) or not isinstance(day, int):
-            raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
-        start = cursor_index if seq == cursor_seq else 0
-        enough = (
-            ended >= chunks
-            or (accepted_before is not None and accepted_age >= accepted_before)
-            or (wanted_bytes is not None and passed_bytes >= wanted_bytes)
-        )
-        if enough:
-            if ended == 0 or [seq, 0] >= batch_end:
-                break
-            if seq == batch_end[0]:
-                # The rest of this chunk is not the batch's, and lives on.
-                days[day] = days.get(day, 0) + batch_end[1] - start
-                end = (seq, batch_end[1], first_position + batch_end[1])
-                break
-        ended += 1
-        days[day] = days.get(day, 0) + events - start
-        passed_bytes += size
-        end = (seq + 1, 0, first_position + events)
-    cursor.close()
+    with closing(chosen) as rows:
+        for seq, day, events, first_position, size, accepted_age, of in rows:
+            if of != stream or not all(isinstance(number, int) for number in (events, first_position, day)):
+                raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
+            start = cursor_index if seq == cursor_seq else 0
+            enough = (
+                ended >= chunks
+                or (accepted_before is not None and accepted_age >= accepted_before)
+                or (wanted_bytes is not None and passed_bytes >= wanted_bytes)
+            )
+            if enough:
+                if ended == 0 or [seq, 0] >= batch_end:
+                    break
+                if seq == batch_end[0]:
+                    # The rest of this chunk is not the batch's, and lives on.
+                    days[day] = days.get(day, 0) + batch_end[1] - start
+                    end = (seq, batch_end[1], first_position + batch_end[1])
+                    break
+            ended += 1
+            days[day] = days.get(day, 0) + events - start
+            passed_bytes += size
+            end = (seq + 1, 0, first_position + events)
     if ended == 0:
         return None
     return _Head(Passage(cursor_seq, *end, tuple(days.items()), passed_bytes), batch_id, ended)
@@ -184,9 +186,9 @@ def _end(connection: sqlite3.Connection, lane: int, head: _Head, fate: Literal["
 def _end_batch(connection: sqlite3.Connection, lane: int, batch: str) -> None:
     """End a sealed batch; each of its events' outcome at the upstream is unknown."""
     rows = connection.execute(
-        "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"
-        " FROM batch JOIN lane ON lane.id = batch.lane JOIN chunk ON chunk.stream = lane.stream"
-        " AND chunk.seq >= batch.first_seq AND chunk.seq <= batch.end_seq"
+        "SELECT day, min(first_position + events, batch.last + 1) - max(first_position, batch.first)"  # noqa: S608
+        " FROM batch JOIN lane ON lane.id = batch.lane CROSS JOIN"
+        f" {chunks_of('lane.stream', first='batch.first_seq', end='batch.end_seq + 1')}"
         " WHERE batch.lane = ? AND batch.id = ? AND first_position <= batch.last",
         (lane, batch),
     ).fetchall()

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged, SpoolNoSpace
-from collector.spool import aside, books, examine, image, journal, rebuild, schema, scraps
+from collector.spool import aside, books, examine, extents, image, journal, rebuild, schema, scraps
 from collector.spool.database import PAGE_BYTES
 from collector.spool.journal import Salvaged
 from collector.spool.names import Names
@@ -56,7 +56,7 @@ _DISK_CODES = frozenset(
     {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}
 )
 
-_MADE_ANEW = frozenset({"counts", "batch", "chunk"})
+_MADE_ANEW = frozenset({"counts", "batch", "chunk", "extent"})
 
 
 def salvage(
@@ -187,6 +187,7 @@ class _Salvage:
         rebuild.settle_age(self.target)
         tally = books.Tally()
         rebuild.number_letters_on(self.target, self._last_letter())
+        extents.make_anew(self.target)
         rebuild.settle_streams(self.target)
         rebuild.settle_intake(self.target, known="stream" not in self.broken or "counts" in self.broken)
         lanes = self.target.execute(

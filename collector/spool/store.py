@@ -1,7 +1,7 @@
 """Appending: accepted requests become chunk rows, and are counted, in one transaction.
 
-`Store` keeps in memory what each append needs of the tables (the next `seq`, each stream's
-next position and lanes), so that a commit costs one insert a chunk and a few updates a
+`Store` keeps in memory what each append needs of the tables (the next `seq`, the open extent, each
+stream's next position and lanes), so that a commit costs one insert a chunk and a few updates a
 stream, whatever the backlog. It belongs to whoever commits; after a commit that failed
 `forget` makes it read the tables anew.
 """
@@ -15,7 +15,7 @@ from collector.core import gzip, limits
 from collector.core.days import utc_day
 from collector.core.timekeeping import Moment, Trust
 from collector.errors import SpoolFull
-from collector.spool import boots
+from collector.spool import boots, extents
 from collector.spool.appending import Rows
 from collector.spool.growth import Appended, GrowingStream, Growth, load, turn_all
 from collector.spool.upstreams import next_seq, resume
@@ -156,6 +156,7 @@ class Store:
         self._times = times
         self._streams: dict[tuple[str, str], GrowingStream] = {}
         self._next_seq: int | None = None
+        self._open = extents.NONE
 
     def forget(self) -> None:
         """Drop what was remembered of the tables."""
@@ -184,7 +185,9 @@ class Store:
         """
         moment = moment or self.note_clocks(connection)
         result = Appended()
-        self._next_seq = self._next_seq or next_seq(connection)
+        if self._next_seq is None:
+            self._next_seq = next_seq(connection)
+            self._open = extents.growing(connection)
         rows = Rows()
         grown: dict[tuple[str, str], Growth] = {}
         reopened: list[int] = []
@@ -227,24 +230,26 @@ class Store:
         stretch = self._clock.steady(moment)
         if stretch is None or self._next_seq is None:
             return None
-        grown: dict[tuple[str, str], tuple[GrowingStream, Growth]] = {}
+        taken: dict[tuple[str, str], list[NewChunk]] = {}
         for chunk in chunks:
             key = chunk[:2]
-            if key not in grown:
+            if key not in taken:
                 stream = self._streams.get(key)
                 if stream is None or stream.turned:
                     return None
-                grown[key] = stream, Growth()
+                taken[key] = []
+            taken[key].append(chunk)
         rows = Rows()
         clock_good = stretch.trust is not Trust.UNKNOWN
-        for chunk in chunks:
-            stream, growth = grown[chunk[:2]]
-            day = utc_day(chunk.received_at, clock_good=clock_good)
-            self._add(rows, stream, chunk, stored(chunk), (stretch.id, day, moment.age))
-            growth.add(day, chunk.events)
-        for stream, growth in grown.values():
+        # Only a stream has an order. So each begins an extent at most, and the one that grew last none.
+        for key in sorted(taken, key=lambda key: self._streams[key].id != self._open.stream):
+            stream, growth = self._streams[key], Growth()
+            for chunk in taken[key]:
+                day = utc_day(chunk.received_at, clock_good=clock_good)
+                self._add(rows, stream, chunk, stored(chunk), (stretch.id, day, moment.age))
+                growth.add(day, chunk.events)
             growth.count(rows, stream)
-        return rows, grown
+        return rows, taken
 
     def _add(
         self,
@@ -267,6 +272,10 @@ class Store:
         encoding, body = kept
         seq, first = self._next_seq or 1, stream.next_position
         self._next_seq = seq + 1
+        if stream.id != self._open.stream:
+            begun = extents.Open(stream.id, seq)
+            rows.begin_extent(begun, before=self._open)
+            self._open = begun
         stream.last_seq = seq
         stream.next_position = first + events
         stream.stored_bytes += len(body)

@@ -41,6 +41,10 @@ last chunk that the stream was given, and stays when that is deleted: by the chu
 be numbered from 1 again after a full drain, below the cursors. It is no AUTOINCREMENT, since SQLite
 keeps the number of that on a page of its own, which each commit would have to write.
 
+`extent` says which chunks are whose: from `first_seq` up to `end_seq` all are one stream's. The last of
+all is open, with its end beyond all numbers: it grows with its stream, and is written to when
+another stream's chunk comes.
+
 What a settling batch writes is few pages too: a batch is found by its lane, and no index has a cursor.
 
 A batch carries its device, since a device that is named anew must not change what was
@@ -162,8 +166,13 @@ CREATE TABLE chunk (
     only_lane INTEGER,
     body BLOB NOT NULL
 );
-CREATE INDEX chunk_by_stream ON chunk (stream);
 CREATE INDEX chunk_replayed ON chunk (boot) WHERE only_lane IS NOT NULL;
+CREATE TABLE extent (
+    stream INTEGER NOT NULL REFERENCES stream (id),
+    first_seq INTEGER NOT NULL,
+    end_seq INTEGER NOT NULL CHECK (end_seq > first_seq),
+    PRIMARY KEY (stream, first_seq)
+) WITHOUT ROWID;
 CREATE TABLE upstream (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE,

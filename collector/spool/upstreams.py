@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.spool.extents import IN_ORDER, chunks_of
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
@@ -130,12 +132,12 @@ def resume(connection: sqlite3.Connection, lane: int) -> bool:
     moved = False
     while True:
         absence = connection.execute(
-            "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes"
+            "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes"  # noqa: S608 (made of constants)
             " FROM absence JOIN lane ON lane.id = absence.lane"
             " WHERE lane = ?1 AND to_seq IS NOT NULL"
             " AND from_seq = (SELECT min(from_seq) FROM absence WHERE lane = ?1)"
-            " AND NOT EXISTS (SELECT 1 FROM chunk"
-            "  WHERE chunk.stream = lane.stream AND seq >= cursor_seq AND seq < from_seq)",
+            " AND NOT EXISTS (SELECT 1 FROM"
+            f" {chunks_of('lane.stream', first='lane.cursor_seq', end='absence.from_seq')})",
             (lane,),
         ).fetchone()
         if absence is None:
@@ -151,30 +153,30 @@ def resume(connection: sqlite3.Connection, lane: int) -> bool:
 
 
 def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: int) -> None:
+    """Give a new upstream lanes in all that is there; goes through these streams whole."""
     streams = connection.execute("SELECT id, dialect, product FROM stream").fetchall()
     for stream, dialect, product in streams:
         if not upstream.takes(dialect, product):
             continue
         oldest = connection.execute(
-            "SELECT seq, first_position FROM chunk WHERE stream = ? AND only_lane IS NULL"
-            " ORDER BY seq LIMIT 1",
+            f"SELECT seq, first_position FROM {chunks_of('?1')} WHERE only_lane IS NULL {IN_ORDER} LIMIT 1",  # noqa: S608
             (stream,),
         ).fetchone()
         if oldest is None:
             continue
         (lane,) = connection.execute(
-            "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"
+            "INSERT INTO lane (upstream, stream, cursor_seq, cursor_position, passed_bytes, since)"  # noqa: S608
             " SELECT upstream.id, stream_end.stream, ?, ?,"
-            "  stored_bytes - (SELECT sum(length(body)) FROM chunk"
-            "   WHERE chunk.stream = stream_end.stream AND only_lane IS NULL), ?"
+            f"  stored_bytes - (SELECT sum(length(body)) FROM {chunks_of('stream_end.stream')}"
+            "   WHERE only_lane IS NULL), ?"
             " FROM upstream, stream_end WHERE upstream.name = ? AND stream_end.stream = ? RETURNING id",
             (*oldest, now, upstream.name, stream),
         ).fetchone()
         connection.execute(
-            "INSERT INTO counts (day, lane, stream, accepted, pending)"
-            " SELECT day, ?, stream, sum(events), sum(events) FROM chunk"
-            "  WHERE stream = ? AND only_lane IS NULL GROUP BY day",
-            (lane, stream),
+            "INSERT INTO counts (day, lane, stream, accepted, pending)"  # noqa: S608 (made of constants)
+            f" SELECT day, ?2, chunk.stream, sum(events), sum(events) FROM {chunks_of('?1')}"
+            "  WHERE only_lane IS NULL GROUP BY day",
+            (stream, lane),
         )
         _leap_over_gaps(connection, lane, stream)
 
@@ -186,11 +188,11 @@ def _leap_over_gaps(connection: sqlite3.Connection, lane: int, stream: int) -> N
     one lane alone.
     """
     connection.execute(
-        "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"
+        "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"  # noqa: S608
         " SELECT ?1, seq + 1, coalesce(next_seq, ?3), coalesce(next_first, next_position), 0, 0 FROM ("
-        "  SELECT stream AS of_stream, seq, first_position + events AS end_position,"
+        "  SELECT chunk.stream AS of_stream, seq, first_position + events AS end_position,"
         "   lead(seq) OVER by_seq AS next_seq, lead(first_position) OVER by_seq AS next_first"
-        "  FROM chunk WHERE stream = ?2 AND only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
+        f"  FROM {chunks_of('?2')} WHERE only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
         " ) JOIN stream_end ON stream = of_stream WHERE end_position <> coalesce(next_first, next_position)",
         (lane, stream, next_seq(connection)),
     )

@@ -11,7 +11,7 @@ from collector.core.jsontext import split_array
 from collector.errors import SpoolDamaged
 from collector.spool import examine, read
 from collector.spool.books import ENDS
-from collector.spool.rebuild import END
+from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
 from collector.spool.store import Placed, checksum, unpack
 from collector.spool.upstreams import next_seq
 
@@ -70,7 +70,14 @@ def verify(
         advance: told of chunks as they are done.
     """
     proof = Proof()
-    steps: list[Callable[[sqlite3.Connection, Proof], None]] = [_pages, _rows, _streams, _ledger, _letters]
+    steps: list[Callable[[sqlite3.Connection, Proof], None]] = [
+        _pages,
+        _rows,
+        _streams,
+        _extents,
+        _ledger,
+        _letters,
+    ]
     if bodies:
         steps.insert(2, partial(_chunks, advance=advance))
     for step in steps:
@@ -104,8 +111,8 @@ def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
         if end != received + replayed:
             proof.note(f"stream {stream}: {end} positions, {received} received and {replayed} replayed")
     for stream, last_seq, seq in connection.execute(
-        "SELECT stream, last_seq, (SELECT max(seq) FROM chunk WHERE chunk.stream = stream_end.stream)"
-        " FROM stream_end"
+        "SELECT stream, last_seq,"  # noqa: S608 (made of constants)
+        f" (SELECT seq FROM {chunks_of('stream_end.stream')} {LAST_FIRST} LIMIT 1) FROM stream_end"
     ):
         if seq is not None and seq > last_seq:
             proof.note(f"stream {stream}: chunk {seq} is numbered beyond the last one, {last_seq}")
@@ -114,6 +121,23 @@ def _streams(connection: sqlite3.Connection, proof: Proof) -> None:
         " (SELECT 1 FROM lane WHERE lane.id = only_lane AND lane.stream = chunk.stream)"
     ):
         proof.note(f"chunk {seq} is for a lane that is not there")
+
+
+def _extents(connection: sqlite3.Connection, proof: Proof) -> None:
+    """Where no two overlap, and each chunk is in one of its stream's, none has another stream's."""
+    for stream, first, end, following in connection.execute(
+        "SELECT * FROM (SELECT stream, first_seq, end_seq, lead(first_seq) OVER (ORDER BY first_seq)"
+        " AS following FROM extent) WHERE following < end_seq"
+    ):
+        told = "is open" if end == END else f"ends before {end}"
+        proof.note(
+            f"stream {stream}: its extent from chunk {first} on {told}, and another begins at {following}"
+        )
+    for seq, stream in connection.execute(
+        "SELECT seq, stream FROM chunk WHERE NOT coalesce((SELECT seq < end_seq FROM extent"
+        " WHERE extent.stream = chunk.stream AND first_seq <= seq ORDER BY first_seq DESC LIMIT 1), 0)"
+    ):
+        proof.note(f"stream {stream}: chunk {seq} is in no extent of it")
 
 
 def _chunks(connection: sqlite3.Connection, proof: Proof, *, advance: Callable[[int], None]) -> None:
@@ -189,8 +213,8 @@ def _way(
     seq, index, resumed = lane.cursor_seq, lane.cursor_index, False
     for end, resume in [*gaps, (END, None)]:
         for first, events, day, only_lane in connection.execute(
-            "SELECT first_position, events, day, only_lane FROM chunk"
-            " WHERE stream = ? AND seq >= ? AND seq < ? ORDER BY seq",
+            "SELECT first_position, events, day, only_lane"  # noqa: S608 (made of constants)
+            f" FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER}",
             (lane.stream, seq, end),
         ):
             yield first + index, events - index, day, only_lane, resumed
@@ -223,7 +247,7 @@ def pending(
                 seq, index = damage.chunk.seq + 1, 0
                 continue
             following = connection.execute(
-                "SELECT 1 FROM chunk WHERE stream = ? AND seq >= ? AND seq < ? LIMIT 1",
+                f"SELECT 1 FROM {chunks_of('?1', first='?2', end='?3')} LIMIT 1",  # noqa: S608
                 (lane.stream, seq, end),
             ).fetchone()
             if following is None:

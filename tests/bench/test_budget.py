@@ -153,7 +153,7 @@ async def test_the_pages_that_a_commit_writes_stay_within_their_budget(tmp_path,
             await accept(spool, chunk(1))
         pages = pages_written(tmp_path)
     assert sum(bool(page.commits) for page in pages) == REQUESTS
-    # The chunk, its place in its stream, and what is counted; a new page brings some with it.
+    # The chunk, and what is counted; a new page brings some with it.
     within("ingest", "pages", len(pages) / REQUESTS)
 
 

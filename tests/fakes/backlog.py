@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def pile_up(directory: Path, *, chunks: int, events: int) -> None:
-    """Add requests to a spool that nobody has open; it must hold one of its one stream already.
+    """Add requests to a spool that nobody has open, to the Samsara stream, of which its last chunk must be.
 
     Args:
         directory: of the spool.
@@ -49,14 +49,18 @@ def pile_up(directory: Path, *, chunks: int, events: int) -> None:
         added = chunks * events
         connection.execute(
             "UPDATE counts SET next_position = next_position + ?, stored_bytes = stored_bytes + ?,"
-            " last_seq = last_seq + ? WHERE day = ?",
-            (added, chunks * len(packed), chunks, END_DAY),
+            " last_seq = last_seq + ?"
+            " WHERE day = ? AND stream = ?",
+            (added, chunks * len(packed), chunks, END_DAY, stream),
         )
         connection.execute(
-            "UPDATE counts SET accepted = accepted + ?1, pending = pending + ?1 WHERE lane > 0", (added,)
+            "UPDATE counts SET accepted = accepted + ?1, pending = pending + ?1"
+            " WHERE lane > 0 AND stream = ?2",
+            (added, stream),
         )
         connection.execute(
-            "UPDATE counts SET events = events + ?, requests = requests + ? WHERE lane = 0 AND day <> ?",
-            (added, chunks, END_DAY),
+            "UPDATE counts SET events = events + ?, requests = requests + ?"
+            " WHERE lane = 0 AND day <> ? AND stream = ?",
+            (added, chunks, END_DAY, stream),
         )
         connection.commit()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,6 +11,7 @@ from fakes.spools import next_run, positions
 
 from collector.core import rendering
 from collector.spool import read, retention
+from collector.spool.extents import END
 
 if TYPE_CHECKING:
     import sqlite3
@@ -25,6 +27,7 @@ def check(connection: sqlite3.Connection, *, model: Model, cursors: dict[int, tu
     assert rows.keys() == model.lanes.keys()
     seqs = [seq for (seq,) in connection.execute("SELECT seq FROM chunk ORDER BY seq").fetchall()]
     assert seqs == model.needed()
+    check_extents(connection)
     held = {backlog.lane: backlog.bytes for backlog in retention.backlogs(connection)}
     for name, lane in model.lanes.items():
         row = rows[name]
@@ -51,6 +54,19 @@ def check(connection: sqlite3.Connection, *, model: Model, cursors: dict[int, tu
     assert [number for (number,) in letters] == sorted(model.letters)
     batch_ids = {batch_id for (batch_id,) in connection.execute("SELECT id FROM batch").fetchall()}
     assert not batch_ids & model.ended
+
+
+def check_extents(connection: sqlite3.Connection) -> None:
+    """Each chunk is in one extent, of its stream, and each extent but one that grows has a chunk."""
+    extents = connection.execute(
+        "SELECT stream, first_seq, end_seq FROM extent ORDER BY first_seq"
+    ).fetchall()
+    assert all(end <= first for (_, _, end), (_, first, _) in itertools.pairwise(extents))
+    chunks = dict(connection.execute("SELECT seq, stream FROM chunk").fetchall())
+    for seq, stream in chunks.items():
+        assert [of for of, first, end in extents if first <= seq < end] == [stream]
+    for _, first, end in extents:
+        assert end == END or any(first <= seq < end for seq in chunks)
 
 
 def check_ledger(connection: sqlite3.Connection, row: Lane, lane: ModelLane) -> None:

@@ -112,6 +112,11 @@ def test_verify_proves_a_sound_spool(home, capsys):
             "UPDATE counts SET pending = 5, delivered = 1 WHERE lane > 0",
             "its chunks do not hold the 5 events that wait",
         ),
+        ("DELETE FROM extent", "stream 1: chunk 1 is in no extent of it"),
+        (
+            "INSERT INTO extent VALUES (1, 2, 3)",
+            "stream 1: its extent from chunk 1 on is open, and another begins at 2",
+        ),
         ("DELETE FROM counts WHERE lane > 0", "6 events wait that the ledger does not know"),
     ],
 )

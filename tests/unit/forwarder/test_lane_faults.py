@@ -317,6 +317,34 @@ async def test_missing_events_end_the_process_and_a_start_makes_up_for_them(tmp_
         assert await here.ledger() == {"accepted": 6, "delivered": 4, "damaged": 2}
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE extent SET first_seq = 2 WHERE first_seq = 3",  # another stream's chunk
+        "DELETE FROM extent WHERE first_seq = 3",  # none, where there should be one
+    ],
+)
+async def test_a_damaged_extent_ends_the_process_and_costs_no_event(tmp_path, autojump_clock, damage):
+    sender = ScriptedSender(answer(503))
+    upstreams = {samsara(): sender, traintracks(): ScriptedSender(*[answer(503)] * 20)}
+    async with site(tmp_path, upstreams) as here:
+        await here.accept(2)
+        await here.quiet()
+        await here.accept_traintracks(3)
+        await here.accept(2)
+        await here.accept_traintracks(1)
+        await here.accept(2)
+        await here.change(damage)
+        await trio.sleep(20)
+        assert "the spool is damaged" in (await here.lane()).reason
+        with pytest.raises(SpoolDamaged):
+            await here.spool.sound()
+    async with site(tmp_path, {samsara(): sender, traintracks(): ScriptedSender()}) as here:
+        await trio.sleep(60)
+        assert sender.taken["samsara/samsara"] == [0, 1, 2, 3, 4, 5]
+        assert await here.ledger() == {"accepted": 10, "delivered": 10}
+
+
 def file_upstream(directory):
     upstream = Upstream(name="file", kind="file", directory=str(directory))
     return upstream, FileSender(directory, run=inline)

@@ -22,7 +22,19 @@ from fakes.damage import (
     zero_page,
 )
 from fakes.letters import bury
-from fakes.spools import accept, batch_of, change, chunk, lane_of, ledger, next_run, query, spool_in, wanted
+from fakes.spools import (
+    PRODUCT,
+    accept,
+    batch_of,
+    change,
+    chunk,
+    lane_of,
+    ledger,
+    next_run,
+    query,
+    spool_in,
+    wanted,
+)
 
 from collector.errors import SpoolDamaged
 from collector.spool import aside, read, replay, retention, settle, wal
@@ -94,7 +106,9 @@ async def test_of_a_database_that_ends_among_its_first_pages_what_was_lost_is_kn
     assert books["a/samsara"] == {"accepted": 150, "damaged": 150}
 
 
-@pytest.mark.parametrize("table", ["lane", "stream", "upstream", "counts", "epoch", "batch", "absence"])
+@pytest.mark.parametrize(
+    "table", ["lane", "stream", "upstream", "counts", "epoch", "batch", "absence", "extent"]
+)
 async def test_a_lost_table_costs_no_event(tmp_path, filled, table):
     page = root(filled / "closed", table)
     directory = hurt(tmp_path / "x", filled, "closed", DATABASE_FILE, zero_page(page))
@@ -254,6 +268,24 @@ async def test_a_day_that_the_ledger_does_not_have_stops_no_retention_for_ever(t
         assert spool.salvaged.damaged == 3
         await spool.maintain()
         assert await ledger(spool) == {"accepted": 9, "damaged": 3, "expired": 6}
+
+
+@pytest.mark.parametrize("retain", [Spool.maintain, evict])
+async def test_an_extent_that_has_anothers_chunk_ends_none_of_these(tmp_path, retain):
+    clocks = StandingClocks()
+    options = {"clocks": clocks, "max_age": A_DAY}
+    async with spool_in(tmp_path, **options) as spool:
+        await accept(spool, chunk(2), chunk(3, dialect="traintracks", product=PRODUCT), chunk(4))
+        await change(spool, "UPDATE extent SET end_seq = end_seq + 1 WHERE first_seq = 1")
+        clocks.pass_time(A_DAY + 1)
+        await accept(spool, chunk(9))
+        with pytest.raises(SpoolDamaged):
+            await retain(spool)
+    async with spool_in(tmp_path, **options) as spool:
+        assert spool.salvaged.damaged == 0
+        assert await ledger(spool) == {"accepted": 15, "pending": 15}
+        assert await ledger(spool, f"main/traintracks/{PRODUCT}") == {"accepted": 3, "pending": 3}
+        assert (await spool.read(verify)).problems == []
 
 
 async def test_replayed_letters_and_their_counts_come_through_a_salvage(tmp_path):

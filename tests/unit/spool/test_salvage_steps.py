@@ -229,6 +229,10 @@ FLIPS = {
     "the stream of a count": "UPDATE counts SET stream = 2 WHERE lane = 1",
     "the lane of a count": "UPDATE counts SET lane = lane + 64 WHERE lane = 3",
     "a count in the ledger": "UPDATE counts SET pending = pending | 4096 WHERE lane = 1",
+    "an extent's stream": "UPDATE extent SET stream = 3 - stream WHERE first_seq = 5",
+    "an extent's begin": "UPDATE extent SET first_seq = first_seq + 1 WHERE first_seq = 6",
+    "an extent's end": "UPDATE extent SET end_seq = end_seq + 4 WHERE first_seq = 5",
+    "the begin of the open extent": "UPDATE extent SET first_seq = first_seq + 1 WHERE end_seq > (1 << 61)",
     "the age clock": "UPDATE age_clock SET age = age + (1 << 40)",
     "a stop of the machine": "UPDATE stop SET missed = missed + (1 << 40)",
 }

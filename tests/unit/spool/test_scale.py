@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from fakes.backlog import pile_up
-from fakes.spools import accept, chunk, spool_in
+from fakes.letters import bury, deliver
+from fakes.spools import PRODUCT, accept, chunk, spool_in, wanted
 
 from collector.spool import database as database_module
 from collector.spool.overview import overview
@@ -67,6 +68,59 @@ async def test_the_backlog_costs_a_start_a_status_an_append_and_maintenance_noth
     assert min(small.values()) > 0
     for part, taken in small.items():
         assert large[part] <= taken * 1.1 + 10, part
+
+
+def other():
+    return chunk(1, dialect="traintracks", product=PRODUCT)
+
+
+async def settling_costs(directory, steps):
+    """Steps of each part of a life, and of drawing an event and settling it, in a small lane and a large."""
+    found, _ = await costs(directory, steps)
+    async with spool_in(directory) as spool:
+        for name in (f"main/traintracks/{PRODUCT}", "main/samsara"):
+            await bury(spool, name=name)
+            steps.taken()
+            await bury(spool, 2, name=name)
+            found[name] = steps.taken()
+    return found
+
+
+async def test_a_few_chunks_within_another_streams_backlog_cost_no_more_for_it(tmp_path, monkeypatch):
+    steps = Steps(monkeypatch)
+    found = []
+    for size in (2, 4000):
+        directory = tmp_path / str(size)
+        directory.mkdir()
+        for _ in range(4):
+            async with spool_in(directory) as spool:
+                await accept(spool, other(), chunk(3))
+            pile_up(directory, chunks=size, events=3)
+        found.append(await settling_costs(directory, steps))
+        async with spool_in(directory) as spool:
+            assert (await spool.read(verify)).problems == []
+    small, large = found
+    for part, taken in small.items():
+        assert large[part] <= taken * 1.1 + 10, part
+
+
+async def test_streams_that_take_turns_cost_no_more_however_often_they_did(tmp_path, monkeypatch):
+    """Neither what is before a lane, nor what it has left behind and another lane still needs."""
+    steps = Steps(monkeypatch)
+    found = []
+    for turns in (5, 1500):
+        directory = tmp_path / str(turns)
+        directory.mkdir()
+        async with spool_in(directory, wanted("main"), wanted("behind")) as spool:
+            for _ in range(turns):
+                await accept(spool, other(), chunk(3))
+            await deliver(spool, name=f"main/traintracks/{PRODUCT}")
+            for _ in range(turns):
+                await accept(spool, other(), chunk(3))
+        found.append(await settling_costs(directory, steps))
+    few, many = found
+    for part, taken in few.items():
+        assert many[part] <= taken * 1.1 + 10, part
 
 
 async def test_the_counts_would_tell_of_a_look_at_every_request(tmp_path, monkeypatch):
