@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from collector.errors import SpoolDamaged
 from collector.spool import schema, wal
-from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
+from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of, growing
 from collector.spool.upstreams import next_seq
 
 if TYPE_CHECKING:
@@ -217,6 +217,7 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
     """Read the chunks at both ends, and those at the cursors, and compare the positions."""
     ends = _examine_ends(connection)
     following = next_seq(connection)
+    growing(connection, following)
     lanes = connection.execute(
         "SELECT lane.id, stream, cursor_seq, cursor_index, cursor_position,"
         " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id) FROM lane"

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from collector.errors import SpoolDamaged
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
@@ -24,6 +26,8 @@ the key of a table of which a column may be NULL for one that may come twice."""
 
 def chunks_of(stream: str, *, first: str = "0", end: str = f"{END}") -> str:
     """What to select from: the tables `extent` and `chunk`, joined to the chunks of a stream.
+
+    What is selected has to say whose `stream` it means. A damaged extent may have another's chunks.
 
     Args:
         stream: an SQL expression, as are the others: a parameter, or a column with its table's name.
@@ -65,9 +69,19 @@ NONE = Open(0, 0)
 """In place of one that grows: no stream has this number."""
 
 
-def growing(connection: sqlite3.Connection) -> Open:
-    """The extent that still grows, or `NONE`."""
+def growing(connection: sqlite3.Connection, following: int) -> Open:
+    """The extent that still grows, or `NONE`.
+
+    Args:
+        connection: the writing one, or one for a start.
+        following: the number of the next chunk.
+
+    Raises:
+        SpoolDamaged: one begins where there is no chunk yet.
+    """
     row = connection.execute(_GROWING).fetchone()
+    if row is not None and row[1] >= following:
+        raise SpoolDamaged(f"an extent begins at chunk {row[1]}, and the next chunk is {following}")
     return NONE if row is None or row[2] != END else Open(row[0], row[1])
 
 
@@ -106,7 +120,7 @@ def begin(connection: sqlite3.Connection, before: Open, begun: Sequence[Open]) -
 
 def take(connection: sqlite3.Connection, stream: int, seq: int) -> None:
     """Have the next chunk, which is about to be appended, in an extent of its stream."""
-    before = growing(connection)
+    before = growing(connection, seq)
     if before.stream != stream:
         begin(connection, before, [Open(stream, seq)])
 

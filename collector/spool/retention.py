@@ -132,8 +132,8 @@ def _head(
     wanted_bytes: int | None = None,
 ) -> _Head | None:
     """What retention ends of a lane: its oldest `chunks`, and what is left of a batch that they begin."""
-    stream, cursor_seq, cursor_index, end_seq = connection.execute(
-        "SELECT stream, cursor_seq, cursor_index,"
+    stream, cursor_seq, cursor_index, position, end_seq = connection.execute(
+        "SELECT stream, cursor_seq, cursor_index, cursor_position,"
         " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
         " FROM lane WHERE id = ?",
         (lane,),
@@ -153,6 +153,9 @@ def _head(
             if of != stream or not all(isinstance(number, int) for number in (events, first_position, day)):
                 raise SpoolDamaged(f"chunk {seq} holds what was never written to it")
             start = cursor_index if seq == cursor_seq else 0
+            if first_position + start != position:
+                raise SpoolDamaged(f"events are missing from position {position} on")
+            position = first_position + events
             enough = (
                 ended >= chunks
                 or (accepted_before is not None and accepted_age >= accepted_before)

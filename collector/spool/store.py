@@ -186,8 +186,9 @@ class Store:
         moment = moment or self.note_clocks(connection)
         result = Appended()
         if self._next_seq is None:
-            self._next_seq = next_seq(connection)
-            self._open = extents.growing(connection)
+            following = next_seq(connection)
+            self._open = extents.growing(connection, following)
+            self._next_seq = following
         rows = Rows()
         grown: dict[tuple[str, str], Growth] = {}
         reopened: list[int] = []

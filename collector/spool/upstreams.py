@@ -174,7 +174,7 @@ def _start_at_oldest(connection: sqlite3.Connection, upstream: Wanted, *, now: i
         ).fetchone()
         connection.execute(
             "INSERT INTO counts (day, lane, stream, accepted, pending)"  # noqa: S608 (made of constants)
-            f" SELECT day, ?2, chunk.stream, sum(events), sum(events) FROM {chunks_of('?1')}"
+            f" SELECT day, ?2, ?1, sum(events), sum(events) FROM {chunks_of('?1')}"
             "  WHERE only_lane IS NULL GROUP BY day",
             (stream, lane),
         )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from random import Random  # noqa: TID251 (seeded)
 
 import pytest
+from fakes.clocks import A_DAY, StandingClocks
 from fakes.disks import let_fail
 from fakes.letters import bury, deliver
 from fakes.spool_checks import check_extents
-from fakes.spools import PRODUCT, accept, change, chunk, database_of, query, spool_in, wanted
+from fakes.spools import PRODUCT, accept, change, chunk, database_of, ledger, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import read, replay
@@ -18,6 +20,8 @@ from collector.spool.items import Append
 from collector.spool.letters import Choice
 from collector.spool.overview import overview
 from collector.spool.passage import release
+from collector.spool.retention import evict
+from collector.spool.spool import Spool
 from collector.spool.tickets import Ticket
 from collector.spool.verify import verify
 
@@ -31,8 +35,11 @@ def other(events: int = 1):
 
 def commit(spool, *new):
     appends = [Append(one, Ticket()) for one in new]
+    errors = []
+    for append in appends:
+        append.ticket.then(errors.append)
     spool._writer._committer.commit(appends)()
-    assert not any(append.error for append in appends)
+    assert errors == [None] * len(appends)
 
 
 async def extents(spool):
@@ -171,10 +178,51 @@ async def test_anothers_chunk_is_no_damaged_chunk_of_ones_own(tmp_path):
             await spool.read(lambda connection: list(read.chunks(connection, 1, from_seq=2)))
 
 
+async def _evict(spool):
+    await spool.write(partial(evict, wanted_bytes=1 << 30, in_flight=frozenset()))
+
+
+@pytest.mark.parametrize("hidden", [1, 3])
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(Spool.maintain, id="expiry"),
+        pytest.param(
+            lambda spool: spool.write(partial(evict, wanted_bytes=1 << 30, in_flight=frozenset())),
+            id="eviction",
+        ),
+    ],
+)
+async def test_what_ends_the_oldest_events_passes_over_no_hidden_chunk(tmp_path, end, hidden):
+    clocks = StandingClocks()
+    async with spool_in(tmp_path, clocks=clocks, max_age=A_DAY) as spool:
+        await accept(spool, chunk(1), other(), chunk(2), other(), chunk(4))
+        await change(spool, "DELETE FROM extent WHERE first_seq = ?", hidden)
+        clocks.pass_time(A_DAY + 1)
+        with pytest.raises(SpoolDamaged, match="events are missing from position"):
+            await end(spool)
+    async with spool_in(tmp_path, clocks=clocks) as spool:
+        assert await query(spool, "SELECT count(*) FROM chunk") == [(5,)]
+        assert (await ledger(spool))["pending"] == 7
+
+
+async def test_an_extent_that_begins_where_no_chunk_is_yet_is_damage(tmp_path):
+    async with spool_in(tmp_path) as spool:
+        await accept(spool, chunk(1), other())
+        await change(spool, "INSERT INTO extent VALUES (1, 3, 5)")
+        spool._writer._committer._store.forget()
+        with pytest.raises(SpoolDamaged, match="begins at chunk 3"):
+            await accept(spool, chunk(1))
+    async with spool_in(tmp_path) as spool:
+        assert spool.salvaged is not None
+        await accept(spool, chunk(1))
+        assert await extents(spool) == [(1, 1, 2), (2, 2, 3), (1, 3, END)]
+
+
 async def test_a_lane_whose_next_chunk_is_in_no_extent_is_damage_at_the_start(tmp_path):
     async with spool_in(tmp_path) as spool:
         await accept(spool, chunk(2))
-        await change(spool, "UPDATE extent SET first_seq = 2")
+        await change(spool, "DELETE FROM extent")
     async with spool_in(tmp_path) as spool:
         assert "stands at event 0, and there is no chunk of it" in spool.salvaged.reason
         assert spool.salvaged.damaged == 0
