@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.core import jsontext
 from collector.core.limits import KIB, MIB
 from collector.spool import read
 
@@ -69,7 +68,7 @@ class Splits:
         if kept is None or kept.chunk is not chunk:
             kept = self._last
         if kept is None or kept.chunk.seq != chunk.seq:
-            events = jsontext.split_array(chunk.body)
+            events = chunk.split()
             kept = _Kept(dataclasses.replace(chunk, body=b""), events, len(chunk.body))
         self._last = kept
         return kept.events

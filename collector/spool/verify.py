@@ -239,7 +239,7 @@ def pending(
         while True:
             try:
                 for chunk in read.chunks(connection, lane.stream, from_seq=seq, end_seq=end):
-                    for offset, event in enumerate(split_array(chunk.body)[index:], index):
+                    for offset, event in enumerate(chunk.split()[index:], index):
                         yield chunk.first_position + offset, chunk, event
                     seq, index = chunk.seq + 1, 0
             except read.DamagedChunk as damage:
