@@ -66,12 +66,16 @@ async def test_the_backlog_costs_a_start_a_status_an_append_and_maintenance_noth
     large, many = await costs(tmp_path, steps)
     assert many - few >= chunks * events
     assert min(small.values()) > 0
-    for part, taken in small.items():
-        assert large[part] <= taken * 1.1 + 10, part
+    cost_alike(small, large)
 
 
 def other():
     return chunk(1, dialect="traintracks", product=PRODUCT)
+
+
+def cost_alike(few, many):
+    for part, taken in few.items():
+        assert many[part] <= taken * 1.1 + 10, part
 
 
 async def settling_costs(directory, steps):
@@ -99,9 +103,7 @@ async def test_a_few_chunks_within_another_streams_backlog_cost_no_more_for_it(t
         found.append(await settling_costs(directory, steps))
         async with spool_in(directory) as spool:
             assert (await spool.read(verify)).problems == []
-    small, large = found
-    for part, taken in small.items():
-        assert large[part] <= taken * 1.1 + 10, part
+    cost_alike(*found)
 
 
 async def test_streams_that_take_turns_cost_no_more_however_often_they_did(tmp_path, monkeypatch):
@@ -118,9 +120,7 @@ async def test_streams_that_take_turns_cost_no_more_however_often_they_did(tmp_p
             for _ in range(turns):
                 await accept(spool, other(), chunk(3))
         found.append(await settling_costs(directory, steps))
-    few, many = found
-    for part, taken in few.items():
-        assert many[part] <= taken * 1.1 + 10, part
+    cost_alike(*found)
 
 
 async def test_the_counts_would_tell_of_a_look_at_every_request(tmp_path, monkeypatch):
