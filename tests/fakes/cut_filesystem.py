@@ -50,8 +50,8 @@ class CutFilesystem(MountNamespace):
     def cut(self) -> None:
         """Cut the power: nothing is written from here on, and each write and sync fails.
 
-        A sync that is under way may say that it succeeded, and the data not be there: seen in one of
-        sixty cuts, on Linux 6.18, and only in the milliseconds that this takes.
+        A sync that is under way may say that it succeeded, and the data not be there: seen in six of
+        140 cuts, on Linux 6.18, and only in the milliseconds that this takes.
         """
         root = os.open(self.seen_from_outside, os.O_RDONLY | os.O_DIRECTORY)
         try:

@@ -10,12 +10,12 @@ import socket
 import subprocess
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 PATIENCE = 30.0
 """Seconds until what must happen counts as not happening: far more than it ever takes."""
@@ -182,6 +182,12 @@ class Daemon:
         self._process.kill()
         self.wait()
 
+    def freeze(self) -> None:
+        """SIGSTOP, and wait until no thread of it can do anything more but end a call of the kernel's."""
+        self.signal(signal.SIGSTOP)
+        threads = Path(f"/proc/{self.pid}/task")
+        until(lambda: {_state(thread) for thread in threads.iterdir()} <= {"T", "D"}, "it is frozen")
+
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         assert self._process is not None
         self._process.send_signal(number)
@@ -247,6 +253,11 @@ class Daemon:
             return status if all(lane["pending_events"] == 0 for lane in status["lanes"]) else None
 
         return until(drained, f"nothing is pending\n{self.log()[-2000:]}", within=within)
+
+
+def _state(thread: Path) -> str:
+    """A thread's letter in /proc: T is stopped, D waits for a disk and stops after that."""
+    return (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
 
 
 def unbalanced(status: dict[str, Any]) -> list[dict[str, Any]]:
