@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from collector.core.batch import lane_name
 from collector.errors import SpoolFull
 
 if TYPE_CHECKING:
@@ -169,7 +170,8 @@ class Gate:
         if len(over) == len(takers):
             whose = [(key, name) for key, name in self._names.items() if key[0] in over]
             here = [name for key, name in whose if key[1] == stream]
-            lane = (here or [name for _, name in whose] or [self._largest])[0]
+            # One that its first requests filled, in this very commit, is not among them.
+            lane = (here or [name for _, name in whose] or [lane_name(takers[0], *stream)])[0]
             raise SpoolFull(used=self._used, quota=self._limits.quota, lane=lane)
         self._used += size
         for taker in takers:

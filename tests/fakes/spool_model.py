@@ -17,13 +17,14 @@ Stream = tuple[str, str]
 
 SAMSARA = ("samsara", "")
 TRAINTRACKS = ("traintracks", "p")
-STREAMS = (SAMSARA, TRAINTRACKS)
+OTHER = ("traintracks", "q")
+STREAMS = (SAMSARA, TRAINTRACKS, OTHER)
 CONFIGURATIONS: tuple[dict[str, tuple[Stream, ...]], ...] = (
     {"a": STREAMS},
     {"a": STREAMS, "b": STREAMS},
     {"a": STREAMS, "b": (SAMSARA,)},
     {"b": STREAMS},
-    {"a": (TRAINTRACKS,), "b": (SAMSARA,)},
+    {"a": (TRAINTRACKS,), "b": (SAMSARA, OTHER)},
     {"a": STREAMS, "c": STREAMS},
     {"b": (SAMSARA,), "c": STREAMS},
     {"a": STREAMS, "d": STREAMS},
@@ -159,10 +160,13 @@ class Model:
     def takers(self, stream: Stream) -> list[str]:
         return [upstream for upstream, streams in self.takes.items() if stream in streams]
 
-    def is_over(self, upstream: str, size: int) -> bool:
-        """Whether an upstream holds so much that `size` bytes more are beyond its bound."""
+    def is_over(self, upstream: str, size: int, *, before: int = 0) -> bool:
+        """Whether an upstream holds so much that `size` bytes more are beyond its bound.
+
+        `before` is what the same commit gives it already.
+        """
         lanes = [lane for lane in self.lanes.values() if lane.upstream == upstream and not lane.away]
-        held = sum(map(self.held, lanes))
+        held = sum(map(self.held, lanes)) + before
         return upstream in BOUNDS and held > 0 and held + size > BOUNDS[upstream]
 
     def accept(

@@ -9,29 +9,34 @@ import os
 import shutil
 import zlib
 from contextlib import closing
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from fakes.clocks import StandingClocks
 
 from collector.core import batch as batches
 from collector.core import choosing, rendering
+from collector.errors import SpoolFull
 from collector.spool import read
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
+from collector.spool.items import Work
 from collector.spool.opening import open_spool
 from collector.spool.spool import Spool, SpoolOptions
 from collector.spool.store import NewChunk
+from collector.spool.tickets import ResultTicket, Ticket
 from collector.spool.upstreams import Wanted
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Sequence
     from contextlib import AbstractAsyncContextManager
     from pathlib import Path
 
     from collector.core.batch import Run, SealedBatch
     from collector.spool.database import Database
     from collector.spool.read import Lane
+
+T = TypeVar("T")
 
 HERE = Machine(id="machine-a", boot="boot-1")
 PRODUCT = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
@@ -95,8 +100,12 @@ def chunk(
     gzip: bool = False,
     received_at: int = 1_800_000_000_000,
     body: bytes | None = None,
+    numbers: Iterator[int] = _numbers,
 ) -> NewChunk:
-    """One request; each event in it is another than any before, and has `pad` bytes more."""
+    """One request; each event in it is another than any before, and has `pad` bytes more.
+
+    `numbers` tell the events apart, for who needs them to be the same again.
+    """
     if body is None:
         body = json.dumps(
             [
@@ -104,7 +113,7 @@ def chunk(
                     "timestamp": 1,
                     "sourceId": "till",
                     "eventName": "sold",
-                    "n": next(_numbers),
+                    "n": next(numbers),
                     "pad": "x" * pad,
                 }
                 for _ in range(events)
@@ -135,6 +144,47 @@ async def accept(spool: Spool, *chunks: NewChunk) -> None:
     tickets = [spool.submit(chunk) for chunk in chunks]
     for ticket in tickets:
         await ticket.committed()
+
+
+async def accept_together(
+    spool: Spool, chunks: Sequence[NewChunk], work: Callable[[sqlite3.Connection], T] | None = None
+) -> tuple[list[SpoolFull | None], T | None]:
+    """Have chunks share one commit, as those do that come while the disk is busy; and work, where given.
+
+    Returns:
+        Why each chunk was refused, or None; and what the work returned.
+    """
+    writer = spool._writer
+    writer._busy = True  # what is put waits
+    places: list[Ticket | SpoolFull] = []
+    for new in chunks:
+        try:
+            places.append(spool.submit(new))
+        except SpoolFull as refusal:
+            places.append(refusal)
+    done: ResultTicket[T] = ResultTicket()
+    if work is not None:
+
+        def run(connection: sqlite3.Connection) -> None:
+            done.result = work(connection)
+
+        writer.put(Work(run, done))
+    group = [*writer._waiting]
+    writer._waiting.clear()
+    writer._busy = False
+    if group:
+        writer._committer.commit(group)()
+    refusals: list[SpoolFull | None] = []
+    for place in places:
+        try:
+            if not isinstance(place, SpoolFull):
+                await place.committed()
+            refusals.append(place if isinstance(place, SpoolFull) else None)
+        except SpoolFull as refusal:
+            refusals.append(refusal)
+    if work is not None:
+        await done.committed()
+    return refusals, done.result
 
 
 async def query(spool: Spool, sql: str, *values: object) -> list[tuple]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import itertools
 import json
 import tempfile
+from collections import Counter, defaultdict, deque
 from functools import partial
 from pathlib import Path
 from random import Random  # noqa: TID251 - seeded
@@ -16,9 +18,10 @@ from fakes.disks import let_fail
 from fakes.portal import Portal
 from fakes.spool_checks import check
 from fakes.spool_forwards import Forwards
-from fakes.spool_model import BOUNDS, CONFIGURATIONS, FROM_OLDEST, STREAMS, TRAINTRACKS, Model
+from fakes.spool_model import BOUNDS, CONFIGURATIONS, FROM_OLDEST, STREAMS, Model
 from fakes.spools import (
     FAST_DISK,
+    accept_together,
     chunk,
     database_of,
     snapshot,
@@ -74,13 +77,15 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         self.clocks = StandingClocks()
         self.machine = 1
         self.boot = 0
+        self.numbers = itertools.count(1)
         self.model = Model()
         self.cursors: dict[int, tuple[int, int, int]] = {}
+        self.company: list = []  # requests that share a commit with what is written next
 
     @initialize(configuration=st.sampled_from(CONFIGURATIONS), requests=st.lists(requests, max_size=6))
     def begin(self, configuration, requests):
         self.open(configuration)
-        self.accept(requests)
+        self.commit(requests)
 
     def open(self, configuration):
         upstreams = [
@@ -118,7 +123,10 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             self.close()
 
     def write(self, work):
-        return self.run(self.spool.write, work)
+        if self.spool.disk_full:
+            return self.run(self.spool.write, work)
+        requests, self.company = self.company, []
+        return self.commit(requests, work)
 
     def read(self, work):
         return self.run(self.spool.read, work)
@@ -130,51 +138,92 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
             events,
             dialect=stream[0],
             product=stream[1],
-            remote_address=f"10.0.0.{address}" if stream == TRAINTRACKS else "",
+            remote_address=f"10.0.0.{address}" if stream[0] == "traintracks" else "",
             pad=400 if kind == "large" else 0,
             gzip=kind == "gzip",
             received_at=self.clocks.wall,
+            numbers=self.numbers,  # what a chunk takes must not depend on the lives before
         )
 
-    def over(self, new):
-        """The upstreams that are at their bounds, and whether that is all of those that take a request."""
+    def over(self, new, before=()):
+        """The upstreams that are at their bounds, and whether that is all of those that take a request.
+
+        `before` has, for each request that comes before it in its commit, by upstream what that is given.
+        """
         stream, size = (new.dialect, new.product), len(stored(new)[1])
-        over = {name for name in self.model.takers(stream) if self.model.is_over(name, size)}
-        return over, over == set(self.model.takers(stream))
+        given = Counter()
+        for more in before:
+            given.update(more)
+        takers = self.model.takers(stream)
+        over = {name for name in takers if self.model.is_over(name, size, before=given[name])}
+        return over, over == set(takers)
+
+    def commit(self, requests, work=None):
+        """Requests share one commit, all of them or none; returns what the work in it returned."""
+        chunks = [self.new_chunk(*request) for request in requests if self.model.takers(request[0])]
+        given, kept, refused = [], defaultdict(deque), []
+        for new in chunks:
+            over, everyone = self.over(new, given)
+            refused.append(everyone)
+            if not everyone:
+                stream = (new.dialect, new.product)
+                kept[stream].append((new, over))
+                given.append(dict.fromkeys({*self.model.takers(stream)} - over, len(stored(new)[1])))
+        refusals, result = self.run(accept_together, self.spool, chunks, work)
+        assert [refusal is not None for refusal in refusals] == refused
+        assert all("lane e/" in str(refusal) for refusal in refusals if refusal is not None)
+        # Only a stream has an order; with other work, which may end them again, they come as they are.
+        order = [(new.dialect, new.product) for new, full in zip(chunks, refused, strict=True) if not full]
+        if work is None:
+            found = self.read(partial(self.streams_from, seq=self.model.next_seq))
+            assert sorted(found) == sorted(order)
+            order = found
+        for stream in order:
+            self.accepted(*kept[stream].popleft())
+        return result
+
+    def streams_from(self, connection, seq):
+        """Whose the chunks are that were appended from a number on."""
+        return connection.execute(
+            "SELECT dialect, product FROM chunk JOIN stream ON stream.id = chunk.stream WHERE seq >= ?"
+            " ORDER BY seq",
+            (seq,),
+        ).fetchall()
 
     def accepted(self, new, over):
-        stream = (new.dialect, new.product)
-        ((size,),) = self.read(
-            lambda c: c.execute("SELECT length(body) FROM chunk ORDER BY seq DESC LIMIT 1").fetchall()
-        )
+        stream, size = (new.dialect, new.product), len(stored(new)[1])
         day = self.clocks.wall // A_DAY if self.clocks.good else 0
         self.model.accept(stream, new.events, day=day, age=self.clocks.age, size=size, over=over)
 
-    @rule(requests=st.lists(requests, min_size=1, max_size=3))
-    def accept(self, requests):
-        for request in requests:
-            new = self.new_chunk(*request)
-            over, everyone = self.over(new)
-            if everyone and over:
-                with pytest.raises(SpoolFull, match="lane e/"):
-                    self.run(self.spool.submit(new).committed)
-            elif self.model.takers(request[0]):
-                self.run(self.spool.submit(new).committed)
-                self.accepted(new, over)
-            else:
+    @rule(
+        requests=st.lists(requests, min_size=1, max_size=6),
+        how=st.sampled_from(["one by one", "together", "with other work"]),
+    )
+    def accept(self, requests, how):
+        for stream, *_ in requests:
+            if not self.model.takers(stream):
                 with pytest.raises(ValueError, match="no upstream takes"):
-                    self.spool.submit(new)
+                    self.spool.submit(chunk(dialect=stream[0], product=stream[1]))
+        if how == "one by one":
+            for request in requests:
+                self.commit([request])
+        elif how == "together":
+            self.commit(requests)
+        else:
+            self.company = requests
 
-    @rule(request=requests, checkpoint=st.booleans())
-    def be_refused_by_the_disk(self, request, checkpoint):
-        if self.over(self.new_chunk(*request))[1]:
+    @rule(requests=st.lists(requests, min_size=1, max_size=4), checkpoint=st.booleans())
+    def be_refused_by_the_disk(self, requests, checkpoint):
+        chunks = [self.new_chunk(*request) for request in requests]
+        chunks = [new for new in chunks if not self.over(new)[1]]
+        if not chunks:
             return
         database = database_of(self.spool)
         real = database.connection
         let_fail(database, "COMMIT", *(["PRAGMA wal_checkpoint(TRUNCATE)"] if checkpoint else []))
         for _ in range(2):
             with pytest.raises(SpoolUnavailable):
-                self.run(self.spool.submit(self.new_chunk(*request)).committed)
+                self.run(accept_together, self.spool, chunks)
         database.connection = real
 
     @rule(stream=st.sampled_from(STREAMS), settles=st.booleans())
@@ -389,26 +438,20 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         self.directory = directory
         self.open(configuration or self.model.takes)
 
-    @rule(request=requests, share=st.floats(0, 1))
-    def die_within_a_commit(self, request, share):
-        """Only a part of the commit's frames came to be in the log; its request was not answered."""
-        new = self.new_chunk(*request)
-        over, everyone = self.over(new)
-        if everyone:
-            return
-        before = self.files()
-        self.run(self.spool.submit(new).committed)
+    @rule(requests=st.lists(requests, min_size=1, max_size=4), share=st.floats(0, 1))
+    def die_within_a_commit(self, requests, share):
+        """Only a part of the commit's frames came to be in the log; none of its requests was answered."""
+        earlier, before = copy.deepcopy(self.model), self.files()
+        self.commit(requests)
         after = self.files()
         if after[0] != before[0] or not after[1].startswith(before[1]):
-            # The log began anew: there is no telling which frames are of this commit.
-            self.accepted(new, over)
-            return
+            return  # the log began anew: there is no telling which frames are of this commit
         kept = len(before[1]) + round(share * (len(after[1]) - len(before[1])))
         directory = snapshot(self.directory, self.root / str(next(self.lives)))
         (directory / "spool.db-wal").write_bytes(after[1][:kept])
+        if kept < len(after[1]):
+            self.model = earlier
         self.go_on_in(directory)
-        if kept == len(after[1]):
-            self.accepted(new, over)
 
     def files(self):
         return tuple((self.directory / name).read_bytes() for name in ("spool.db", "spool.db-wal"))

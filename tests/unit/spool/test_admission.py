@@ -116,5 +116,5 @@ def test_within_a_commit_a_bound_is_kept_chunk_by_chunk():
 def test_what_is_larger_than_a_bound_is_taken_when_nothing_else_is_there():
     gate = Gate(Limits(160 * MIB, {"a": 10}), [], used=0)
     assert gate.admit(("samsara", ""), ("a",), 50) == frozenset()
-    with pytest.raises(SpoolFull):
+    with pytest.raises(SpoolFull, match="lane a/samsara holds too much"):
         gate.admit(("samsara", ""), ("a",), 1)
