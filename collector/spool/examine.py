@@ -220,9 +220,10 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
     growing(connection, following)
     lanes = connection.execute(
         "SELECT lane.id, stream, cursor_seq, cursor_index, cursor_position,"
-        " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id) FROM lane"
+        " from_seq, from_bytes - passed_bytes FROM lane LEFT JOIN absence ON absence.lane = lane.id"
+        "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
     ).fetchall()
-    for lane, stream, seq, index, position, end in lanes:
+    for lane, stream, seq, index, position, end, bytes_before in lanes:
         chunk = connection.execute(
             "SELECT seq, first_position, events"  # noqa: S608 (made of constants)
             f" FROM {chunks_of('?1', first='?2', end='?3')} {IN_ORDER} LIMIT 1",
@@ -231,7 +232,7 @@ def _examine_chunks(connection: sqlite3.Connection) -> None:
         if stream not in ends or position > ends[stream] or seq > following:
             raise SpoolDamaged(f"lane {lane} stands behind the end of its stream")
         if chunk is None:
-            if end is None and position < ends[stream]:
+            if (end is None and position < ends[stream]) or bytes_before:
                 raise SpoolDamaged(f"lane {lane} stands at event {position}, and there is no chunk of it")
             continue
         at, first, events = chunk

@@ -132,10 +132,11 @@ def _head(
     wanted_bytes: int | None = None,
 ) -> _Head | None:
     """What retention ends of a lane: its oldest `chunks`, and what is left of a batch that they begin."""
-    stream, cursor_seq, cursor_index, position, end_seq = connection.execute(
-        "SELECT stream, cursor_seq, cursor_index, cursor_position,"
-        " (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
-        " FROM lane WHERE id = ?",
+    stream, cursor_seq, cursor_index, position, end_seq, bytes_before = connection.execute(
+        "SELECT stream, cursor_seq, cursor_index, cursor_position, from_seq, from_bytes - passed_bytes"
+        " FROM lane LEFT JOIN absence ON absence.lane = lane.id"
+        "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
+        " WHERE id = ?",
         (lane,),
     ).fetchone()
     batch = connection.execute("SELECT id, end_seq, end_index FROM batch WHERE lane = ?", (lane,)).fetchone()
@@ -173,6 +174,9 @@ def _head(
             days[day] = days.get(day, 0) + events - start
             passed_bytes += size
             end = (seq + 1, 0, first_position + events)
+        else:
+            if end_seq is not None and passed_bytes != bytes_before:
+                raise SpoolDamaged(f"chunks of lane {lane} are missing before chunk {end_seq}")
     if ended == 0:
         return None
     return _Head(Passage(cursor_seq, *end, tuple(days.items()), passed_bytes), batch_id, ended)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.errors import SpoolDamaged
 from collector.spool.extents import IN_ORDER, chunks_of
 
 if TYPE_CHECKING:
@@ -128,11 +129,16 @@ def resume(connection: sqlite3.Connection, lane: int) -> bool:
 
     Returns:
         Whether it was moved.
+
+    Raises:
+        SpoolDamaged: it has not passed all of its chunks before the absence, so there are some that it did
+            not come upon.
     """
     moved = False
     while True:
         absence = connection.execute(
-            "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes"  # noqa: S608 (made of constants)
+            "SELECT from_seq, to_seq, to_position, to_bytes - from_bytes,"  # noqa: S608 (made of constants)
+            " from_bytes - passed_bytes"
             " FROM absence JOIN lane ON lane.id = absence.lane"
             " WHERE lane = ?1 AND to_seq IS NOT NULL"
             " AND from_seq = (SELECT min(from_seq) FROM absence WHERE lane = ?1)"
@@ -142,7 +148,9 @@ def resume(connection: sqlite3.Connection, lane: int) -> bool:
         ).fetchone()
         if absence is None:
             return moved
-        from_seq, to_seq, to_position, skipped_bytes = absence
+        from_seq, to_seq, to_position, skipped_bytes, hidden_bytes = absence
+        if hidden_bytes:
+            raise SpoolDamaged(f"chunks of lane {lane} are missing before chunk {from_seq}")
         connection.execute(
             "UPDATE lane SET cursor_seq = ?, cursor_index = 0, cursor_position = ?,"
             " passed_bytes = passed_bytes + ?, suspect_end = NULL WHERE id = ?",
@@ -189,10 +197,13 @@ def _leap_over_gaps(connection: sqlite3.Connection, lane: int, stream: int) -> N
     """
     connection.execute(
         "INSERT INTO absence (lane, from_seq, to_seq, to_position, from_bytes, to_bytes)"  # noqa: S608
-        " SELECT ?1, seq + 1, coalesce(next_seq, ?3), coalesce(next_first, next_position), 0, 0 FROM ("
-        "  SELECT chunk.stream AS of_stream, seq, first_position + events AS end_position,"
+        " SELECT ?1, seq + 1, coalesce(next_seq, ?3), coalesce(next_first, next_position),"
+        # Such a lane has passed from the beginning what these take.
+        "  passed_bytes + size, passed_bytes + size FROM ("
+        "  SELECT seq, first_position + events AS end_position, sum(length(body)) OVER by_seq AS size,"
         "   lead(seq) OVER by_seq AS next_seq, lead(first_position) OVER by_seq AS next_first"
         f"  FROM {chunks_of('?2')} WHERE only_lane IS NULL WINDOW by_seq AS (ORDER BY seq)"
-        " ) JOIN stream_end ON stream = of_stream WHERE end_position <> coalesce(next_first, next_position)",
+        " ) CROSS JOIN stream_end CROSS JOIN lane WHERE stream_end.stream = ?2 AND lane.id = ?1"
+        " AND end_position <> coalesce(next_first, next_position)",
         (lane, stream, next_seq(connection)),
     )

@@ -11,7 +11,7 @@ from fakes.clocks import A_DAY, StandingClocks
 from fakes.disks import let_fail
 from fakes.letters import bury, deliver
 from fakes.spool_checks import check_extents
-from fakes.spools import PRODUCT, accept, change, chunk, database_of, ledger, query, spool_in, wanted
+from fakes.spools import PRODUCT, accept, change, chunk, database_of, lane_of, ledger, query, spool_in, wanted
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
 from collector.spool import read, replay
@@ -20,7 +20,7 @@ from collector.spool.items import Append
 from collector.spool.letters import Choice
 from collector.spool.overview import overview
 from collector.spool.passage import release
-from collector.spool.retention import evict
+from collector.spool.retention import evict, expire
 from collector.spool.spool import Spool
 from collector.spool.tickets import Ticket
 from collector.spool.verify import verify
@@ -178,10 +178,6 @@ async def test_anothers_chunk_is_no_damaged_chunk_of_ones_own(tmp_path):
             await spool.read(lambda connection: list(read.chunks(connection, 1, from_seq=2)))
 
 
-async def _evict(spool):
-    await spool.write(partial(evict, wanted_bytes=1 << 30, in_flight=frozenset()))
-
-
 @pytest.mark.parametrize("hidden", [1, 3])
 @pytest.mark.parametrize(
     "end",
@@ -204,6 +200,70 @@ async def test_what_ends_the_oldest_events_passes_over_no_hidden_chunk(tmp_path,
     async with spool_in(tmp_path, clocks=clocks) as spool:
         assert await query(spool, "SELECT count(*) FROM chunk") == [(5,)]
         assert (await ledger(spool))["pending"] == 7
+
+
+SIDE = 2
+"""The lane side/samsara."""
+
+
+async def away_for_a_time(tmp_path, *before):
+    """A spool whose lane main/samsara has an absence, over chunk 5, behind what was accepted `before`."""
+    async with spool_in(tmp_path, wanted("main"), wanted("side")) as spool:
+        await accept(spool, *before)
+    async with spool_in(tmp_path, wanted("side")) as spool:
+        await accept(spool, *([other()] * (4 - len(before))), chunk(8))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param(deliver, id="delivery"),
+        pytest.param(
+            lambda spool: spool.write(partial(expire, accepted_before=A_DAY, in_flight=[SIDE])), id="expiry"
+        ),
+        pytest.param(
+            lambda spool: spool.write(partial(evict, wanted_bytes=1 << 30, in_flight=(), upstream="main")),
+            id="eviction",
+        ),
+    ],
+)
+async def test_a_lane_leaps_over_no_chunk_that_is_hidden_before_an_absence(tmp_path, end):
+    await away_for_a_time(tmp_path, chunk(1), other(), chunk(2))
+    async with spool_in(tmp_path, wanted("main"), wanted("side")) as spool:
+        assert (await lane_of(spool, "side/samsara")).id == SIDE
+        await change(spool, "DELETE FROM extent WHERE first_seq = 3")
+        with pytest.raises(SpoolDamaged, match="chunks of lane 1 are missing before chunk 4"):
+            await end(spool)
+    async with spool_in(tmp_path, wanted("main"), wanted("side")) as spool:
+        assert spool.salvaged is not None
+        assert await ledger(spool) == {"accepted": 3, "pending": 3}
+        assert len(await deliver(spool)) == 3
+        assert await ledger(spool, "side/samsara") == {"accepted": 11, "pending": 11}
+
+
+@pytest.mark.parametrize("there", [("main", "side"), ("side",)])
+async def test_a_hidden_chunk_between_a_lane_and_its_absence_is_damage_at_the_start(tmp_path, there):
+    await away_for_a_time(tmp_path, chunk(2), other())
+    upstreams = [wanted(name) for name in there]
+    async with spool_in(tmp_path, *upstreams) as spool:
+        await change(spool, "DELETE FROM extent WHERE first_seq = 1")
+    async with spool_in(tmp_path, *upstreams) as spool:
+        assert "stands at event 0, and there is no chunk of it" in spool.salvaged.reason
+        assert await ledger(spool) == {"accepted": 2, "pending": 2}
+
+
+@pytest.mark.parametrize("ends", [0, 1, 2])
+async def test_a_new_upstream_that_begins_at_the_oldest_leaps_over_what_is_not_its_own(tmp_path, ends):
+    """Between what one that left still keeps and the tail; what it comes upon meanwhile is all there is."""
+    async with spool_in(tmp_path, wanted("old")) as spool:
+        await accept(spool, chunk(1), other(), chunk(2))
+    async with spool_in(tmp_path, wanted("main")) as spool:
+        await accept(spool, chunk(4), other())
+        await deliver(spool)
+        await accept(spool, *[chunk(8)] * ends)
+    async with spool_in(tmp_path, wanted("main"), wanted("new", from_oldest=True)) as spool:
+        await accept(spool, chunk(16))
+        assert len(await deliver(spool, name="new/samsara")) == 3 + 8 * ends + 16
 
 
 async def test_an_extent_that_begins_where_no_chunk_is_yet_is_damage(tmp_path):
