@@ -87,13 +87,16 @@ def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> boo
     """Persist a batch before its first attempt, which may have been made from here on.
 
     Returns:
-        False where the lane's cursor has moved since the batch was chosen.
+        False where the lane's cursor has moved since the batch was chosen, or not all of it is the
+        lane's own: what is prepared ahead, or part by part, may be of chunks that came after the lane's
+        row was read.
     """
     inserted = connection.execute(
         "INSERT INTO batch (id, device, lane, epoch, first, last, first_seq, first_index, end_seq, end_index,"
         " remote_address, body_sha256, renderer, options, sealed_at, replaces)"
         " SELECT ?, ?, lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
-        " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?",
+        " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?"
+        " AND NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND from_seq < ?)",
         (
             batch.id,
             batch.device,
@@ -112,6 +115,7 @@ def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> boo
             batch.epoch,
             batch.lane,
             batch.first,
+            batch.end_seq + (batch.end_index > 0),
         ),
     )
     return inserted.rowcount == 1

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import trio
 from fakes.lanes import balanced, samsara, site, traintracks
+from fakes.letters import bury
 from fakes.sender import ScriptedSender, after, answer
 
 from collector.core import jsontext
@@ -14,7 +15,8 @@ from collector.core.verdict import Delivered, Outcome
 from collector.forwarder import ahead, splits
 from collector.forwarder.breaker import LANES_AT_ONCE
 from collector.forwarder.tasks import Ready
-from collector.spool import retention
+from collector.spool import replay, retention
+from collector.spool.letters import Choice
 
 
 @pytest.fixture
@@ -115,6 +117,30 @@ async def test_what_retention_ended_meanwhile_is_not_sent(tmp_path, autojump_clo
         assert "pending" not in ledger
         assert ledger["evicted"] >= 20
         assert [first for first, _ in sender.ranges] == sorted(first for first, _ in sender.ranges)
+
+
+async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path, autojump_clock, prepared):
+    sender = ScriptedSender(otherwise=after(0.1, Delivered()))
+    upstreams = {samsara(name="first"): ScriptedSender(), samsara(name="second", max_events=10): sender}
+    async with site(tmp_path, upstreams, run=False) as here:
+        await here.accept(*[10] * 4)
+        await bury(here.spool, name="first/samsara")
+        deliver = sender.otherwise
+
+        async def meanwhile(batch, body):
+            if batch.first == 10:
+                await replay.replay(here.spool, Choice(all=True))
+                await here.accept(5)
+            return await deliver(batch, body)
+
+        sender.otherwise = meanwhile
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.forwarder.run)
+            await trio.sleep(100)
+            nursery.cancel_scope.cancel()
+        assert sender.problems == []
+        assert sender.taken["second/samsara"] == [*range(40), *range(41, 46)]
+        assert await here.ledger() == {"accepted": 90, "delivered": 90}
 
 
 async def test_lanes_that_wait_for_their_turn_hold_no_batch(tmp_path, autojump_clock, prepared):

@@ -100,6 +100,20 @@ async def test_an_upstream_that_has_room_again_goes_on_with_what_comes(tmp_path)
         assert await query(spool, "SELECT count(*) FROM absence") == [(0,)]
 
 
+async def test_what_was_read_of_a_lane_before_it_was_shut_out_is_not_sealed_beyond_that(tmp_path):
+    upstreams = wanted("dead", max_bytes=2 * MIB), wanted("well")
+    async with spool_in(tmp_path, *upstreams) as spool:
+        await accept(spool, bulk(MIB))
+        lane = await lane_of(spool, DEAD)
+        for _ in range(3):
+            await accept(spool, bulk(MIB))
+        for events, sealed in ((4, False), (3, False), (2, True)):
+            run = await spool.read(partial(next_run, lane=lane, max_events=events))
+            assert run.events == events
+            batch = await spool.read(partial(batch_of, lane=lane, run=run))
+            assert await spool.write(partial(settle.seal, batch=batch, now=0)) is sealed
+
+
 async def test_within_one_group_a_bound_is_kept_to_the_byte(tmp_path):
     upstreams = wanted("dead", max_bytes=2 * MIB), wanted("well")
     async with spool_in(tmp_path, *upstreams, threads=True) as spool:
