@@ -121,7 +121,8 @@ async def test_what_retention_ended_meanwhile_is_not_sent(tmp_path, autojump_clo
 
 async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path, autojump_clock, prepared):
     sender = ScriptedSender(otherwise=after(0.1, Delivered()))
-    upstreams = {samsara(name="first"): ScriptedSender(), samsara(name="second", max_events=10): sender}
+    slow = ScriptedSender(otherwise=after(5, Delivered()))  # what is replayed for it is there for a while
+    upstreams = {samsara(name="first"): slow, samsara(name="second", max_events=10): sender}
     async with site(tmp_path, upstreams, run=False) as here:
         await here.accept(*[10] * 4)
         await bury(here.spool, name="first/samsara")
