@@ -130,6 +130,7 @@ async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path
 
         async def meanwhile(batch, body):
             if batch.first == 10:
+                await here.accept(5)
                 await replay.replay(here.spool, Choice(all=True))
                 await here.accept(20)
             return await deliver(batch, body)
@@ -140,8 +141,8 @@ async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path
             await trio.sleep(100)
             nursery.cancel_scope.cancel()
         assert sender.problems == []
-        assert sender.taken["second/samsara"] == [*range(40), *range(41, 61)]
-        assert await here.ledger() == {"accepted": 120, "delivered": 120}
+        assert sender.taken["second/samsara"] == [*range(45), *range(46, 66)]
+        assert await here.ledger() == {"accepted": 130, "delivered": 130}
 
 
 async def test_lanes_that_wait_for_their_turn_hold_no_batch(tmp_path, autojump_clock, prepared):
