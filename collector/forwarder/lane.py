@@ -24,8 +24,8 @@ from collector.forwarder.drawing import draw
 from collector.forwarder.pace import patience
 from collector.forwarder.packing import Packed
 from collector.forwarder.prepare import prepare
-from collector.forwarder.settling import MOVED_PAUSE, Settling
-from collector.forwarder.standing import Standing
+from collector.forwarder.settling import Settling
+from collector.forwarder.standing import MOVED_PAUSE, Standing
 from collector.forwarder.surroundings import OpensLanes, Packs
 from collector.forwarder.tasks import Bury, Idle, Ready, Request
 from collector.spool import lanes, read, settle

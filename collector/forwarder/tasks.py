@@ -48,6 +48,12 @@ class Ready:
     replaced: Replaced | None = None
     sealed: bool = False
 
+    @property
+    def leaves_suspects(self) -> bool:
+        """Whether there are events behind the batch that may be at fault for what was refused before."""
+        end = self.lane.suspect_end
+        return end is not None and self.batch.last + 1 < end
+
 
 @dataclass(frozen=True, slots=True)
 class Idle:
