@@ -19,9 +19,9 @@ import trio
 from collector.announcements import announce, announce_salvage, announce_unclaimed, salvage_progress
 from collector.core.tap import Tap
 from collector.errors import WaystationError
-from collector.forwarder.forwarder import Chances, Forwarder
+from collector.forwarder.forwarder import Forwarder
 from collector.forwarder.names import Names
-from collector.forwarder.surroundings import RotatesKeys
+from collector.forwarder.surroundings import Chances, RotatesKeys
 from collector.fronts import Shared, admin_front, capacity, client_front
 from collector.host import garbage
 from collector.host.activation import Inherited

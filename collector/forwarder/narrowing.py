@@ -9,6 +9,7 @@ from collector.core.narrowing import bad_deploy, limit_after_too_large
 from collector.forwarder.letters import letter_of
 from collector.forwarder.standing import MOVED_PAUSE
 from collector.spool import lanes, settle
+from collector.spool.passage import Passage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -93,7 +94,7 @@ class Narrowing:
                 settle.buried,
                 lane=lane.id,
                 letter=letter,
-                passage=settle.Passage.of(task.run),
+                passage=Passage.of(task.run),
                 epoch=batch.epoch,
                 batch=batch,
                 now=self._around.chances.wall_ms(),

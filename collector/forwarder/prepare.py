@@ -23,7 +23,7 @@ from collector.forwarder.letters import bury_damaged, letter_of
 from collector.forwarder.splits import Splits
 from collector.forwarder.tasks import Bury, Drawn, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
-from collector.spool.settle import Passage
+from collector.spool.passage import Passage
 
 if TYPE_CHECKING:
     import sqlite3

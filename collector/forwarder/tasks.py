@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collector.core.batch import Run, SealedBatch
     from collector.core.choosing import Bounds
     from collector.forwarder.packing import Body
+    from collector.spool.passage import Passage
     from collector.spool.read import Lane
-    from collector.spool.settle import DeadLetter, Passage
+    from collector.spool.settle import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)

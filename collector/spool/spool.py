@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from collector.spool.space import Space
     from collector.spool.store import NewChunk, Times
 
-__all__ = ["Spool", "SpoolOptions"]
-
 T = TypeVar("T")
 Stream = tuple[str, str]
 

@@ -19,7 +19,7 @@ from collector.spool import read
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
 from collector.spool.opening import open_spool
-from collector.spool.spool import Spool, SpoolOptions
+from collector.spool.options import SpoolOptions
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collector.core.batch import Run, SealedBatch
     from collector.spool.database import Database
     from collector.spool.read import Lane
+    from collector.spool.spool import Spool
 
 HERE = Machine(id="machine-a", boot="boot-1")
 PRODUCT = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
