@@ -19,6 +19,9 @@ pytestmark = pytest.mark.system
 # README's have a test of their own, which looks at what they answer.
 SCRIPTED = [document for document in DOCUMENTS[1:] if blocks(document, "sh")]
 TOOLS = ("bash", "curl", "openssl", "tar")
+needs_tools = pytest.mark.skipif(
+    any(shutil.which(tool) is None for tool in TOOLS), reason=f"one of {', '.join(TOOLS)} is not installed"
+)
 
 
 def run(daemon, script: str) -> subprocess.CompletedProcess[str]:
@@ -41,9 +44,7 @@ def run(daemon, script: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(
-    any(shutil.which(tool) is None for tool in TOOLS), reason=f"one of {', '.join(TOOLS)} is not installed"
-)
+@needs_tools
 @pytest.mark.parametrize("document", SCRIPTED, ids=name_of)
 def test_the_commands_of_a_document_work_one_after_the_other(make_daemon, document):
     daemon = make_daemon(LISTENERS).start()
@@ -67,6 +68,7 @@ def test_the_configurations_of_the_documents_are_valid_once_their_files_are_ther
         assert checked.returncode == 0, f"{name}:\n{block}\n{checked.stdout.decode()}"
 
 
+@needs_tools
 def test_what_getting_started_shows_is_what_comes_of_it(make_daemon):
     document = next(document for document in DOCUMENTS if document.name == "getting-started.md")
     daemon = make_daemon(LISTENERS).start()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ def example(daemon: Daemon, script: str) -> str:
     return done.stdout
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
 def test_each_example_of_the_readme_does_what_it_says(daemon):
     samsara, traintracks, send, status, service = blocks("sh")
 
