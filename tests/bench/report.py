@@ -21,9 +21,19 @@ YARDSTICKS = {
 }
 """The sides that others are compared with, and the heads of those columns."""
 
+NO_EVENTS = ("fdatasync",)
+"""Sides whose rate is of something else than events, and is no share or multiple of theirs."""
 
-def _quotient(yardstick: str, value: float, by: float) -> str:
-    return f"{value / by:.1f}" if yardstick == "jetstream" else f"{value / by:.0%}"
+
+def _quotient(side: str, yardstick: str, found: dict[str, dict[str, Any]]) -> str:
+    if side in NO_EVENTS:
+        return ""
+    quotient = found[side]["rate"] / found[yardstick]["rate"]
+    return f"{quotient:.1f}" if yardstick == "jetstream" else f"{quotient:.0%}"
+
+
+def _row(*cells: str) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
 def brief(figure: dict[str, Any]) -> str:
@@ -72,11 +82,8 @@ def table(results: dict[str, Any]) -> str:
         counted = sum(not round_["busy"] for round_ in rounds)
         others = median(round_["others"] for round_ in rounds)
         names = sorted({who for round_ in rounds for who in round_["names"]})
-        note = (
-            ""
-            if compared(found)
-            else f": fewer than {ROUNDS_WANTED} of each side, so no medians, and not compared"
-        )
+        few = not compared(found)
+        note = f": fewer than {ROUNDS_WANTED} of each side, so not compared" if few else ""
         constant = name.startswith("latency")  # whose rate is given
         heads = [side for side in YARDSTICKS if side in found and not constant]
         whose = f": {', '.join(names)}" if names else ""
@@ -85,12 +92,12 @@ def table(results: dict[str, Any]) -> str:
             "",
             f"{counted} of {len(rounds)} rounds count{note}; others took {others:.1%} (median){whose}.",
             "",
-            "| " + " | ".join(["side", "figures (medians)", *(YARDSTICKS[head] for head in heads)]) + " |",
+            _row("side", "figures" if few else "medians", *(YARDSTICKS[head] for head in heads)),
             "| --- " * (2 + len(heads)) + "|",
         ]
         for side, figures in found.items():
-            shares = ["" if note else _quotient(head, figures["rate"], found[head]["rate"]) for head in heads]
-            lines.append("| " + " | ".join([side, brief(figures), *shares]) + " |")
+            shares = ["" if few else _quotient(side, head, found) for head in heads]
+            lines.append(_row(side, brief(figures), *shares))
         lines.append("")
     return "\n".join(lines)
 
@@ -117,8 +124,8 @@ def write(results: dict[str, Any], directory: Path) -> None:
     for name, figures in summary.items():
         if not compared(figures):
             continue
-        if name.startswith(("rates", "peers")):
-            charts.append((f"{name}: events a second", {side: row["rate"] for side, row in figures.items()}))
+        if name.startswith(("rates", "peers", "sketch")):
+            charts.append((f"{name}: a second", {side: row["rate"] for side, row in figures.items()}))
         if name.startswith("latency"):
             rows = {f"{side} {at}": row[at] for side, row in figures.items() for at in ("p50", "p99", "p999")}
             charts.append((f"{name}: ms", rows))

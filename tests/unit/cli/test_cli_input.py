@@ -74,7 +74,7 @@ def test_nothing_comes_of_nothing(text):
     [
         (b"hello", "line 1, column 1: not JSON: expecting value"),
         (b'{"a":1}\n{"a":}\n', "line 2, column 6: not JSON"),
-        (b'{\n"a": 1,\n}\n', "line 3, column 1: not JSON"),
+        (b'{\n"a": 1\n"b"}\n', "line 3, column 1: not JSON"),
         (b'{"a":1}\n[1]\n', "line 2: expected a JSON object"),
         (b"5", "line 1: expected a JSON object, an array of them, or one on each line"),
         (b'"x"', "line 1: expected a JSON object"),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from http import HTTPStatus
 
 import pytest
 import trio
@@ -65,7 +66,7 @@ async def test_an_event_too_large_alone_becomes_a_dead_letter(tmp_path, autojump
         await here.accept(2)
         await here.quiet()
         assert sender.taken["samsara/samsara"] == [0, 1, 3, 4]
-        assert await here.dead_letters() == [(2, "http 413 Request Entity Too Large", 413)]
+        assert await here.dead_letters() == [(2, f"http 413 {HTTPStatus(413).phrase}", 413)]
         assert await here.ledger() == {"accepted": 5, "delivered": 4, "dead": 1}
 
 
