@@ -35,7 +35,7 @@ lane_option = click.option(
 def spool() -> None:
     """Look inside the spool.
 
-    All of these read a copy, so they work beside a running daemon and without one.
+    All of these work beside a running daemon and without one: all but `info` read a copy.
     """
 
 
