@@ -41,7 +41,7 @@ soak: $(READY)
 
 docs: $(READY)
 	$(BIN)/python -m collector.config.reference > docs/configuration.md
-	$(BIN)/python -m collector.admin.families > docs/operations/metrics.md
+	$(BIN)/python -m collector.admin.reference > docs/operations/metrics.md
 	$(BIN)/python packaging/launchd.py
 	$(BIN)/python -c 'import json, yaml; print(json.dumps(yaml.safe_load(open("docs/openapi.yaml")), separators=(",", ":")))' \
 		> collector/listener/openapi.json

@@ -8,26 +8,21 @@ spool                   closed last, after all that was queued is committed
 
 from __future__ import annotations
 
-import os
 import secrets
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 import trio
 
-from collector.admin.endpoints import StatusSource, unready
-from collector.admin.links import Links
-from collector.admin.metrics import Sources
-from collector.admin.page import Page
-from collector.admin.readings import of_products
 from collector.announcements import announce, announce_salvage, announce_unclaimed, salvage_progress
 from collector.core.tap import Tap
 from collector.errors import WaystationError
-from collector.forwarder.forwarder import Chances, Forwarder
+from collector.forwarder.forwarder import Forwarder
 from collector.forwarder.names import Names
-from collector.forwarder.surroundings import RotatesKeys
-from collector.fronts import Operator, Shared, admin_front, capacity, client_front
+from collector.forwarder.surroundings import Chances, RotatesKeys
+from collector.fronts import Shared, admin_front, capacity, client_front
 from collector.host import garbage
 from collector.host.activation import Inherited
 from collector.host.clock import Clocks
@@ -40,6 +35,7 @@ from collector.host.supervision import supervise
 from collector.listener.api_status import ApiStatus
 from collector.listener.product_keys import ProductKeys
 from collector.listener.products import ProductSecrets
+from collector.operating import operator
 from collector.parts import admin_tokens, make_sender, spool_options
 from collector.reloading import Reloader, Running
 from collector.spool.opening import CLOSE_SECONDS, open_spool
@@ -62,6 +58,18 @@ NOTICE_SECONDS = 10.0
 
 REFRESH_SECONDS = 10.0
 """Between two looks for rotated secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What `run` is given."""
+
+    config: Config
+    environ: Mapping[str, str]
+    log: Log
+    load: Callable[[], Config]
+    inherited: Inherited
+    show: Show | None
 
 
 def run(
@@ -88,9 +96,8 @@ def run(
     return_large_blocks()
     garbage.settle_in()
     try:
-        trio.run(
-            _run, config, environ, log, load, inherited or Inherited(), show, strict_exception_groups=True
-        )
+        given = _Given(config, environ, log, load, inherited or Inherited(), show)
+        trio.run(_run, given, strict_exception_groups=True)
     except BaseExceptionGroup as group:
         raise _first(group) from group
 
@@ -104,17 +111,18 @@ def _first(error: BaseException) -> BaseException:
 
 
 class _Stop:
-    """What SIGTERM asks for.
+    """What signals ask for.
 
     Attributes:
-        asked: set by the first one.
+        asked: set by the first SIGTERM.
         scopes: cancelled by the second one.
+        reload: what SIGHUP does.
     """
 
     def __init__(self) -> None:
         self.asked = trio.Event()
         self.scopes: list[trio.CancelScope] = []
-        self.reload = _nothing
+        self.reload: Callable[[], None] = _nothing
 
     def ask(self) -> None:
         """Stop, or stop at once."""
@@ -128,23 +136,16 @@ def _nothing() -> None:
     """Reload nothing."""
 
 
-async def _run(
-    config: Config,
-    environ: Mapping[str, str],
-    log: Log,
-    load: Callable[[], Config],
-    inherited: Inherited,
-    show: Show | None,
-) -> None:
+async def _run(given: _Given) -> None:
     stop = _Stop()
-    notify = Notifier(environ)
+    notify = Notifier(given.environ)
     async with trio.open_nursery() as background:
         await background.start(_watch, stop)
-        background.start_soon(keep_short, environ)
-        await _run_spool(config, environ, stop, log, load, notify, inherited, show)
+        background.start_soon(keep_short, given.environ)
+        await _run_spool(given, stop, notify)
         background.cancel_scope.cancel()
     structlog.get_logger().info("stopped")
-    log.flush(everything=True)
+    given.log.flush(everything=True)
 
 
 async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
@@ -154,23 +155,15 @@ async def _watch(stop: _Stop, *, task_status: trio.TaskStatus[None]) -> None:
     await watch(stop=stop.ask, reload=reload, task_status=task_status)
 
 
-async def _run_spool(
-    config: Config,
-    environ: Mapping[str, str],
-    stop: _Stop,
-    log: Log,
-    load: Callable[[], Config],
-    notify: Notifier,
-    inherited: Inherited,
-    show: Show | None,
-) -> None:
+async def _run_spool(given: _Given, stop: _Stop, notify: Notifier) -> None:
+    config, environ = given.config, given.environ
     clocks = Clocks()
     trio.socket.set_custom_hostname_resolver(Names())
     async with AsyncExitStack() as stack:
         # A migration, or what is left of a damaged spool, takes as long as it takes.
         with (
             notify.starting("opening the spool"),
-            salvage_progress(notify.status, trio.current_time, show) as told,
+            salvage_progress(notify.status, trio.current_time, given.show) as told,
         ):
             spool = await stack.enter_async_context(_open_spool(config, clocks, told))
         announce_salvage(spool)
@@ -197,21 +190,21 @@ async def _run_spool(
             products=ProductSecrets(config.product, environ),
             now_ms=clocks.wall_ms,
             environ=environ,
-            inherited=inherited,
+            inherited=given.inherited,
             tap=tap,
         )
         running = Running(
-            config, environ, clocks, forwarder, shared, log, tokens=admin_tokens(config, environ)
+            config, environ, clocks, forwarder, shared, given.log, tokens=admin_tokens(config, environ)
         )
         stack.callback(running.close)
-        reloader = Reloader(running, load, notify.reload)
-        reloader.operator = _operator(running, reloader)
+        reloader = Reloader(running, given.load, notify.reload)
+        reloader.operator = operator(running, reloader)
         for listener in config.listener:
             running.fronts.append(client_front(listener, shared))
         for address in config.admin.bind:
             running.fronts.append(admin_front(address, reloader.operator, shared))
-        announce_unclaimed(inherited.close())
-        stack.callback(inherited.close)
+        announce_unclaimed(given.inherited.close())
+        stack.callback(given.inherited.close)
         stop.reload = reloader.ask
         stack.callback(setattr, stop, "reload", _nothing)
         async with trio.open_nursery() as upkeep:
@@ -222,53 +215,6 @@ async def _run_spool(
             upkeep.start_soon(supervise, notify, spool)
             await _serve(running, reloader, notify, stop)
             upkeep.cancel_scope.cancel()
-
-
-def _operator(running: Running, reloader: Reloader) -> Operator:
-    """What the admin listeners show and steer."""
-    spool, forwarder, fronts = running.shared.spool, running.forwarder, running.fronts
-    started = trio.current_time()
-
-    def why_not_ready() -> str:
-        return unready(spool, forwarder)
-
-    return Operator(
-        config=lambda: running.config,
-        source=StatusSource(
-            spool,
-            forwarder,
-            listeners=lambda: [view for front in fronts for view in front.views()],
-            uptime=lambda: trio.current_time() - started,
-            pid=os.getpid(),
-            labels=lambda: running.config.labels,
-            reload_refused=lambda: reloader.refused,
-            directories=lambda: {upstream.name: upstream.directory for upstream in running.config.upstream},
-        ),
-        metrics=Sources(
-            spool=spool,
-            forwarder=forwarder,
-            listeners=lambda: [front.counted() for front in fronts],
-            users=lambda: running.shared.users,
-            labels=lambda: running.config.labels,
-            ready=lambda: not why_not_ready(),
-            log_lines=lambda: running.log.lines,
-            now_ms=running.clocks.wall_ms,
-            more=lambda: [*reloader.readings(), *of_products(running.shared.keys)],
-        ),
-        page=Page(
-            spool=spool,
-            forwarder=forwarder,
-            links=Links(trio.current_time, lambda: secrets.token_urlsafe(32)),
-            origins=lambda: [origin for front in fronts if front.admin for origin in front.origins()],
-            now_ms=running.clocks.wall_ms,
-            uptime=lambda: trio.current_time() - started,
-            labels=lambda: running.config.labels,
-            reload_refused=lambda: reloader.refused,
-        ),
-        why_not_ready=why_not_ready,
-        tokens=lambda: running.tokens,
-        reload=reloader.reload,
-    )
 
 
 async def _serve(running: Running, reloader: Reloader, notify: Notifier, stop: _Stop) -> None:

@@ -76,12 +76,13 @@ class SecretError(WaystationError):
     Attributes:
         found: what is in its place.
         expected: what would be accepted.
+        key: of the configuration, which names its place; empty where who tells of it says that.
     """
 
     exit_code = 78
 
-    def __init__(self, *, found: str, expected: str) -> None:
-        super().__init__(f"found {found}, expected {expected}")
+    def __init__(self, *, found: str, expected: str, key: str = "") -> None:
+        super().__init__(f"{key}: found {found}, expected {expected}".removeprefix(": "))
         self.found = found
         self.expected = expected
 

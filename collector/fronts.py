@@ -22,6 +22,7 @@ from collector.listener import api_status, contract, ingest
 from collector.listener.admission import Admission
 from collector.listener.bind import BoundSocket, bind
 from collector.listener.capacity import Capacity
+from collector.listener.one_at_a_time import OneAtATime
 from collector.listener.policy import Counts, Dialect, Policy, UserCounts, fresh_counts
 from collector.listener.routes import Site
 from collector.listener.seats import Seats
@@ -140,7 +141,7 @@ class Shared:
     inherited: Inherited
     tap: Tap
     users: UserCounts = field(default_factory=UserCounts)
-    worker: ingest.OneAtATime = field(default_factory=ingest.OneAtATime)
+    worker: OneAtATime = field(default_factory=OneAtATime)
 
 
 def client_front(listener: Listener, shared: Shared) -> Front:

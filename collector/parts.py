@@ -61,8 +61,7 @@ def make_sender(
         UpstreamError: it cannot be used as configured.
     """
     if upstream.kind == "file":
-        directory = upstream.directory or str(Path(config.state_dir) / "events")
-        return FileSender(directory, upstream.max_file_bytes, upstream.max_files)
+        return FileSender(upstream.files_below(config.state_dir), upstream.max_file_bytes, upstream.max_files)
     from collector.forwarder.sender import HttpSender  # noqa: PLC0415 -- 5 MiB, for those who need HTTP
 
     return HttpSender(

@@ -1,7 +1,7 @@
 """What to do about a lane that does not deliver, by its state and the reason that it tells.
 
-The reasons are those of `core.verdict`, `forwarder.settling` and `spool.overview`. What is not known gets
-what its state says.
+The reasons are those of `core.verdict`, `forwarder.narrowing`, `forwarder.standing` and `spool.overview`.
+What is not known gets what its state says.
 """
 
 from __future__ import annotations

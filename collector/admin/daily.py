@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from collector.admin.wording import MS_A_DAY
-from collector.core.days import day_name
+from collector.core.days import MS_A_DAY, day_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

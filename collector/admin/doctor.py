@@ -21,7 +21,7 @@ from collector.host.machine import this_machine
 from collector.spool import age, boots
 from collector.spool.aside import Places, read_marker, set_aside_files
 from collector.spool.copy import copied
-from collector.spool.directory import DATABASE_FILE
+from collector.spool.directory import DATABASE_FILE, LOCK_FILE, user_name
 from collector.spool.overview import overview
 from collector.spool.verify import chunk_count, verify
 
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 
 SOUND_SQLITE = (3, 51, 3)
 """Before it SQLite could corrupt a log that two connections write or check in at once."""
+
+_OPENED = (DATABASE_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm", LOCK_FILE)
+"""What a start opens, in the state directory."""
 
 LEAST_FREE_BYTES = 64 << 20
 """Below this a spool can hardly grow at all."""
@@ -124,9 +127,8 @@ def _permissions(directory: Path) -> Check:
         return fail(name, f"{directory}: {error.strerror}", "run the doctor as the daemon's user, or as root")
     if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return fail(name, f"others may write to {directory}", f"chmod 700 {directory}")
-    for file in sorted(directory.glob(f"{DATABASE_FILE}*")):
-        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return fail(name, f"others may read or write {file}", f"chmod 600 {file}")
+    if (wrong := _files(name, directory, owner=about.st_uid)) is not None:
+        return wrong
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return fail(
             name,
@@ -134,6 +136,19 @@ def _permissions(directory: Path) -> Check:
             "run the doctor as the daemon's user, or as root",
         )
     return ok(name, f"{directory} and its files belong to their owner alone")
+
+
+def _files(name: str, directory: Path, *, owner: int) -> Check | None:
+    """What is wrong with whose the spool's files are, and who may use them."""
+    for file in (directory / opened for opened in _OPENED if (directory / opened).exists()):
+        if (whose := file.stat().st_uid) != owner:
+            # As after a start as root: the next one, as the daemon's own user, is refused.
+            found = f"{file} belongs to user {user_name(whose)}, and its directory to {user_name(owner)}"
+            return fail(name, found, f"stop the daemon, then chown -R {user_name(owner)} {directory}")
+    for file in sorted(directory.glob(f"{DATABASE_FILE}*")):
+        if file.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+            return fail(name, f"others may read or write {file}", f"chmod 600 {file}")
+    return None
 
 
 def _space(directory: Path, quota: int) -> Check:

@@ -8,7 +8,6 @@ import socket
 import ssl
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -22,6 +21,7 @@ from collector.forwarder.trust import Trust, tls_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from collector.config.model import Upstream
     from collector.core.signing import SigningKey
@@ -123,7 +123,7 @@ def reach(upstream: Upstream, directory: Path, environ: Mapping[str, str]) -> Ch
     """Whether an upstream's files can be written, or a connection be made to it; nothing is sent."""
     name = f"upstream {upstream.name}"
     if upstream.kind == "file":
-        place = Path(upstream.directory or directory / "events")
+        place = upstream.files_below(directory)
         # Of these tests it is the one that says no where this user may not look.
         nearest = next(path for path in (place, *place.parents) if os.access(path, os.F_OK))
         if os.access(nearest, os.W_OK | os.X_OK):

@@ -11,7 +11,7 @@ from collector.core.failure import cause_of
 from collector.core.histogram import Histogram
 from collector.host.wear import written_bytes
 from collector.listener.policy import OTHERS
-from collector.spool.gauges import FATES
+from collector.spool.views import LEDGER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -159,7 +159,7 @@ def _of_group(name: str, lanes: Sequence[LaneView], gauges: Gauges, now_ms: int)
     yield f.LANE_PENDING_EVENTS, (name,), sum(lane.pending_events for lane in lanes)
     yield f.LANE_PENDING_BYTES, (name,), sum(lane.pending_bytes for lane in lanes)
     yield f.LANE_OLDEST_AGE, (name,), _oldest(lanes, now_ms)
-    for fate in FATES:
+    for fate in LEDGER:
         yield f.LEDGER, (name, fate), sum(gauges.ledger.get((lane.name, fate), 0) for lane in lanes)
 
 

@@ -18,6 +18,7 @@ import trio
 
 from collector.core.http import Answer, error_answer
 from collector.core.jsontext import split_array
+from collector.core.ndjson import in_a_line
 from collector.core.tap import Sighting
 from collector.listener.streaming import Streamed
 from collector.spool.store import unpack
@@ -48,7 +49,6 @@ HEARTBEAT_SECONDS = 15.0
 
 _NOT_YOURS = error_answer(403, "Events are shown over the UNIX socket alone, to the daemon's user and root.")
 _CROWDED = error_answer(503, f"{MAX_WATCHERS} others watch already.", headers=(("Retry-After", "5"),))
-_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,7 +154,7 @@ class Watcher:
             line = Line(
                 at=sighting.at,
                 what=sighting.what,
-                event=msgspec.Raw(event.translate(_LINE_BREAKS)),
+                event=msgspec.Raw(in_a_line(event)),
                 dialect=sighting.dialect,
                 product=sighting.product,
                 lane=sighting.lane,

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -154,7 +153,7 @@ class Desk:
         self._configured(name)
         upstream = next(known for known in self.config().upstream if known.name == name)
         if upstream.kind == "file":
-            directory = Path(upstream.directory or Path(self.config().state_dir) / "events")
+            directory = upstream.files_below(self.config().state_dir)
             return Tried(await self.forwarder.try_directory(directory))
         products = (
             [product.key for product in self.config().product] if upstream.kind == "traintracks" else [""]

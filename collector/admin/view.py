@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from collector.admin.advice import advice
 from collector.admin.daily import Bar, DayLine, chart, day_line
-from collector.admin.wording import MS_A_DAY, Since, age, one_line, since
+from collector.admin.wording import Since, age, one_line, since
 from collector.config.units import rounded_duration, rounded_size
-from collector.core.days import day_name
+from collector.core.days import MS_A_DAY, day_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,8 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 
 from collector.config.units import rounded_duration
-
-MS_A_DAY = 86_400_000
+from collector.core.days import MS_A_DAY
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,15 +47,19 @@ def ledger(config_path: Path | None, day: str | None, lane: str | None, *, as_js
     rows = [row for row in found.ledger if wanted in {None, row.day} and lane in {None, row.lane}]
     total = {fate: sum(getattr(row, fate) for row in rows) for fate in FATES}
     complete = total["accepted"] == total["delivered"]
+    # A lane's own count is of one lane; what apps handed over is known for all of them together.
+    received = [row.events for row in found.received if lane is None and wanted in {None, row.day}]
     if as_json:
         document = {"day": wanted, "complete": complete, "total": total, "lanes": rows}
+        if lane is None:
+            document["received"] = sum(received)
         click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2))
     else:
         from collector.cli.status_table import show_ledger  # noqa: PLC0415
 
         if rows:
             show_ledger(rows)
-        click.echo(verdict(rows, wanted))
+        click.echo(verdict(rows, wanted) + handed_over(sum(received), total["accepted"]))
     if not complete:
         raise click.exceptions.Exit(1)
 
@@ -95,3 +99,10 @@ def verdict(rows: Sequence[LedgerRow], day: str | None) -> str:
         f"Of {accepted:,} events that were accepted{when}, {total['delivered']:,} have been delivered; "
         f"{', '.join(part for part in parts if part)}."
     )
+
+
+def handed_over(received: int, accepted: int) -> str:
+    """What to add where lanes share events, and so count more of them than apps handed over."""
+    if not 0 < received < accepted:
+        return ""
+    return f" Apps handed over {received:,} events; each counts once in every lane that takes it."

@@ -28,7 +28,6 @@ lane_option = click.option(
     shell_complete=complete_lane,
     help="Those of one lane alone, as `status` names it.",
 )
-_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 @click.group()
@@ -86,12 +85,13 @@ def export(config_path: Path | None, lane: str | None) -> None:
     """Print them with their events as NDJSON, the oldest first."""
     import msgspec  # noqa: PLC0415
 
+    from collector.core.ndjson import in_a_line  # noqa: PLC0415
+
     with ExitStack() as stack:
         source = stack.enter_context(_source(config_path))
         advance = None if sys.stdout.isatty() else stack.enter_context(bar("exporting", None))
         for letter in source.letters(lane=lane, events=True):
-            # A line break is legal between the tokens of an event, never inside a string.
-            click.echo(msgspec.json.encode(letter).translate(_LINE_BREAKS))
+            click.echo(in_a_line(msgspec.json.encode(letter)))
             if advance is not None:
                 advance(1)
 

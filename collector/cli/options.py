@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 config_option = click.option(
     "--config",
     "config_path",
-    type=click.Path(path_type=Path),
+    # Not looked at here: a file that cannot be read is a wrong configuration (78), not wrong usage.
+    type=click.Path(readable=False, path_type=Path),
     metavar="FILE",
     help="Configuration file. [default: $WAYSTATION_CONFIG, the user's, then /etc/waystation/config.toml]",
 )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
 
-    from rich.progress import TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 
 @contextmanager
@@ -23,26 +23,9 @@ def bar(what: str, total: int | None) -> Generator[Callable[[int], None]]:
     if not sys.stderr.isatty():
         yield _unseen
         return
-    from rich.console import Console  # noqa: PLC0415 - for terminals alone
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import MofNCompleteColumn  # noqa: PLC0415 - for terminals alone
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    # What the command prints goes where it was sent to, whatever is shown beside it.
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+    with _bars(MofNCompleteColumn()) as shown:
         task = shown.add_task(what, total=total)
         yield lambda steps: shown.advance(task, steps)
 
@@ -68,25 +51,9 @@ def steps() -> Generator[Callable[[str, int, int], None]]:
 
 @contextmanager
 def _stages() -> Generator[Callable[[str, int, int], None]]:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.progress import (  # noqa: PLC0415
-        BarColumn,
-        Progress,
-        TaskProgressColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import TaskProgressColumn  # noqa: PLC0415 - for terminals alone
 
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, transient=True, redirect_stdout=False) as shown:
+    with _bars(TaskProgressColumn()) as shown:
         tasks: dict[str, TaskID] = {}
 
         def told(what: str, done: int, of: int) -> None:
@@ -95,6 +62,30 @@ def _stages() -> Generator[Callable[[str, int, int], None]]:
             shown.update(tasks[what], completed=done, total=of or None)
 
         yield told
+
+
+def _bars(advance: ProgressColumn) -> Progress:
+    """Bars, each with what it is of, how far it is, and times; they are gone when all is done."""
+    from rich.console import Console  # noqa: PLC0415 - for terminals alone
+    from rich.progress import (  # noqa: PLC0415
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        advance,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        # What the command prints goes where it was sent to, whatever is shown beside it.
+        redirect_stdout=False,
+    )
 
 
 def _unseen(_steps: int) -> None:

@@ -35,7 +35,7 @@ lane_option = click.option(
 def spool() -> None:
     """Look inside the spool.
 
-    All of these read a copy, so they work beside a running daemon and without one.
+    All of these work beside a running daemon and without one: all but `info` read a copy.
     """
 
 
@@ -176,6 +176,7 @@ def _lines(connection: sqlite3.Connection, lane: Lane) -> Iterator[str | None]:
     """A line an event; None for a chunk that is damaged."""
     import msgspec  # noqa: PLC0415
 
+    from collector.core.ndjson import in_a_line  # noqa: PLC0415
     from collector.spool import read  # noqa: PLC0415
     from collector.spool.verify import pending  # noqa: PLC0415
 
@@ -190,12 +191,9 @@ def _lines(connection: sqlite3.Connection, lane: Lane) -> Iterator[str | None]:
             "position": position,
             "receivedAt": chunk.received_at,
             "remoteAddress": chunk.remote_address or None,
-            "event": msgspec.Raw(event.translate(_LINE_BREAKS)),
+            "event": msgspec.Raw(in_a_line(event)),
         }
         yield msgspec.json.encode({key: value for key, value in head.items() if value is not None}).decode()
-
-
-_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
 
 
 def _unseen(_lines: int) -> None:

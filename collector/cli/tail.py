@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from collector.cli.options import complete_lane, config_option
+from collector.errors import UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +57,8 @@ def tail(
     from collector.cli.admin_socket import watch  # noqa: PLC0415
     from collector.cli.status_source import reach  # noqa: PLC0415
 
+    if lane is not None and what == "accepted":
+        raise UsageError("--accepted --lane: an event is accepted for all lanes; use --dialect and --product")
     config, _ = reach(config_path, os.environ)
     if lane is not None:
         _tell_unknown(config, lane)

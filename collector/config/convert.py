@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collector.config.findings import Findings
     from collector.config.positions import KeyPath
 
+_TABLES = "an array of tables"
 _MAX_INTEGER = 2**53
 """Beyond this JSON readers and SQLite lose digits; no size or count here comes near it."""
 
@@ -97,9 +98,10 @@ class Converter:
             converted = self._scalar(kind, notes, raw, path)
             if converted is not None:
                 return converted
-        self._findings.add(
-            path, found=shown(raw, secret=bool(notes.get("secret"))), expected=expected(annotated)
-        )
+        wanted = expected(annotated)
+        if isinstance(kind, mi.VarTupleType) and wanted == _TABLES:
+            wanted = f"{_TABLES}, each begun by [[{path[-1]}]]"
+        self._findings.add(path, found=shown(raw, secret=bool(notes.get("secret"))), expected=wanted)
         return None
 
     def _table(
@@ -192,7 +194,7 @@ def expected(annotated: mi.Type) -> str:
     if isinstance(kind, mi.VarTupleType):
         inner, _ = unwrap(kind.item_type)
         tables = isinstance(inner, mi.StructType)
-        return "an array of tables" if tables else f"an array, each {expected(kind.item_type)}"
+        return _TABLES if tables else f"an array, each {expected(kind.item_type)}"
     if isinstance(kind, mi.LiteralType):
         return "one of " + ", ".join(f'"{value}"' for value in kind.values)
     if isinstance(kind, mi.IntType | mi.FloatType):

@@ -10,8 +10,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-KIB = 1024
-MIB = 1024 * KIB
+from collector.core.limits import MIB
+
 GIB = 1024 * MIB
 MINUTE = 60.0
 HOUR = 60 * MINUTE

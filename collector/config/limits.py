@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from collector.config.fields import DAY, GIB, HOUR, MIB, MINUTE, Duration, Size
+from collector.config.fields import DAY, GIB, HOUR, MINUTE, Duration, Size
 from collector.core import limits
 
 
@@ -51,9 +51,9 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     max_connections: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_CONNECTIONS
     max_connections_per_peer: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_CONNECTIONS_PER_PEER
-    max_head_bytes: Annotated[Size, Meta(ge=1024, le=MIB)] = limits.MAX_HEAD_BYTES
+    max_head_bytes: Annotated[Size, Meta(ge=1024, le=limits.MIB)] = limits.MAX_HEAD_BYTES
     max_headers: Annotated[int, Meta(ge=10, le=1000)] = limits.MAX_HEADERS
-    max_body_bytes: Annotated[Size, Meta(ge=1024, le=64 * MIB)] = limits.MAX_BODY_BYTES
+    max_body_bytes: Annotated[Size, Meta(ge=1024, le=64 * limits.MIB)] = limits.MAX_BODY_BYTES
     max_decoded_bytes: Annotated[Size, Meta(ge=1024, le=limits.MAX_DECODED_BYTES)] = limits.MAX_DECODED_BYTES
     max_ratio: Annotated[int, Meta(ge=1, le=1100)] = limits.MAX_RATIO
     max_gzip_members: Annotated[int, Meta(ge=1, le=10_000)] = limits.MAX_GZIP_MEMBERS
@@ -61,7 +61,7 @@ class Limits(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_digits: Annotated[int, Meta(ge=20, le=limits.MAX_DIGITS)] = limits.MAX_DIGITS
     max_events: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_EVENTS
     max_products: Annotated[int, Meta(ge=1, le=100_000)] = limits.MAX_PRODUCTS
-    max_bodies_bytes: Annotated[Size, Meta(ge=MIB, le=16 * GIB)] = limits.MAX_BODIES_IN_HAND_BYTES
+    max_bodies_bytes: Annotated[Size, Meta(ge=limits.MIB, le=16 * GIB)] = limits.MAX_BODIES_IN_HAND_BYTES
     head_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.HEAD_TIMEOUT
     request_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.REQUEST_TIMEOUT
     answer_timeout: Annotated[Duration, Meta(ge=0.1, le=HOUR)] = limits.ANSWER_TIMEOUT

@@ -60,7 +60,7 @@ def _check_certificates(file: str | None, path: KeyPath, findings: Findings) -> 
     try:
         certificates = Path(file).read_bytes()
     except OSError as error:
-        found = f"a file that cannot be read ({error.strerror})"
+        found = f"a file that cannot be read ({file}: {error.strerror})"
         findings.add(path, found=found, expected="certificates in PEM")
         return
     if b"-----BEGIN CERTIFICATE-----" not in certificates:

@@ -109,9 +109,8 @@ def _fill_in(tree: dict[str, object], environ: Mapping[str, str]) -> None:
 
 def _with_directories(config: Config) -> Config:
     """Give each file upstream the directory that it writes to."""
-    default = str(Path(config.state_dir) / "events")
     upstreams = tuple(
-        msgspec.structs.replace(upstream, directory=default)
+        msgspec.structs.replace(upstream, directory=str(upstream.files_below(config.state_dir)))
         if upstream.kind == "file" and upstream.directory is None
         else upstream
         for upstream in config.upstream

@@ -15,7 +15,6 @@ from collector.config.fields import (
     DAY,
     GIB,
     HOUR,
-    MIB,
     AuthMode,
     CredentialName,
     DeviceName,
@@ -32,6 +31,7 @@ from collector.config.fields import (
 from collector.config.limits import Limits
 from collector.config.secret import Secret, first_named
 from collector.config.upstream import Backoff, NextKey, Timeouts, Upstream
+from collector.core.limits import MIB
 
 __all__ = [
     "Address",

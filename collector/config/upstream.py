@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
@@ -9,8 +10,6 @@ from msgspec import Meta, Struct
 from collector.config.fields import (
     DAY,
     HOUR,
-    KIB,
-    MIB,
     CredentialName,
     Dialect,
     Duration,
@@ -28,6 +27,7 @@ from collector.config.fields import (
 )
 from collector.config.redact import redact_url
 from collector.config.secret import Secret, first_named
+from collector.core.limits import KIB, MIB
 
 
 class Backoff(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +198,10 @@ class Upstream(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     def takes(self) -> tuple[Dialect, ...]:
         """The dialects it carries."""
         return self.dialects if self.kind == "file" else (self.kind,)
+
+    def files_below(self, state_dir: str | Path) -> Path:
+        """Where a `file` upstream writes: its `directory`, or the one for it in the state directory."""
+        return Path(self.directory or Path(state_dir, "events"))
 
     @property
     def compresses(self) -> bool:

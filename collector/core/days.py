@@ -7,12 +7,12 @@ import datetime as dt
 UNKNOWN_DAY = 0
 """The day of what was accepted while the clock was not known good."""
 
-_MS_A_DAY = 86_400_000
+MS_A_DAY = 86_400_000
 
 
 def utc_day(ms: int, *, clock_good: bool) -> int:
     """The UTC day of an instant, in days since 1970; `UNKNOWN_DAY` by a bad clock."""
-    return ms // _MS_A_DAY if clock_good else UNKNOWN_DAY
+    return ms // MS_A_DAY if clock_good else UNKNOWN_DAY
 
 
 def day_name(day: int) -> str:

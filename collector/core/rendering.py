@@ -8,12 +8,13 @@ here, under its number.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from collector.core.dialects import samsara, traintracks
+from collector.core.ndjson import in_a_line
 
 if TYPE_CHECKING:
     from collector.core.batch import Options, Piece, Run
@@ -31,7 +32,6 @@ class Context:
     epoch: str
     dialect: str
     product: str
-    batch_id: str = field(default="")
 
 
 class UnknownRenderer(Exception):
@@ -91,9 +91,6 @@ def _events(piece: Piece, context: Context) -> list[bytes]:
     )
 
 
-_LINE_BREAKS = bytes.maketrans(b"\r\n", b"  ")
-
-
 def _line(piece: Piece, context: Context) -> bytes:
     """One line an event: the event, and what its place in a batch's headers would say."""
     head = {"dialect": context.dialect}
@@ -103,13 +100,7 @@ def _line(piece: Piece, context: Context) -> bytes:
         head["remoteAddress"] = piece.chunk.remote_address
     start = msgspec.json.encode(head)[:-1] + b',"epoch":"' + context.epoch.encode() + b'","position":'
     position = piece.first_position
-    # A line break is legal between the tokens of an event, never inside a string.
     return b"".join(
-        b'%b%d,"event":%b}\n' % (start, position + offset, _in_a_line(event))
+        b'%b%d,"event":%b}\n' % (start, position + offset, in_a_line(event))
         for offset, event in enumerate(_events(piece, context))
     )
-
-
-def _in_a_line(event: bytes) -> bytes:
-    """An event without line breaks; the same object where it has none, for it may have megabytes."""
-    return event.translate(_LINE_BREAKS) if b"\n" in event or b"\r" in event else event

@@ -149,6 +149,8 @@ class FileSender:
             end = self._next(lane_name, end.number)
         if self._total_bytes() + len(body) > self._max_total_bytes:
             reason = f"{self._directory} is full: its files may hold {self._max_total_bytes} bytes"
+            if len(body) > self._max_total_bytes:
+                reason += f", and one event takes {len(body)}: raise max_file_bytes or max_files"
             return Outcome(Retry(reason), wrote_body=False), end
         handle = os.open(self._path(lane_name, end.number), _WRITE | os.O_CREAT, _FILE_MODE)
         try:

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from collector.spool.read import Lane
     from collector.spool.spool import Spool
 
-__all__ = ["Chances", "Forwarder"]
-
 Stream = tuple[str, str]
 """A dialect and product."""
 
@@ -41,9 +39,10 @@ class Forwarder:
         upstreams: those of the configuration.
         senders: by upstream name.
         chances: time and chance.
+        tap: told of what is delivered.
 
     Attributes:
-        tap: told of what is delivered.
+        tap: the same.
     """
 
     def __init__(

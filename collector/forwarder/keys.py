@@ -31,8 +31,8 @@ class UpstreamKeys:
         key_id = upstream.key_id or upstream.name
         self._environ = environ
         self._sources: dict[Which, _Source] = {
-            "current": _Source(upstream, key_id),
-            "next": _Source(upstream.next, upstream.next.key_id or key_id),
+            "current": _Source(upstream, key_id, ""),
+            "next": _Source(upstream.next, upstream.next.key_id or key_id, "next."),
         }
 
     @property
@@ -58,16 +58,17 @@ class UpstreamKeys:
 class _Source:
     """Where one key is, and what was read there last."""
 
-    def __init__(self, keys: Upstream | NextKey, key_id: str) -> None:
+    def __init__(self, keys: Upstream | NextKey, key_id: str, table: str) -> None:
         self.secret = keys.secret if keys.key is None else keys.key
         self._load: Callable[[bytes, str], SigningKey] = load_hmac if keys.key is None else load_ed25519
         self._key_id = key_id
+        self._stem = f"{table}{'secret' if keys.key is None else 'key'}"
         self._last: tuple[bytes, SigningKey] | None = None
 
     def read(self, environ: Mapping[str, str]) -> SigningKey:
         if self.secret is None:
             raise SecretError(found="no key", expected="key_file, or secret_file")
-        content = self.secret.read(environ)
+        content = _read(self.secret, environ, stem=self._stem)
         last = self._last
         if last is not None and last[0] == content:
             return last[1]
@@ -105,12 +106,22 @@ class ProductSecrets:
         secret = product.secret if which == "current" else product.next_secret
         if secret is None:
             raise SecretError(found=f"no next secret of product {key}", expected="next_secret_file")
-        return secret.read(self._environ)
+        stem = "secret" if which == "current" else "next_secret"
+        return _read(secret, self._environ, stem=stem, of=f" of product {key}")
 
     def files(self) -> Iterator[str]:
         """The files that they are in, there or not."""
         for product in self._products.values():
             yield from files_of(product.secret, product.next_secret, environ=self._environ)
+
+
+def _read(secret: Secret, environ: Mapping[str, str], *, stem: str, of: str = "") -> bytes:
+    """Read it, and name the key of the configuration that says where it is when it cannot be."""
+    try:
+        return secret.read(environ)
+    except SecretError as error:
+        key = f"{stem}_{secret.source}{of}"
+        raise SecretError(found=error.found, expected=error.expected, key=key) from None
 
 
 def files_of(*secrets: Secret | None, environ: Mapping[str, str]) -> Iterator[str]:

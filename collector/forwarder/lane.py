@@ -24,8 +24,8 @@ from collector.forwarder.drawing import draw
 from collector.forwarder.pace import patience
 from collector.forwarder.packing import Packed
 from collector.forwarder.prepare import prepare
-from collector.forwarder.settling import MOVED_PAUSE, Settling
-from collector.forwarder.standing import Standing
+from collector.forwarder.settling import Settling
+from collector.forwarder.standing import MOVED_PAUSE, Standing
 from collector.forwarder.surroundings import OpensLanes, Packs
 from collector.forwarder.tasks import Bury, Idle, Ready, Request
 from collector.spool import lanes, read, settle
@@ -46,6 +46,7 @@ class LaneTask:
     """Forwards one lane until it is stopped.
 
     Attributes:
+        name: the lane's, `upstream/dialect` or `upstream/dialect/product`.
         around: what it shares with the other lanes of its upstream.
         at_once: whether a wait that was left over from before does not count.
     """
@@ -54,7 +55,7 @@ class LaneTask:
         self.at_once = at_once
         self.name = name
         self._lane = lane
-        self.around = self._around = around
+        self.around = around
         self._standing = Standing(lane, name, around)
         self._settling = Settling(self._standing, around)
         self._ahead = Ahead(around)
@@ -91,7 +92,7 @@ class LaneTask:
         if self._halted:
             return "stopped by a defect, or by what the spool says"
         busy = trio.current_time() - self._began
-        if self._at_work and busy > patience(self._around.upstream, self._body_bytes) + STUCK_SECONDS:
+        if self._at_work and busy > patience(self.around.upstream, self._body_bytes) + STUCK_SECONDS:
             return f"at work on one batch for {busy:.0f} s"
         return ""
 
@@ -133,11 +134,11 @@ class LaneTask:
 
     async def _remaining_backoff(self) -> float:
         """Seconds that a lane which was retrying before a restart has still to wait."""
-        lane = await self._around.spool.read(lambda connection: read.lane(connection, self._lane))
+        lane = await self.around.spool.read(lambda connection: read.lane(connection, self._lane))
         self._standing.recall(lane)
         if lane.state != "retrying":
             return 0.0
-        wait: float = (lane.next_attempt_at - self._around.chances.wall_ms()) / 1000
+        wait: float = (lane.next_attempt_at - self.around.chances.wall_ms()) / 1000
         # The wall clock may have been set meanwhile: never longer than it was to wait at first.
         return min(max(wait, 0.0), lane.wait / 1000)
 
@@ -147,12 +148,12 @@ class LaneTask:
         Returns:
             Seconds to wait, or None to wait for events.
         """
-        async with self._around.breaker.passage() as probe:
+        async with self.around.breaker.passage() as probe:
             self._at_work = True
             self._began, self._body_bytes = trio.current_time(), 0
             self._standing.hurried = False
             try:
-                with self._around.spool.flight(self._lane):
+                with self.around.spool.flight(self._lane):
                     wait = await self._step(probe=probe)
                     while self._ahead.sealed and self._may_go_on():
                         self._began = trio.current_time()
@@ -167,14 +168,14 @@ class LaneTask:
 
     def _may_go_on(self) -> bool:
         """Whether the next batch may follow at once, in the same turn."""
-        breaker = self._around.breaker
+        breaker = self.around.breaker
         return not (self._stopping.is_set() or breaker.is_open or breaker.paused or breaker.is_crowded)
 
     async def _step(self, *, probe: bool) -> float | None:
-        chances, window = self._around.chances, self._around.window
+        chances, window = self.around.chances, self.around.window
         request = Request(
             lane=self._lane,
-            upstream=self._around.upstream,
+            upstream=self.around.upstream,
             batch_id=chances.batch_id(),
             now=chances.wall_ms(),
             healthy=self._standing.healthy and not probe,
@@ -182,12 +183,12 @@ class LaneTask:
             body_bytes=None if window is None else window.body_bytes,
             wire_bytes=LARGEST if window is None else window.size,
             in_parts=self._in_parts,
-            splits=self._around.splits,
-            swelling=self._around.swelling,
+            splits=self.around.splits,
+            swelling=self.around.swelling,
         )
         task: Task | None = self._ahead.take(request)
         if task is None:
-            task = await draw(self._around, request, partial(prepare, request=request))
+            task = await draw(self.around, request, partial(prepare, request=request))
         match task:
             case Idle():
                 if self._flushing and not request.flush:
@@ -212,14 +213,14 @@ class LaneTask:
         if outcome is None:
             self._body_bytes = len(task.body.content if isinstance(task.body, Packed) else task.body)
             outcome = await self._ahead.attempt(task, request)
-            self._around.tally.attempted(
+            self.around.tally.attempted(
                 outcome,
                 events=task.batch.events,
                 body_bytes=len(task.body),
                 seconds=trio.current_time() - began,
             )
             if outcome.server_time_offset is not None:
-                self._around.chances.heard(outcome.server_time_offset)
+                self.around.chances.heard(outcome.server_time_offset)
         took = trio.current_time() - began
         if not isinstance(outcome.verdict, Delivered):
             self._ahead.drop()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from collector.errors import SpoolDamaged
 from collector.forwarder.tasks import Bury
 from collector.spool.lanes import position_after, waiting_day
-from collector.spool.settle import DeadLetter, Passage
+from collector.spool.passage import Passage
+from collector.spool.settle import DeadLetter
 
 if TYPE_CHECKING:
     import sqlite3

@@ -154,8 +154,9 @@ def _next(
             return None  # the next batch begins there, and meets it
         if run is None or (whole.one_address and run.remote_address != before.remote_address):
             return None
-        if before.end_index == 0 and run.pieces[0].chunk.stored_bytes > left.max_stored_bytes:
-            return None  # a single larger one is let by as the first of a batch, and not as that of a part
+        with_next = before.passed_bytes + run.pieces[0].chunk.stored_bytes
+        if before.end_index == 0 and whole.are_met(len(before.pieces), with_next):
+            return None  # the first chunk of a part may be larger than all bounds only where its batch begins
         batch = drawn.batch
         if drawn.fresh:
             batch = dataclasses.replace(batch, options=_decided(connection, batch.options, before, run))

@@ -23,7 +23,7 @@ from collector.forwarder.letters import bury_damaged, letter_of
 from collector.forwarder.splits import Splits
 from collector.forwarder.tasks import Bury, Drawn, Idle, InconsistentError, Ready, Replaced
 from collector.spool import boots, read
-from collector.spool.settle import Passage
+from collector.spool.passage import Passage
 
 if TYPE_CHECKING:
     import sqlite3
@@ -245,6 +245,9 @@ def _bounds(lane: Lane, request: Request, replaced: Replaced | None) -> Bounds:
     max_events, max_bytes = upstream.max_events, upstream.max_batch_bytes
     if not request.in_parts:
         max_events, max_bytes = min(max_events, parts.WHOLE_EVENTS), min(max_bytes, parts.WHOLE_BYTES)
+    if upstream.kind == "file":
+        # More than all files may hold would wait for ever, in front of an empty directory.
+        max_bytes = min(max_bytes, upstream.max_file_bytes)
     return choosing.Bounds(
         max_events=max_events,
         max_bytes=min(max_bytes, *filter(None, (lane.learned_limit, request.body_bytes)), _NO_LIMIT),

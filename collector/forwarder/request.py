@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from collector import __version__
+from collector.core.dialects.traintracks import UNKNOWN_ADDRESS
 from collector.core.identity import batch_headers, label_header
 from collector.core.signing import content_digest, covered, sign, traintracks_auth
 from collector.forwarder.keys import ProductSecrets, UpstreamKeys
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from collector.core.batch import SealedBatch
     from collector.forwarder.keys import Which
     from collector.forwarder.packing import Body
-
-UNKNOWN_ADDRESS = "1.2.3.4"
-"""What the Traintracks document says to send where the client's address is not known."""
 
 
 class RequestMaker:

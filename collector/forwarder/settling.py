@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, assert_never
 
 from collector.core.backoff import next_delay
 from collector.core.failure import cause_of
-from collector.core.narrowing import bad_deploy, limit_after_delivery, limit_after_too_large
+from collector.core.narrowing import limit_after_delivery
 from collector.core.verdict import Blocked, Delivered, Rejected, Retry, Split, escalate
 from collector.forwarder import sizing
-from collector.forwarder.letters import letter_of
+from collector.forwarder.narrowing import Narrowing, bad_deploy_reason
 from collector.forwarder.prepare import ALL_LATE
 from collector.forwarder.sightings import seen_delivered
-from collector.spool import lanes, settle
+from collector.forwarder.standing import MOVED_PAUSE
+from collector.spool import settle
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,11 +27,6 @@ if TYPE_CHECKING:
     from collector.forwarder.surroundings import Surroundings
     from collector.forwarder.tasks import Bury, Ready
 
-MOVED_PAUSE = 1.0
-"""Seconds that a lane pauses after it was moved under way, as retention does: rare, and a
-lane that nothing moves may not spin."""
-
-TOO_LARGE = 413
 INTERNAL_SERVER_ERROR = 500
 
 
@@ -45,6 +41,7 @@ class Settling:
         self.sealed: Ready | None = None
         self._standing = standing
         self._around = around
+        self._narrowing = Narrowing(standing, around)
 
     async def seal(self, task: Ready) -> bool:
         """Persist a fresh batch, in place of the one that it replaces; False where the lane has moved."""
@@ -133,10 +130,13 @@ class Settling:
                 return await self._postpone(task, outcome, verdict, wait, shared=shared, probe=probe)
             case Split():
                 breaker.close()
-                return await self._suspect(task, verdict)
+                return await self._narrowing.suspect(task, verdict)
             case Rejected():
                 breaker.close()
-                return await self._rejected(task, outcome, verdict, probe=probe)
+                if reason := bad_deploy_reason(task, verdict, limit=self._around.upstream.reject_limit):
+                    blocked, wait = Blocked(reason, verdict.status), self._around.probe_interval()
+                    return await self._postpone(task, outcome, blocked, wait, shared=False, probe=probe)
+                return await self._narrowing.rejected(task, verdict)
             case _:
                 assert_never(verdict)
 
@@ -162,7 +162,7 @@ class Settling:
         self._around.tally.delivered(task.run, task.batch.options, now_ms=now_ms)
         if self._around.tap.watchers:
             self._around.tap.tell(seen_delivered(task.batch, task.run, now_ms=now_ms))
-        self._standing.recovers(narrows=_narrows(task))
+        self._standing.recovers(narrows=task.leaves_suspects)
         return 0.0
 
     def _go_on(
@@ -223,92 +223,6 @@ class Settling:
         if not kept:
             return MOVED_PAUSE
         return 0.0 if shared else wait
-
-    async def _persist_answered(self, task: Ready, work: Callable[[sqlite3.Connection], bool]) -> bool:
-        """Keep what an answer means for its events; the lane no longer waits for its upstream."""
-        standing, now = self._standing, self._around.chances.wall_ms()
-        waited = False
-
-        def both(connection: sqlite3.Connection) -> bool:
-            nonlocal waited
-            kept = work(connection)
-            if kept:
-                waited = lanes.answered(connection, standing.lane, now=now)
-            return kept
-
-        kept = await standing.persist(both)
-        if kept and waited:
-            standing.recovers(narrows=_narrows(task))
-        elif kept:
-            standing.healthy = True
-        return kept
-
-    async def _suspect(self, task: Ready, verdict: Split | Rejected) -> float:
-        known = task.lane.learned_limit
-        too_large = verdict.status == TOO_LARGE
-        limit = limit_after_too_large(len(task.body)) if too_large else known
-        means = "smaller batches are tried" if too_large else "halves are tried, to find what is refused"
-        suspected = partial(
-            settle.suspected,
-            batch=task.batch,
-            learned_limit=limit,
-            reason=f"{verdict.reason}; {means}",
-            now=self._around.chances.wall_ms(),
-        )
-        kept = await self._persist_answered(task, suspected)
-        # A limit that is known is tried again and again, by a little more each time.
-        self._standing.tell_split(
-            task.batch, reason=verdict.reason, limit=limit, is_news=not too_large or known is None
-        )
-        return 0.0 if kept else MOVED_PAUSE
-
-    async def _rejected(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
-        batch = task.batch
-        if batch.events == 1:
-            return await self._rejected_one(task, outcome, verdict, probe=probe)
-        if not verdict.named:
-            return await self._suspect(task, verdict)
-        named = [
-            settle.Condemned(batch.first + index, wrong, verdict.status) for index, wrong in verdict.named
-        ]
-        kept = await self._persist_answered(task, partial(settle.condemned, batch=batch, named=named))
-        return 0.0 if kept else MOVED_PAUSE
-
-    async def _rejected_one(self, task: Ready, outcome: Outcome, verdict: Rejected, *, probe: bool) -> float:
-        lane, batch, limit = task.lane, task.batch, self._around.upstream.reject_limit
-        if bad_deploy(judged=lane.judged + 1, rejected=lane.rejected + 1, limit=limit):
-            reason = (
-                f"{verdict.reason}: {lane.rejected + 1} of the last {lane.judged + 1} events were refused,"
-                f" over reject_limit {limit:g}; the upstream or the apps must change"
-            )
-            blocked, wait = Blocked(reason, verdict.status), self._around.probe_interval()
-            return await self._postpone(task, outcome, blocked, wait, shared=False, probe=probe)
-        wrong = verdict.named[0][1] if verdict.named else verdict.reason
-        letter = letter_of(task.run, reason=wrong, status=verdict.status, answer=verdict.excerpt)
-        kept = await self._persist_answered(
-            task,
-            partial(
-                settle.buried,
-                lane=lane.id,
-                letter=letter,
-                passage=settle.Passage.of(task.run),
-                epoch=batch.epoch,
-                batch=batch,
-                now=self._around.chances.wall_ms(),
-            ),
-        )
-        if not kept:
-            return MOVED_PAUSE
-        self._standing.tell_buried(letter)
-        if lane.state != "new":
-            self._standing.ends_narrowing(narrows=_narrows(task))
-        return 0.0
-
-
-def _narrows(task: Ready) -> bool:
-    """Whether suspects are left behind a batch."""
-    end = task.lane.suspect_end
-    return end is not None and task.batch.last + 1 < end
 
 
 def _worth_resealing(task: Ready, outcome: Outcome) -> bool:

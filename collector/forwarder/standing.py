@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 NARROWING_TOLD_EACH = 60.0
 """Seconds: a lane may have to find a bad event many times a second, and each is told as a dead letter."""
 
+MOVED_PAUSE = 1.0
+"""Seconds that a lane pauses where it was moved under way, as retention does, and nothing was kept: rare,
+and a lane that nothing moves may not spin."""
+
 SPOOL_RETRY = 1.0
 """Seconds until something that the disk refused is tried again."""
 

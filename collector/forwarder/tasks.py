@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from collector.core.batch import Run, SealedBatch
     from collector.core.choosing import Bounds
     from collector.forwarder.packing import Body
+    from collector.spool.passage import Passage
     from collector.spool.read import Lane
-    from collector.spool.settle import DeadLetter, Passage
+    from collector.spool.settle import DeadLetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,12 @@ class Ready:
     fresh: bool
     replaced: Replaced | None = None
     sealed: bool = False
+
+    @property
+    def leaves_suspects(self) -> bool:
+        """Whether there are events behind the batch that may be at fault for what was refused before."""
+        end = self.lane.suspect_end
+        return end is not None and self.batch.last + 1 < end
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from collector.core.timekeeping import Kept, Moment, Reading, Timekeeper, Trust
+from collector.core.timekeeping import Kept, Moment, Reading, Timekeeper
 from collector.host.synchronised import TimeServer
 
 if TYPE_CHECKING:
@@ -67,10 +67,6 @@ class Clocks:
         """An upstream's Date was `offset` seconds ahead of the wall clock."""
         with self._lock:
             self._keeper.heard(self._read(), offset * 1000)
-
-    def wall_good(self) -> bool:
-        """Whether the wall clock is believed."""
-        return self.moment().trust is not Trust.UNKNOWN
 
     def age_ms(self) -> int:
         """The age clock: it goes on by the ticks, from where it stood."""

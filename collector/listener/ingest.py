@@ -16,8 +16,8 @@ from collector.core.dialects import traintracks
 from collector.core.http import Answer, error_answer
 from collector.errors import SpoolError, SpoolFull
 from collector.listener import examine
-from collector.listener.capacity import Capacity
 from collector.listener.decode import is_gzip, unknown_encoding
+from collector.listener.one_at_a_time import OneAtATime
 from collector.listener.policy import Counts, Policy, UserCounts, fresh_counts
 from collector.listener.routes import Prompt
 from collector.spool.store import NewChunk
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from collector.listener.routes import Pending, Request
 
     Worker = Callable[[Callable[[], examine.Finding], Hashable], Awaitable[examine.Finding]]
-
-__all__ = ["PATH", "Counts", "Ingest", "Intake", "OneAtATime", "Policy", "Ticket", "fresh_counts"]
 
 PATH = "/v1/events"
 
@@ -219,24 +217,6 @@ class Ingest:
         if not traintracks.PRODUCT_KEY.fullmatch(key):
             return _BAD_PRODUCT
         return None if policy.takes("traintracks", key) else _NO_TAKER["traintracks"]
-
-
-class OneAtATime:
-    """Runs one function after the other on a worker thread, so that their memory never adds up.
-
-    Peers have it in turns: however much one brings, others wait for one of its bodies at most.
-    """
-
-    def __init__(self) -> None:
-        self._turns = Capacity(body_bytes=1)
-
-    async def __call__(self, function: Callable[[], examine.Finding], owner: Hashable) -> examine.Finding:
-        """What the function returns; of one owner's, those that were asked for first are first."""
-        await self._turns.hold(1, owner)
-        try:
-            return await trio.to_thread.run_sync(function)
-        finally:
-            self._turns.release(1)
 
 
 class _Examined:

@@ -53,6 +53,13 @@ class Seats:
         total: at most so many connections.
         per_peer: of one peer, so many are served at a time.
         waiting: so many may wait for a seat.
+
+    Attributes:
+        total: the same.
+        per_peer: the same.
+        lobby: those who wait for a seat.
+        taken: how many connections have one.
+        cleared: how many were told to make room, since the start.
     """
 
     def __init__(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from collector.spool.views import ENDS, LEDGER
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping
 
-ENDS = ("pending", "delivered", "dead", "expired", "evicted", "damaged")
-LEDGER = ("accepted", *ENDS, "outcome_unknown")
 _GIVES_BACK = ("delivered", "expired", "evicted")
 """Columns that events come from which are found pending again."""
 

@@ -261,7 +261,7 @@ class Committer:
 
     def _fitting(self, connection: sqlite3.Connection, appends: list[Append]) -> list[Append]:
         """Those that the quota has room for; the others are refused."""
-        used = self._database.used_bytes(otherwise=self._used)
+        used = self._used_bytes()
         wanted = used
         fitting = []
         for item in appends:

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from collector.errors import SpoolDamaged, SpoolNoSpace, SpoolUnavailable
 from collector.spool import aside, examine
 from collector.spool.database import PAGE_BYTES, Database
+from collector.spool.directory import refused
 from collector.spool.image import UNREADABLE
 from collector.spool.salvage import salvage
 from collector.spool.stages import LOOKING, untold
@@ -22,7 +24,6 @@ from collector.spool.verify import verify
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from collector.spool.journal import Salvaged
     from collector.spool.stages import Told
@@ -77,8 +78,10 @@ def open_database(
         else:
             reason = marker.reason
         salvaged = salvage(places, reason, upstreams, now, told)
-    except (sqlite3.Error, OSError) as error:
+    except sqlite3.Error as error:
         raise SpoolUnavailable(f"{path}: {error}") from error
+    except OSError as error:
+        raise refused(Path(error.filename) if isinstance(error.filename, str) else path, error) from error
     return Opened(Database(path, durability=durability), salvaged)
 
 

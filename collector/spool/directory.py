@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import pwd
 from typing import TYPE_CHECKING
 
 from collector.errors import SpoolUnavailable
@@ -41,7 +42,30 @@ def refused(path: Path, error: OSError) -> SpoolUnavailable:
     reason = f"{path}: {error.strerror}"
     if error.errno == errno.EROFS:
         reason += " (to a service: its unit must name the directory in ReadWritePaths=)"
+    if error.errno == errno.EACCES:
+        reason += _foreign(path)
     return SpoolUnavailable(reason)
+
+
+def _foreign(path: Path) -> str:
+    """What to add where it, or the directory that it would be in, is another user's: after a run as root."""
+    for place in (path, *path.parents):
+        try:
+            owner = place.stat().st_uid
+        except OSError:
+            continue
+        if owner == os.geteuid():
+            return ""
+        return f" ({place} belongs to user {user_name(owner)}, and this runs as {user_name(os.geteuid())})"
+    return ""
+
+
+def user_name(uid: int) -> str:
+    """The name of a user, or its number where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def sync(handle: int) -> None:

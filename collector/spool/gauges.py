@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING
 
 from collector.core.batch import lane_name
 from collector.spool.overview import lane_views, salvages
+from collector.spool.views import LEDGER
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Mapping, Sequence
 
     from collector.spool.views import LaneView, SalvageRow
-
-FATES = ("accepted", "pending", "delivered", "dead", "expired", "evicted", "damaged", "outcome_unknown")
-"""The ledger's columns."""
 
 _TOO_LARGE = 413
 _SERVER_ERROR = 500
@@ -46,7 +44,7 @@ def gauges(connection: sqlite3.Connection) -> Gauges:
 
 
 def _ledger(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
-    sums = ", ".join(f"sum({fate})" for fate in FATES)
+    sums = ", ".join(f"sum({fate})" for fate in LEDGER)
     rows = connection.execute(
         f"SELECT upstream.name, dialect, product, {sums} FROM ledger JOIN lane ON lane.id = ledger.lane"  # noqa: S608 (constants)
         " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
@@ -55,7 +53,7 @@ def _ledger(connection: sqlite3.Connection) -> dict[tuple[str, str], int]:
     return {
         (lane_name(row[0], row[1], row[2]), fate): events
         for row in rows
-        for fate, events in zip(FATES, row[3:], strict=True)
+        for fate, events in zip(LEDGER, row[3:], strict=True)
     }
 
 

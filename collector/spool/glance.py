@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from collector.core.batch import lane_name
-from collector.core.days import UNKNOWN_DAY, day_name
+from collector.core.days import UNKNOWN_DAY
 from collector.spool import letters
-from collector.spool.gauges import FATES
-from collector.spool.overview import lane_views, salvages
-from collector.spool.views import LedgerRow
+from collector.spool.overview import lane_views, ledger_row, salvages
+from collector.spool.views import LEDGER, LedgerRow
 
 if TYPE_CHECKING:
     import sqlite3
@@ -73,27 +72,22 @@ def glance(connection: sqlite3.Connection, day: int | None) -> Glance:
 
 
 def _days(connection: sqlite3.Connection) -> list[LedgerRow]:
-    sums = ", ".join(f"sum({fate})" for fate in FATES)
+    sums = ", ".join(f"sum({fate})" for fate in LEDGER)
     rows = connection.execute(
         f"SELECT day, {sums} FROM ledger GROUP BY day HAVING sum(accepted) > 0"  # noqa: S608 (constants)
         " ORDER BY day DESC"
     ).fetchall()
     known = [row for row in rows if row[0] != UNKNOWN_DAY]
     unknown = [row for row in rows if row[0] == UNKNOWN_DAY]
-    return [_row(ALL_LANES, row) for row in (*known[:MAX_DAYS], *unknown)]
+    return [ledger_row(ALL_LANES, row) for row in (*known[:MAX_DAYS], *unknown)]
 
 
 def _day(connection: sqlite3.Connection, day: int) -> list[LedgerRow]:
     rows = connection.execute(
-        f"SELECT upstream.name, dialect, product, day, {', '.join(FATES)} FROM ledger"  # noqa: S608 (likewise)
+        f"SELECT upstream.name, dialect, product, day, {', '.join(LEDGER)} FROM ledger"  # noqa: S608 (likewise)
         " JOIN lane ON lane.id = ledger.lane"
         " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " WHERE day = ? ORDER BY upstream.name, dialect, product LIMIT ?",
         (day, MAX_ROWS),
     ).fetchall()
-    return [_row(lane_name(row[0], row[1], row[2]), row[3:]) for row in rows]
-
-
-def _row(lane: str, row: Sequence[int]) -> LedgerRow:
-    counts = dict(zip(FATES, row[1:], strict=True))
-    return LedgerRow(lane=lane, day=day_name(row[0]), **counts)
+    return [ledger_row(lane_name(row[0], row[1], row[2]), row[3:]) for row in rows]

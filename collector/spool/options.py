@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
+from collector.core.days import MS_A_DAY
 from collector.core.histogram import COUNTS, LATENCY_SECONDS, Histogram
 from collector.spool.admission import Limits
 from collector.spool.space import BALLAST_BYTES
@@ -28,7 +29,7 @@ class LetterBounds:
 
     max_count: int = 10_000
     max_bytes: int = 64 * 1024 * 1024
-    max_age: int = 30 * 86_400_000
+    max_age: int = 30 * MS_A_DAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ class SpoolOptions:
     directory: Path
     upstreams: Sequence[Wanted]
     max_bytes: int = 1 << 30
-    max_age: int = 30 * 86_400_000
+    max_age: int = 30 * MS_A_DAY
     when_full: Literal["reject", "drop-oldest"] = "reject"
     durability: Literal["full", "normal"] = "full"
     commit_interval: float = 0.0

@@ -8,11 +8,11 @@ from collector.core.batch import lane_name
 from collector.core.days import day_name
 from collector.spool.extents import IN_ORDER, chunks_of
 from collector.spool.retention import backlogs
-from collector.spool.views import IntakeRow, LaneView, LedgerRow, Overview, SalvageRow
+from collector.spool.views import LEDGER, IntakeRow, LaneView, LedgerRow, Overview, SalvageRow
 
 if TYPE_CHECKING:
     import sqlite3
-
+    from collections.abc import Sequence
 
 UPSTREAM_LEFT = "its upstream is not in the configuration any more"
 PRODUCT_LEFT = "its product is not in the configuration any more"
@@ -107,26 +107,18 @@ def _reason(standing: str, reason: str, *, product: str, left: bool) -> str:
 
 def _ledger(connection: sqlite3.Connection) -> list[LedgerRow]:
     rows = connection.execute(
-        "SELECT upstream.name, dialect, product, day, accepted, pending, delivered, dead, expired, evicted,"
-        " damaged, outcome_unknown FROM ledger JOIN lane ON lane.id = ledger.lane"
+        f"SELECT upstream.name, dialect, product, day, {', '.join(LEDGER)} FROM ledger"  # noqa: S608 (constants)
+        " JOIN lane ON lane.id = ledger.lane"
         " JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
         " ORDER BY upstream.name, dialect, product, day"
     ).fetchall()
-    return [
-        LedgerRow(
-            lane=lane_name(row[0], row[1], row[2]),
-            day=day_name(row[3]),
-            accepted=row[4],
-            pending=row[5],
-            delivered=row[6],
-            dead=row[7],
-            expired=row[8],
-            evicted=row[9],
-            damaged=row[10],
-            outcome_unknown=row[11],
-        )
-        for row in rows
-    ]
+    return [ledger_row(lane_name(row[0], row[1], row[2]), row[3:]) for row in rows]
+
+
+def ledger_row(lane: str, row: Sequence[int]) -> LedgerRow:
+    """A row of the ledger: the day, and the columns of `LEDGER`."""
+    counts = dict(zip(LEDGER, row[1:], strict=True))
+    return LedgerRow(lane=lane, day=day_name(row[0]), **counts)
 
 
 def _intake(connection: sqlite3.Connection) -> list[IntakeRow]:

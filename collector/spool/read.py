@@ -42,7 +42,6 @@ class Lane:
         suspect_end: position before which the next event's kin were refused together, or None.
         condemned: events that an answer named, ascending, all at or behind the cursor.
         end_seq: the first chunk that is not its own, where it has an absence before it.
-        resume_seq: where it goes on behind that, where that is over.
         wait: how long its last failure had it wait, ms.
         settled: what the sender needs to know of the last delivery, or None.
     """
@@ -57,7 +56,6 @@ class Lane:
     cursor_index: int
     cursor_position: int
     end_seq: int | None
-    resume_seq: int | None
     suspect_end: int | None
     condemned: tuple[Condemned, ...]
     state: str
@@ -70,13 +68,12 @@ class Lane:
     judged: int
     rejected: int
     settled: str | None
-    orphaned_at: int | None
 
 
 _LANE = (
     "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
-    " cursor_position, from_seq, to_seq, suspect_end, condemned, state, reason, since, failures,"
-    " next_attempt_at, wait, learned_limit, judged, rejected, settled, orphaned_at"
+    " cursor_position, from_seq, suspect_end, condemned, state, reason, since, failures,"
+    " next_attempt_at, wait, learned_limit, judged, rejected, settled"
     " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
     " LEFT JOIN absence ON absence.lane = lane.id"
     "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
@@ -96,7 +93,7 @@ def lane(connection: sqlite3.Connection, lane_id: int) -> Lane:
 
 def _lane(row: tuple) -> Lane:  # type: ignore[type-arg]
     name = lane_name(row[1], row[2], row[3])
-    values = [row[0], name, *row[1:11], _decoded(CONDEMNED, row[11]), *row[12:]]
+    values = [row[0], name, *row[1:10], _decoded(CONDEMNED, row[10]), *row[11:]]
     return Lane(*values)
 
 

@@ -13,28 +13,13 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
-from collector.spool.passage import Fate, Passage, advance
+from collector.spool.passage import Passage, advance
 
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Sequence
 
     from collector.core.batch import Run, SealedBatch
-
-__all__ = [
-    "Condemned",
-    "DeadLetter",
-    "Fate",
-    "LaneState",
-    "Passage",
-    "buried",
-    "condemned",
-    "delivered",
-    "postponed",
-    "seal",
-    "suspected",
-    "unseal",
-]
 
 LaneState = Literal["new", "healthy", "retrying", "blocked"]
 

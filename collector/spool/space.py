@@ -23,6 +23,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
+from collector.core.limits import MIB
 from collector.errors import SpoolNoSpace, SpoolUnavailable
 from collector.spool.ballast import free_bytes
 from collector.spool.database import WAL_CHECKPOINT_BYTES
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
     from collector.spool.database import Database
 
 T = TypeVar("T")
-
-MIB = 1024 * 1024
 
 WAL_CEILING_BYTES = WAL_CHECKPOINT_BYTES + GROUP_BYTES
 """What the log comes to: a commit may begin just under the size at which it is checkpointed. A

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, NoReturn, TypeVar
 import trio
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
-from collector.spool import age, identity, letters, retention
+from collector.spool import age, identity
 from collector.spool.aside import mark_damaged
 from collector.spool.directory import DATABASE_FILE
 from collector.spool.entrance import Entrance
 from collector.spool.examine import is_damage
-from collector.spool.items import Chore, Work
+from collector.spool.items import Work
+from collector.spool.maintenance import Maintenance
 from collector.spool.options import Counters, SpoolOptions
 from collector.spool.reader import InlineReader, Reader, ThreadReader
 from collector.spool.terms import take_up
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from collector.spool.space import Space
     from collector.spool.store import NewChunk, Times
 
-__all__ = ["Spool", "SpoolOptions"]
-
 T = TypeVar("T")
 Stream = tuple[str, str]
 
@@ -53,9 +52,19 @@ class Spool:
     """An open spool. Made by `open_spool`; used from the event loop's thread.
 
     Attributes:
+        options: the terms that it works by now.
+        epoch: which life of a spool it is.
+        counters: what it has done.
+        used_bytes: what it takes on the disk.
         healthy: whether the last commit succeeded.
+        salvaged: what was saved of a damaged spool at this start; None where there was none.
+        unconfirmed: why it was thought to be damaged before this start, where it is not.
+        damage: what shows that it is damaged now.
         disk_full: whether nothing is accepted since the disk has no room.
         shortage: set once the disk is full; made anew when it has room again.
+        evicting: whether more must be evicted, and can be, by commits to come.
+        in_flight: the lanes whose sealed batch retention spares.
+        on_growth: told of the streams (dialect, product) that have more events.
     """
 
     def __init__(self, options: SpoolOptions, times: Times, epoch: identity.Epoch) -> None:
@@ -71,10 +80,11 @@ class Spool:
         self.disk_full = False
         self.shortage = trio.Event()
         self.in_flight: frozenset[int] = frozenset()
-        self.on_growth: Callable[[Collection[tuple[str, str]]], None] = lambda _: None
+        self.on_growth: Callable[[Collection[Stream]], None] = lambda _: None
         self._times = times
-        self._over = False
+        self.evicting = False
         self._entrance: Entrance
+        self._maintenance: Maintenance
         self._writer: Writer
         self._reader: Reader
         self._space: Space
@@ -194,33 +204,7 @@ class Spool:
         Raises:
             SpoolUnavailable: the disk refused; what was done until then is kept.
         """
-        expired: dict[str, int] = {}
-        refused: SpoolUnavailable | None = None
-        try:
-            while self._over and not self.disk_full:
-                await self.write(lambda _: None)
-            while ended := await self.write(self._expire):
-                self.counters.add("expired", ended)
-                for lane, events in ended.items():
-                    expired[lane] = expired.get(lane, 0) + events
-            while forgotten := await self.write(self._trim_letters):
-                self.counters.add_letters(forgotten)
-        except SpoolUnavailable as error:
-            refused = error
-        # Most of all where the disk refuses: this is what makes room on it.
-        while await self._chore(self._space.upkeep):
-            pass
-        if refused is not None:
-            raise refused
-        return expired
-
-    def _trim_letters(self, connection: sqlite3.Connection) -> dict[str, int]:
-        return letters.trim(connection, self.options.letters, age=self._times.age_ms())
-
-    def _expire(self, connection: sqlite3.Connection) -> dict[str, int]:
-        now = self.keep_clocks(connection)
-        before = age.accepted_before(connection, age=now.age, max_age=self.options.max_age)
-        return retention.expire(connection, accepted_before=before, in_flight=self.in_flight)
+        return await self._maintenance.round()
 
     def keep_clocks(self, connection: sqlite3.Connection) -> Moment:
         """Persist where the clocks stand, inside the writer's transaction; returns that."""
@@ -232,17 +216,6 @@ class Spool:
     def clock_trust(self) -> Trust:
         """How far the wall clock is believed now."""
         return self._times.moment().trust
-
-    async def _chore(self, run: Callable[[], T]) -> T:
-        """Run something on the writer's thread, outside of any transaction."""
-        ticket: ResultTicket[T] = ResultTicket()
-
-        def chore() -> None:
-            ticket.result = run()
-
-        self._writer.put(Chore(chore, ticket))
-        await ticket.committed()
-        return ticket.result  # type: ignore[return-value]  # set by `chore` before the ticket was settled
 
     def takers(self, dialect: str, product: str) -> list[str]:
         """The names of the upstreams that take a dialect and product."""
@@ -269,6 +242,7 @@ class Spool:
             self._writer = InlineWriter(committer)
             self._reader = InlineReader(reader)
         self._entrance = Entrance(self.options, self.takers, self.counters, self._writer.put)
+        self._maintenance = Maintenance(self, space, self._times, self._writer.put)
 
     async def close(self) -> None:
         """Commit what is queued, then close both connections, the writing one last."""
@@ -290,7 +264,7 @@ class Spool:
 
     def committed(self, result: Committed, *, dequeued: int) -> None:
         """A group is on disk."""
-        self.used_bytes, self.healthy, self._over = result.used, result.healthy, result.over
+        self.used_bytes, self.healthy, self.evicting = result.used, result.healthy, result.over
         self.counters.count_commit(result.requests, *result.seconds)
         self.counters.failed_commits += result.failed
         self.counters.add("evicted", result.evicted)

@@ -64,7 +64,7 @@ def forget(connection: sqlite3.Connection, upstream: str) -> dict[str, int]:
         raise UnknownUpstream(_unknown(upstream))
     if row[0] is None:
         raise StillConfigured(
-            f"upstream {upstream} is configured; take it out of the configuration and restart first"
+            f"upstream {upstream} is configured; take it out of the configuration first, and reload"
         )
     return retention.evict(connection, wanted_bytes=_NO_LIMIT, in_flight=frozenset(), upstream=upstream)
 

@@ -73,9 +73,6 @@ class Times(Protocol):
     def wall_ms(self) -> int:
         """Wall time, ms since 1970."""
 
-    def wall_good(self) -> bool:
-        """Whether the wall clock is believed."""
-
     def age_ms(self) -> int:
         """The age clock: ms that go on by the machine's ticks alone, across restarts."""
 
@@ -131,7 +128,7 @@ def unpack(encoding: str, body: bytes) -> bytes:
     raise ValueError(f"unknown encoding {encoding!r}")
 
 
-NONE: frozenset[str] = frozenset()
+_NOBODY: frozenset[str] = frozenset()
 
 
 class Store:
@@ -196,7 +193,7 @@ class Store:
             key = chunk[:2]
             encoding, body = stored(chunk)
             try:
-                over = gate.admit(key, self.takers(*key), len(body)) if gate is not None else NONE
+                over = gate.admit(key, self.takers(*key), len(body)) if gate is not None else _NOBODY
             except SpoolFull as error:
                 result.refused[place] = error
                 continue

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from collector.core.jsontext import split_array
 from collector.errors import SpoolDamaged
 from collector.spool import examine, read
-from collector.spool.books import ENDS
 from collector.spool.extents import END, IN_ORDER, LAST_FIRST, chunks_of
 from collector.spool.store import Placed, checksum, unpack
 from collector.spool.upstreams import next_seq
+from collector.spool.views import ENDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator

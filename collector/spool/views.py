@@ -42,6 +42,11 @@ class LaneView(msgspec.Struct, frozen=True, kw_only=True):
         return self.state in {"new", "healthy", "narrowing"} or not self.pending_events
 
 
+ENDS = ("pending", "delivered", "dead", "expired", "evicted", "damaged")
+LEDGER = ("accepted", *ENDS, "outcome_unknown")
+"""The ledger's columns that count events, in `LedgerRow` and in the spool's table."""
+
+
 class LedgerRow(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a lane's events of one UTC day of acceptance.
 

@@ -14,7 +14,8 @@ from collector.host.clock import Clocks
 from collector.host.memory import return_large_blocks
 from collector.listener.admission import Admission
 from collector.listener.bind import bind
-from collector.listener.ingest import PATH, Ingest, Policy
+from collector.listener.ingest import PATH, Ingest
+from collector.listener.policy import Policy
 from collector.listener.routes import Site
 from collector.listener.serve import Server
 

@@ -32,7 +32,8 @@ from collector.core.verdict import Delivered
 from collector.forwarder.sender import HttpSender
 from collector.listener.admission import Admission
 from collector.listener.bind import bind
-from collector.listener.ingest import PATH, Ingest, Policy
+from collector.listener.ingest import PATH, Ingest
+from collector.listener.policy import Policy
 from collector.listener.reader import Reader
 from collector.listener.routes import Peer, Site
 from collector.listener.serve import Server

@@ -23,9 +23,6 @@ class StandingClocks:
     def wall_ms(self) -> int:
         return self.wall
 
-    def wall_good(self) -> bool:
-        return self.good
-
     def age_ms(self) -> int:
         return self.age
 

@@ -99,8 +99,8 @@ class Daemon:
         command: the `waystation` to run.
         home: an empty directory, which becomes HOME.
         runtime: an empty directory of a short path, for sockets.
-        config: TOML of the user's configuration file, in which `$socket` and `$home` are
-            replaced; None for no configuration at all.
+        config: TOML of the user's configuration file, in which `$socket`, `$admin` and `$home`
+            are replaced; None for no configuration at all.
         environ: variables beyond those that a bare session has.
     """
 
@@ -134,7 +134,7 @@ class Daemon:
     def configure(self, config: str) -> None:
         """Write the configuration file for the next start."""
         self.config_file.parent.mkdir(parents=True, exist_ok=True)
-        text = Template(config).substitute(socket=self.socket, home=self.home)
+        text = Template(config).substitute(socket=self.socket, admin=self.admin, home=self.home)
         self.config_file.write_text(text, encoding="utf-8")
 
     def secret(self, name: str, content: bytes) -> None:

@@ -15,11 +15,12 @@ from trio.testing import wait_all_tasks_blocked
 
 from collector.config.model import Upstream
 from collector.core.timekeeping import Moment, Trust
-from collector.forwarder.forwarder import Chances, Forwarder
+from collector.forwarder.forwarder import Forwarder
+from collector.forwarder.surroundings import Chances
 from collector.spool import read
 from collector.spool.identity import Machine
 from collector.spool.opening import open_spool
-from collector.spool.spool import SpoolOptions
+from collector.spool.options import SpoolOptions
 from collector.spool.store import NewChunk
 from collector.spool.upstreams import Wanted
 
@@ -48,9 +49,6 @@ class Times:
 
     def wall_ms(self) -> int:
         return START_MS + self.wall_offset_ms + round(self._ticks() * 1000)
-
-    def wall_good(self) -> bool:
-        return self.trust is not Trust.UNKNOWN
 
     def moment(self) -> Moment:
         age = self.age_ms()

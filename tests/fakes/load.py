@@ -6,6 +6,8 @@ import gzip
 import hashlib
 import http.client
 import json
+import os
+import secrets
 import threading
 import time
 from random import Random  # noqa: TID251 - seeded here alone
@@ -15,7 +17,7 @@ from fakes.daemon import Client
 from fakes.delivery import Sent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from fakes.daemon import Reply
@@ -32,9 +34,36 @@ ODD = r"""
 """Members that are JSON, and that do not survive being parsed and written again."""
 
 
+def drawn_seed(variable: str) -> str:
+    """A seed, told so that the variable of that name in the environment gives the same again."""
+    seed = os.environ.get(variable) or secrets.token_hex(4)
+    print(f"{variable}={seed} gives the same again")  # noqa: T201 - pytest shows it where a test failed
+    return seed
+
+
 def seeded(*parts: object) -> Random:
     """Chance that comes the same again for the same parts."""
     return Random(repr(parts))  # noqa: S311 - for a test's moments and sizes
+
+
+def padded(first: int, count: int, *, size: int) -> list[Sent]:
+    """Events numbered from `first` on, of some `size` bytes each, that do not compress to less than half."""
+    return [
+        Sent(
+            f'{{"timestamp":1433004485870,"sourceId":"till","eventName":"sold","n":{number},'
+            f'"p":"{os.urandom(size // 2).hex()}"}}',
+            "till",
+            number,
+        )
+        for number in range(first, first + count)
+    ]
+
+
+def post(address: int | Path, events: Sequence[Sent]) -> Reply:
+    """Post events in one request, as an app that has no thread of its own."""
+    body = f"[{','.join(event.text for event in events)}]".encode()
+    with Client(address) as client:
+        return client.ask("POST", "/v1/events", body, {"Content-Type": "application/json"})
 
 
 class App(threading.Thread):

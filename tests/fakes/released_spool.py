@@ -25,6 +25,7 @@ from fakes.spools import PRODUCT, accept, batch_of, chunk, lane_of, next_run, sn
 from collector.spool import settle
 from collector.spool.database import PAGE_BYTES
 from collector.spool.directory import DATABASE_FILE
+from collector.spool.passage import Passage
 
 
 async def leave(directory: Path) -> None:
@@ -74,7 +75,7 @@ async def _bury(spool, now):
     letter = settle.DeadLetter(
         run.first, piece.chunk.day, piece.chunk.received_at, None, "", "refused", 400, "no", event
     )
-    burying = partial(settle.buried, lane=batch.lane, letter=letter, passage=settle.Passage.of(run), now=now)
+    burying = partial(settle.buried, lane=batch.lane, letter=letter, passage=Passage.of(run), now=now)
     assert await spool.write(partial(burying, epoch=batch.epoch, batch=batch))
 
 

@@ -158,6 +158,17 @@ def after(seconds: float, verdict: Verdict) -> Step:
     return slowly
 
 
+def naming_some(seeds: list[int]) -> Step:
+    """A step: the answer names some of the batch's events as bad."""
+
+    def step(batch: SealedBatch, body: bytes) -> Verdict:
+        bad = {seed % batch.events for seed in seeds}
+        told = ["bad" if index in bad else "OK" for index in range(batch.events)]
+        return answer(400, msgspec.json.encode(told))(batch, body)
+
+    return step
+
+
 def refusing(*bad: int, status: int = 400, naming: bool = False) -> Step:
     """A step: batches that hold a bad position are refused, all others are taken."""
 

@@ -21,7 +21,7 @@ from collector.spool.directory import DATABASE_FILE
 from collector.spool.identity import Machine
 from collector.spool.items import Work
 from collector.spool.opening import open_spool
-from collector.spool.spool import Spool, SpoolOptions
+from collector.spool.options import SpoolOptions
 from collector.spool.store import NewChunk
 from collector.spool.tickets import ResultTicket, Ticket
 from collector.spool.upstreams import Wanted
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from collector.core.batch import Run, SealedBatch
     from collector.spool.database import Database
     from collector.spool.read import Lane
+    from collector.spool.spool import Spool
 
 T = TypeVar("T")
 

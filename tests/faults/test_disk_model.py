@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import shutil
 import sqlite3
 import tempfile
@@ -16,7 +14,7 @@ from typing import TYPE_CHECKING
 import apsw
 import pytest
 from fakes.disk_model import Crashes, Disk
-from fakes.load import seeded
+from fakes.load import drawn_seed, seeded
 from fakes.recorded_sqlite import recording, state
 from fakes.spool_faults import acknowledged_and_lost, file_faults, goes_on_faults, ledger_faults
 from fakes.spool_life import MAIN, SECOND, THIRD, Life, phase_at
@@ -42,9 +40,8 @@ CHECKPOINT_BYTES = 128 * 1024
 
 @pytest.fixture
 def seed() -> str:
-    seed = os.environ.get("DISK_SEED") or secrets.token_hex(4)
-    print(f"DISK_SEED={seed} gives the same again; the model ran SQLite {apsw.sqlite_lib_version()}")  # noqa: T201
-    return seed
+    print(f"the model ran SQLite {apsw.sqlite_lib_version()}")  # noqa: T201
+    return drawn_seed("DISK_SEED")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -13,8 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.daemon import LISTENERS, Client, Daemon, total, unbalanced, until
+from fakes.configs import UNSIGNED
+from fakes.daemon import LISTENERS, Daemon, total, unbalanced, until
 from fakes.delivery import Sent, arrivals, delivery_faults, repeat_faults, whole
+from fakes.load import padded, post
 from fakes.mount_namespace import Impossible
 from fakes.outage import Outage
 from fakes.small_disk import SmallDisk
@@ -32,12 +33,7 @@ EVENTS = 8
 
 CONFIG = f"""
 state_dir = "$home/disk/state"
-{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
+{LISTENERS}{UNSIGNED}
 backoff = {{ initial = "100ms", max = "1s" }}
 timeouts = {{ total = "20s" }}
 
@@ -64,18 +60,9 @@ class Site:
 
     def post(self, size: int) -> Reply:
         """Post a request of about `size` bytes that do not compress to less than half."""
-        first = len(self.sent)
-        events = []
-        for number in range(first, first + EVENTS):
-            pad = os.urandom(size // EVENTS // 2).hex()
-            text = (
-                f'{{"timestamp":1433004485870,"sourceId":"till","eventName":"sold","n":{number},"p":"{pad}"}}'
-            )
-            events.append(Sent(text, "till", number))
+        events = padded(len(self.sent), EVENTS, size=size // EVENTS)
         self.sent += events
-        body = f"[{','.join(event.text for event in events)}]".encode()
-        with Client(self.daemon.socket) as client:
-            reply = client.ask("POST", "/v1/events", body, {"Content-Type": "application/json"})
+        reply = post(self.daemon.socket, events)
         if reply.status == 202:
             self.acknowledged += events
         return reply

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
-import secrets
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.daemon import LISTENERS, Client, Daemon, total, unbalanced, until
+from fakes.configs import FILE, UNSIGNED
+from fakes.daemon import LISTENERS, Daemon, total, unbalanced, until
 from fakes.delivery import Sent, arrivals, delivery_faults, in_files, repeat_faults, whole
 from fakes.injection import Fault, Injected, impossible, starting, was_hit
-from fakes.load import seeded
+from fakes.load import drawn_seed, padded, post, seeded
 from fakes.upstream import Upstream
 
 from collector.errors import SpoolDamaged, SpoolUnavailable
@@ -29,17 +28,9 @@ if TYPE_CHECKING:
 
     from fakes.daemon import Reply
 
-CONFIG = f"""{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
+CONFIG = f"""{LISTENERS}{UNSIGNED}
 backoff = {{ initial = "20ms", max = "200ms" }}
-
-[[upstream]]
-name = "file"
-kind = "file"
+{FILE}
 backoff = {{ initial = "20ms", max = "200ms" }}
 
 [log]
@@ -58,9 +49,7 @@ def _strace() -> None:
 
 @pytest.fixture
 def chance() -> Random:
-    seed = os.environ.get("FAULT_SEED") or secrets.token_hex(4)
-    print(f"FAULT_SEED={seed} gives the same faults again")  # noqa: T201
-    return seeded(seed)
+    return seeded(drawn_seed("FAULT_SEED"))
 
 
 @dataclass
@@ -74,17 +63,9 @@ class Site:
 
     def post(self) -> Reply:
         """Post three events; the answer is success, or says when to come again."""
-        first = len(self.sent)
-        texts = [
-            f'{{"timestamp":1433004485870,"sourceId":"till","eventName":"sold","n":{number}}}'
-            for number in range(first, first + 3)
-        ]
-        events = [Sent(text, "till", number) for number, text in enumerate(texts, first)]
+        events = padded(len(self.sent), 3, size=0)
         self.sent += events
-        with Client(self.daemon.socket) as client:
-            reply = client.ask(
-                "POST", "/v1/events", f"[{','.join(texts)}]".encode(), {"Content-Type": "application/json"}
-            )
+        reply = post(self.daemon.socket, events)
         if reply.status == 202:
             self.acknowledged += events
         else:

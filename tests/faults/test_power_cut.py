@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import sys
 import time
 from contextlib import ExitStack, contextmanager
@@ -12,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.configs import FILE, UNSIGNED
 from fakes.cut_filesystem import CutFilesystem
 from fakes.daemon import LISTENERS, Daemon, total, unbalanced, until
 from fakes.delivery import arrivals, bare, delivery_faults, in_files, repeat_faults, whole
 from fakes.documents import TRAINTRACKS_PRODUCT
-from fakes.load import App, seeded
+from fakes.load import App, drawn_seed, seeded
 from fakes.mount_namespace import Impossible
-from fakes.upstream import Behaviour, Upstream
+from fakes.outage import Outage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -41,41 +40,18 @@ durability = "DURABILITY"
 [[product]]
 key = "{PRODUCT[0]}"
 secret_env = "PRODUCT_SECRET"
-
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
+{UNSIGNED}
 backoff = {{ initial = "20ms", max = "200ms" }}
-
-[[upstream]]
-name = "file"
-kind = "file"
+{FILE}
 
 [log]
 level = "error"
 """
 
 
-class Outage(Upstream):
-    """An upstream that may be down.
-
-    Attributes:
-        down: whether it is.
-    """
-
-    down = False
-
-    def next_behaviour(self) -> Behaviour:
-        return Behaviour(status=503) if self.down else super().next_behaviour()
-
-
 @pytest.fixture
 def chance() -> Random:
-    seed = os.environ.get("CUT_SEED") or secrets.token_hex(4)
-    print(f"CUT_SEED={seed} gives the same moments again")  # noqa: T201
-    return seeded(seed)
+    return seeded(drawn_seed("CUT_SEED"))
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from contextlib import ExitStack, contextmanager
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.daemon import LISTENERS, Client, Daemon, total, unbalanced, until
+from fakes.daemon import LISTENERS, Daemon, total, unbalanced, until
 from fakes.delivery import Sent, arrivals, bare, delivery_faults
+from fakes.load import padded, post
 from fakes.outage import Outage
 
 if TYPE_CHECKING:
@@ -63,16 +63,9 @@ class Site:
 
     def post(self) -> Reply:
         """Post a request that takes about half of `REQUEST` in the spool."""
-        first = len(self.sent)
-        events = []
-        for number in range(first, first + EVENTS):
-            pad = os.urandom(REQUEST // EVENTS // 2).hex()
-            text = f'{{"timestamp":1,"sourceId":"till","eventName":"sold","n":{number},"p":"{pad}"}}'
-            events.append(Sent(text, "till", number))
+        events = padded(len(self.sent), EVENTS, size=REQUEST // EVENTS)
         self.sent += events
-        body = f"[{','.join(event.text for event in events)}]".encode()
-        with Client(self.daemon.socket) as client:
-            reply = client.ask("POST", "/v1/events", body, {"Content-Type": "application/json"})
+        reply = post(self.daemon.socket, events)
         if reply.status == 202:
             self.acknowledged += events
         return reply

@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import pytest
 import trio
 from fakes.lanes import samsara, site, traintracks
-from fakes.sender import PackingSender, ScriptedSender, after, answer, no_answer
+from fakes.sender import PackingSender, ScriptedSender, after, answer, naming_some, no_answer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -28,17 +27,6 @@ if TYPE_CHECKING:
 
 
 TOTAL = Timeouts().total
-
-
-def naming(seeds: list[int]) -> Step:
-    """An answer that names some of the batch's events."""
-
-    def step(batch, body):
-        bad = {seed % batch.events for seed in seeds}
-        told = ["bad" if index in bad else "OK" for index in range(batch.events)]
-        return answer(400, msgspec.json.encode(told))(batch, body)
-
-    return step
 
 
 def measured(seconds: float, sent_bytes: int) -> Outcome:
@@ -57,7 +45,7 @@ steps = st.one_of(
     st.sampled_from([400, 413]).map(answer),
     st.sampled_from([202, 204, 301, 401, 408, 422, 429, 500, 503, 511]).map(answer),
     st.integers(0, 300).map(lambda seconds: answer(503, retry_after=str(seconds))),
-    st.lists(st.integers(0, 50), min_size=1, max_size=4).map(naming),
+    st.lists(st.integers(0, 50), min_size=1, max_size=4).map(naming_some),
     st.builds(no_answer, st.sampled_from(Failure), wrote_body=st.booleans()),
     st.integers(1, 40).map(lambda seconds: after(seconds, Delivered())),
     st.builds(measured, st.floats(0, 30), st.integers(1, 50_000)),

@@ -9,10 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-import msgspec
 import trio
 from fakes.lanes import PRODUCT, samsara, site, traintracks
-from fakes.sender import ScriptedSender, after, answer, no_answer, too_large
+from fakes.sender import ScriptedSender, after, answer, naming_some, no_answer, too_large
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -36,22 +35,11 @@ LANES = {
 }
 
 
-def naming(seeds: list[int]) -> Step:
-    """An answer that names some of the batch's events."""
-
-    def step(batch, body):
-        bad = {seed % batch.events for seed in seeds}
-        told = ["bad" if index in bad else "OK" for index in range(batch.events)]
-        return answer(400, msgspec.json.encode(told))(batch, body)
-
-    return step
-
-
 steps = st.one_of(
     st.builds(Delivered),
     st.sampled_from([400, 413, 422]).map(answer),
     st.sampled_from([202, 301, 401, 429, 500, 503]).map(answer),
-    st.lists(st.integers(0, 50), min_size=1, max_size=4).map(naming),
+    st.lists(st.integers(0, 50), min_size=1, max_size=4).map(naming_some),
     st.builds(no_answer, st.sampled_from(Failure), wrote_body=st.booleans()),
     st.integers(1, 40).map(lambda seconds: after(seconds, Delivered())),
 )

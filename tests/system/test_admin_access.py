@@ -6,30 +6,19 @@ import socket
 import stat
 
 import pytest
+from fakes.configs import ADMIN_OVER_TCP, FILE
 from fakes.daemon import Client
 
 pytestmark = pytest.mark.system
 
-CONFIG = """
-[[listener]]
-bind = "unix:$socket"
-
-[admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
-
-[[upstream]]
-name = "file"
-kind = "file"
-"""
+CONFIG = ADMIN_OVER_TCP + FILE
 
 JSON = {"Content-Type": "application/json"}
 
 
 @pytest.fixture
 def admin(make_daemon):
-    daemon = make_daemon(CONFIG)
-    daemon.admin = daemon.home / "admin.sock"
-    return daemon.start()
+    return make_daemon(CONFIG).start()
 
 
 def ask(daemon, method, path, body=None, **headers):

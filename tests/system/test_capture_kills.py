@@ -3,32 +3,23 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
 import time
 from contextlib import ExitStack
 
 import pytest
 from fakes.capture import ANSWER, FORM, LOGIN, LOST, PORTAL, STATUSES, Capture
 from fakes.certificates import Authority
+from fakes.configs import KEY, KEY_FILE, KEY_ID, SIGNED
 from fakes.daemon import LISTENERS, total, unbalanced, until
 from fakes.delivery import arrivals, bare, repeat_faults, whole
-from fakes.load import App, seeded
+from fakes.load import App, drawn_seed, seeded
 from fakes.upstream import Behaviour
 
-KEY = b"a key of thirty-two bytes or more"
 LARGEST = 6000
 POISON_EVERY, POISON = 40, 7
 PAGE = {"Content-Type": "text/html"}
 
-CONFIG = f"""{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "rfc9421"
-key_id = "kiosk-17"
-secret_file = "hmac.secret"
+CONFIG = f"""{LISTENERS}{SIGNED}
 max_events = 200
 backoff = {{ initial = "10ms", max = "100ms" }}
 timeouts = {{ read = "500ms", total = "1s" }}
@@ -74,7 +65,7 @@ class Moody(Capture):
     moody = True
 
     def __init__(self, chance, tls=None):
-        super().__init__(keys={"kiosk-17": KEY}, tls=tls)
+        super().__init__(keys={KEY_ID: KEY}, tls=tls)
         self._chance = chance
         self._deck = []
         self.shown = set()
@@ -182,15 +173,14 @@ def check(apps, status, upstream):
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
 @pytest.mark.parametrize("kills", [6, pytest.param(100, marks=pytest.mark.soak)])
 def test_kills_at_random_while_the_upstream_fails_in_every_way(make_daemon, tmp_path, kills, tls):
-    seed = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
-    print(f"CRASH_SEED={seed} gives the same moments again")  # noqa: T201
+    seed = drawn_seed("CRASH_SEED")
     authority = Authority(tmp_path)
     own = authority.server() if tls else None
     stranger = Authority(tmp_path, "stranger").server() if tls else None
     with Moody(seeded(seed, "upstream"), own) as upstream:
         trust = f'ca_file = "{authority.file}"' if tls else ""
         daemon = make_daemon(CONFIG.replace("URL", upstream.url).replace("TRUST", trust))
-        daemon.secret("hmac.secret", KEY)
+        daemon.secret(KEY_FILE, KEY)
         apps, status = run_and_kill(daemon, upstream, Outages(upstream, stranger), seed, kills=kills)
     check(apps, status, upstream)
     assert KEY.decode() not in daemon.log() + json.dumps(status)

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import time
 from contextlib import ExitStack, contextmanager
 
 import pytest
+from fakes.configs import FILE, KEY, KEY_FILE, KEY_ID, SIGNED
 from fakes.daemon import LISTENERS, total, unbalanced, until
 from fakes.delivery import arrivals, bare, delivery_faults, in_files, repeat_faults, whole
 from fakes.documents import TRAINTRACKS_PRODUCT
-from fakes.load import App, seeded
+from fakes.load import App, drawn_seed, seeded
 from fakes.upstream import Behaviour, Upstream
 
 KILLS = 10
 PRODUCT = (TRAINTRACKS_PRODUCT, "s3cret")
-KEY = b"a key of thirty-two bytes or more"
 
 CONFIG = f"""{LISTENERS}
 [[product]]
 key = "{PRODUCT[0]}"
 secret_env = "PRODUCT_SECRET"
-
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "rfc9421"
-key_id = "kiosk-17"
-secret_file = "hmac.secret"
+{SIGNED}
 backoff = {{ initial = "20ms", max = "200ms" }}
 
 [[upstream]]
@@ -37,10 +28,7 @@ name = "traintracks"
 kind = "traintracks"
 url = "URL"
 backoff = {{ initial = "20ms", max = "200ms" }}
-
-[[upstream]]
-name = "file"
-kind = "file"
+{FILE}
 
 [log]
 level = "error"
@@ -64,7 +52,7 @@ class MoodyUpstream(Upstream):
     """An upstream that fails now and then, until it is calmed."""
 
     def __init__(self, chance) -> None:
-        super().__init__(keys={"kiosk-17": KEY}, products=dict([PRODUCT]))
+        super().__init__(keys={KEY_ID: KEY}, products=dict([PRODUCT]))
         self.moody = True
         self._chance = chance
 
@@ -107,11 +95,10 @@ def kill_again_and_again(daemon, ports, chance):
 
 @pytest.mark.system
 def test_ten_kills_under_load_lose_alter_and_reorder_nothing(make_daemon):
-    seed = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
-    print(f"CRASH_SEED={seed} gives the same moments again")  # noqa: T201
+    seed = drawn_seed("CRASH_SEED")
     with MoodyUpstream(seeded(seed, "upstream")) as upstream:
         daemon = make_daemon(CONFIG.replace("URL", upstream.url), PRODUCT_SECRET=PRODUCT[1])
-        daemon.secret("hmac.secret", KEY)
+        daemon.secret(KEY_FILE, KEY)
         ports = daemon.start().ports()
         with apps_on(daemon, ports, seed) as apps:
             kill_again_and_again(daemon, ports, seeded(seed, "kills"))

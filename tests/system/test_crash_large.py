@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 import threading
 import time
 
 import pytest
+from fakes.configs import KEY, KEY_FILE, KEY_ID, SIGNED
 from fakes.daemon import LISTENERS, PATIENCE, Client, total, unbalanced
 from fakes.delivery import Sent, arrivals, batch_range, delivery_faults, repeat_faults, whole
-from fakes.load import seeded
+from fakes.load import drawn_seed, seeded
 from fakes.upstream import Upstream
 
-KEY = b"a key of thirty-two bytes or more"
 REQUESTS, EVENTS = 100, 1_000
 LARGE = 10_000
 """Events; some 2 MB as text, so that it came in parts."""
 
-CONFIG = f"""{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "rfc9421"
-key_id = "kiosk-17"
-secret_file = "hmac.secret"
+CONFIG = f"""{LISTENERS}{SIGNED}
 backoff = {{ initial = "20ms", max = "200ms" }}
 MORE
 
@@ -43,7 +34,7 @@ class StoppingUpstream(Upstream):
     """
 
     def __init__(self) -> None:
-        super().__init__(keys={"kiosk-17": KEY})
+        super().__init__(keys={KEY_ID: KEY})
         self.large = threading.Event()
         self.go = threading.Event()
 
@@ -89,12 +80,11 @@ def kill_on_the_way(daemon, upstream, config, chance):
 
 @pytest.mark.system
 def test_kills_while_large_batches_are_on_the_way_lose_alter_and_reorder_nothing(make_daemon):
-    seed = os.environ.get("CRASH_SEED") or secrets.token_hex(4)
-    print(f"CRASH_SEED={seed} gives the same moments again")  # noqa: T201
+    seed = drawn_seed("CRASH_SEED")
     with StoppingUpstream() as upstream:
         config = CONFIG.replace("URL", upstream.url)
         daemon = make_daemon(config.replace("MORE", ""))
-        daemon.secret("hmac.secret", KEY)
+        daemon.secret(KEY_FILE, KEY)
         daemon.start()
         assert daemon.run("upstream", "pause", "samsara").returncode == 0
         sent = accept_all(daemon)

@@ -5,23 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from fakes.configs import FILE, UNSIGNED
 from fakes.daemon import LISTENERS, Client, total, unbalanced, until
 from fakes.delivery import arrivals, bare, in_files
 from fakes.upstream import Behaviour, Upstream
 
 pytestmark = pytest.mark.system
 
-CONFIG = f"""{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
+CONFIG = f"""{LISTENERS}{UNSIGNED}
 backoff = {{ initial = "20ms", max = "200ms" }}
-
-[[upstream]]
-name = "file"
-kind = "file"
+{FILE}
 """
 LANE = "samsara/samsara"
 REFUSED = Behaviour(status=400, body=b'["OK","eventName: not known here","OK"]')

@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from fakes.processes import alive
 
 pytestmark = pytest.mark.system
 
@@ -58,14 +59,6 @@ def files(place):
 def running(output):
     """The processes that the demo said it started, and that still run."""
     return [pid for pid in map(int, re.findall(r"process (\d+)", output)) if alive(pid)]
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def numbers(output):

@@ -127,9 +127,8 @@ def test_each_form_of_a_synopsis_does_what_it_says(make_daemon):
     assert lines == list(SYNOPSES)
     with Upstream() as upstream:
         remote = LISTENERS + REMOTE % upstream.url
-        remote += '[admin]\nbind = ["unix:$home/admin.sock", "127.0.0.1:0"]\n'
+        remote += '[admin]\nbind = ["unix:$admin", "127.0.0.1:0"]\n'
         daemon = make_daemon(remote + GONE)
-        daemon.admin = daemon.home / "admin.sock"
         daemon.start()
         letters = buried(daemon, upstream)
         daemon.configure(remote)

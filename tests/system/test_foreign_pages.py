@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from fakes.browser import CHROMIUM, launched, opened
+from fakes.configs import ADMIN_OVER_TCP, UNSIGNED
 from fakes.daemon import Client, total
 from fakes.upstream import Behaviour, Upstream
 
@@ -21,19 +22,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-CONFIG = """
-[[listener]]
-bind = "unix:$socket"
-
-[admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
-
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
-"""
+CONFIG = ADMIN_OVER_TCP + UNSIGNED
 
 FETCH = """
 async ([url, options]) => {
@@ -87,9 +76,7 @@ def browser():
 def known(make_shared_daemon, browser):
     with Upstream() as upstream:
         upstream.script(Behaviour(status=400, body=b'["no"]'))
-        daemon = make_shared_daemon(CONFIG.replace("URL", upstream.url))
-        daemon.admin = daemon.home / "admin.sock"
-        daemon.start()
+        daemon = make_shared_daemon(CONFIG.replace("URL", upstream.url)).start()
         with Client(daemon.socket) as client:
             event = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"sold"}]'
             headers = {"Content-Type": "application/json"}

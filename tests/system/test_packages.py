@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import subprocess
 import time
 from contextlib import ExitStack
@@ -16,7 +14,7 @@ from fakes.cut_filesystem import CutFilesystem
 from fakes.cyclonedx import faults
 from fakes.daemon import unbalanced, until
 from fakes.delivery import delivery_faults, in_files
-from fakes.load import App, seeded
+from fakes.load import App, drawn_seed, seeded
 from fakes.machine import Impossible, Machine, tree
 from fakes.mount_namespace import Impossible as NoCut
 from fakes.packages import (
@@ -54,9 +52,7 @@ signing = "none"
 
 @pytest.fixture
 def chance() -> Random:
-    seed = os.environ.get("CUT_SEED") or secrets.token_hex(4)
-    print(f"CUT_SEED={seed} gives the same moments again")  # noqa: T201
-    return seeded(seed)
+    return seeded(drawn_seed("CUT_SEED"))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from fakes.configs import ADMIN_OVER_TCP, FILE
 from fakes.daemon import Client
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,20 +21,10 @@ pytestmark = [
     pytest.mark.skipif(PROMTOOL is None, reason="there is no promtool; Debian's package prometheus has it"),
 ]
 
-CONFIG = """
+CONFIG = f"""
 [labels]
 site = "north"
-
-[[listener]]
-bind = "unix:$socket"
-
-[admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
-
-[[upstream]]
-name = "file"
-kind = "file"
-"""
+{ADMIN_OVER_TCP}{FILE}"""
 
 
 def promtool(*arguments, stdin=b""):
@@ -42,9 +33,7 @@ def promtool(*arguments, stdin=b""):
 
 
 def test_a_scrape_is_as_prometheus_wants_it(make_daemon):
-    daemon = make_daemon(CONFIG)
-    daemon.admin = daemon.home / "admin.sock"
-    daemon.start()
+    daemon = make_daemon(CONFIG).start()
     with Client(daemon.socket) as client:
         events = b'[{"timestamp":1433004485870,"sourceId":"till","eventName":"sold"}]'
         headers = {"Content-Type": "application/json"}

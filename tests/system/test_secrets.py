@@ -42,7 +42,7 @@ bind = "unix:$home/guarded.sock"
 token_file = "listener.secret"
 
 [admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
+bind = ["unix:$admin", "127.0.0.1:0"]
 token_file = "admin.secret"
 
 [log]
@@ -133,7 +133,6 @@ def test_planted_secrets_are_nowhere(make_daemon):
     daemon = make_daemon(PYTHONFAULTHANDLER="1", WAYSTATION_DEBUG="1")
     keys = plant(daemon)
     daemon.configure(CONFIG)
-    daemon.admin = daemon.home / "admin.sock"
     daemon.start()
     seen: list[bytes] = []
 

@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from fakes.browser import AXE, CHROMIUM, launched, opened
+from fakes.configs import ADMIN_OVER_TCP, UNSIGNED
 from fakes.daemon import PATIENCE, Client, total, until
 from fakes.upstream import Behaviour, Upstream
 
@@ -19,19 +20,8 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-CONFIG = """
-[[listener]]
-bind = "unix:$socket"
-
-[admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
-
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "none"
-backoff = { initial = "20ms", max = "200ms" }
+CONFIG = f"""{ADMIN_OVER_TCP}{UNSIGNED}
+backoff = {{ initial = "20ms", max = "200ms" }}
 """
 LANE = "samsara/samsara"
 REFUSED = Behaviour(status=400, body=b'["OK","eventName: <b>not</b> known here","OK"]')
@@ -56,9 +46,7 @@ def upstream():
 
 @pytest.fixture
 def daemon(make_daemon, upstream):
-    made = make_daemon(CONFIG.replace("URL", upstream.url))
-    made.admin = made.home / "admin.sock"
-    return made.start()
+    return make_daemon(CONFIG.replace("URL", upstream.url)).start()
 
 
 def post(daemon, *names):

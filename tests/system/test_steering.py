@@ -5,25 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from fakes.configs import FILE, KEY, KEY_FILE, KEY_ID, SIGNED
 from fakes.daemon import LISTENERS, Client, total, unbalanced, until
 from fakes.upstream import Behaviour, Upstream
 
 pytestmark = pytest.mark.system
 
-CONFIG = f"""{LISTENERS}
-[[upstream]]
-name = "samsara"
-kind = "samsara"
-url = "URL"
-signing = "rfc9421"
-key_id = "kiosk-17"
-secret_env = "DEVICE_SECRET"
+CONFIG = f"""{LISTENERS}{SIGNED}
 linger = "1h"
 backoff = {{ initial = "20ms", max = "200ms" }}
-
-[[upstream]]
-name = "file"
-kind = "file"
+{FILE}
 """
 
 
@@ -43,9 +34,9 @@ def upstream_command(daemon, *arguments, code=0):
 
 
 def test_an_upstream_is_tried_paused_resumed_flushed_and_forgotten(make_daemon):
-    with Upstream(keys={"kiosk-17": b"a secret of 32 bytes, or longer!!"}) as upstream:
+    with Upstream(keys={KEY_ID: KEY}) as upstream:
         daemon = make_daemon(CONFIG.replace("URL", upstream.url))
-        daemon.environ = {"DEVICE_SECRET": "a secret of 32 bytes, or longer!!"}
+        daemon.secret(KEY_FILE, KEY)
         told = upstream_command(daemon, "pause", "samsara", code=69)
         assert told.startswith("waystation: no daemon runs, and only a running one can do this")
         daemon.start()

@@ -6,30 +6,19 @@ import json
 import subprocess
 
 import pytest
+from fakes.configs import ADMIN_OVER_TCP, FILE
 from fakes.daemon import PATIENCE, Client, connect, until
 
 pytestmark = pytest.mark.system
 
-CONFIG = """
-[[listener]]
-bind = "unix:$socket"
-
-[admin]
-bind = ["unix:$home/admin.sock", "127.0.0.1:0"]
-
-[[upstream]]
-name = "file"
-kind = "file"
-"""
+CONFIG = ADMIN_OVER_TCP + FILE
 JSON = {"Content-Type": "application/json"}
 EVENT = b'[{"timestamp":1433004485870,"sourceId":"till-4","eventName":"sold"}]'
 
 
 @pytest.fixture
 def daemon(make_daemon):
-    daemon = make_daemon(CONFIG)
-    daemon.admin = daemon.home / "admin.sock"
-    return daemon.start()
+    return make_daemon(CONFIG).start()
 
 
 def post(daemon):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from fakes.spools import accept, change, chunk, spool_in, wanted
 
-from collector.admin import families
+from collector.admin import families, reference
 from collector.admin.families import FAMILIES, OTHERS
 from collector.admin.metrics import Counted, Sources, scrape
 from collector.core.batch import Chunk, Options, Piece, Run
@@ -59,7 +59,7 @@ async def samples(given: Sources) -> dict[str, float]:
 
 def test_page_lists_every_metric():
     page = (DOCS / "metrics.md").read_text(encoding="utf-8")
-    assert page == families.markdown(), "run `make docs`"
+    assert page == reference.markdown(), "run `make docs`"
     assert all(f"`{family.shown}`" in page for family in FAMILIES)
 
 

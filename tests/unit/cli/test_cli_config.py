@@ -75,3 +75,10 @@ def test_schema_prints_json(run):
     outcome = run("config", "schema")
     assert outcome.code == 0
     assert json.loads(outcome.out)["additionalProperties"] is False
+
+
+def test_a_file_that_cannot_be_read_is_a_wrong_configuration_and_not_wrong_usage(run, file, monkeypatch):
+    # Root may read everything, so nothing but this stands for a file of another user.
+    monkeypatch.setattr("os.access", lambda *_: False)
+    outcome = run("config", "check", "--config", file("x = 1\n"))
+    assert (outcome.code, outcome.err) == (78, "")

@@ -9,6 +9,7 @@ from fakes.statuses import make_lane, make_row, make_status
 from collector.cli import status_source
 from collector.cli.ledger import read_day
 from collector.errors import UsageError
+from collector.spool.views import IntakeRow
 
 ALL = {"accepted": 40, "delivered": 40, "pending": 0}
 SOME = {"accepted": 50, "delivered": 20, "pending": 18, "dead": 3, "expired": 9}
@@ -23,7 +24,13 @@ def told(run, monkeypatch):
         make_row("tt/traintracks/p", day="2026-11-17", **SOME),
     ]
     lanes = [make_lane("samsara/samsara"), make_lane("tt/traintracks/p")]
-    monkeypatch.setattr(status_source, "current_status", lambda _: make_status(lanes=lanes, ledger=rows))
+    received = [
+        IntakeRow(dialect="samsara", product="", day="2026-11-16", requests=1, events=40),
+        IntakeRow(dialect="samsara", product="", day="2026-11-17", requests=1, events=40),
+        IntakeRow(dialect="traintracks", product="p", day="2026-11-17", requests=1, events=50),
+    ]
+    status = make_status(lanes=lanes, ledger=rows, received=received)
+    monkeypatch.setattr(status_source, "current_status", lambda _: status)
     return lambda *arguments: run("ledger", *arguments)
 
 
@@ -61,6 +68,21 @@ def test_all_days_are_shown_unless_one_is_named(told):
     outcome = told()
     assert outcome.code == 1
     assert "Of 130 events that were accepted, 100 have been delivered" in outcome.out
+
+
+def test_events_that_two_lanes_share_are_also_counted_once(run, monkeypatch):
+    day = "2026-11-16"
+    rows = [make_row(f"{name}/samsara", day=day, **ALL) for name in ("archive", "samsara")]
+    lanes = [make_lane(row.lane) for row in rows]
+    received = [IntakeRow(dialect="samsara", product="", day=day, requests=1, events=40)]
+    status = make_status(lanes=lanes, ledger=rows, received=received)
+    monkeypatch.setattr(status_source, "current_status", lambda _: status)
+    assert run("ledger", "--day", day).out.endswith(
+        "All 80 events that were accepted on 2026-11-16 (UTC) have been delivered."
+        " Apps handed over 40 events; each counts once in every lane that takes it.\n"
+    )
+    assert "Apps" not in run("ledger", "--lane", "archive/samsara").out
+    assert json.loads(run("ledger", "--json").out)["received"] == 40
 
 
 def test_as_json_it_is_one_document(told):

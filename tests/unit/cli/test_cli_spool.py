@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import sqlite3
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 import trio
@@ -177,6 +179,22 @@ def _add_upstream(home, url, secret="s" * 40):
             f'[[upstream]]\nname = "far"\nkind = "samsara"\nurl = "{url}"\nsigning = "rfc9421"\n'
             'key_id = "k"\nsecret_file = "hmac.secret"\n'
         )
+
+
+@pytest.mark.parametrize("file", ["spool.db", "spool.lock"])
+def test_the_doctor_fails_where_a_start_as_another_user_left_files(home, capsys, monkeypatch, file):
+    (home / "state/spool.lock").touch(mode=0o600)
+    real = Path.stat
+
+    def stat(path, **how):
+        about = real(path, **how)
+        return os.stat_result((*about[:4], about.st_uid + 1, *about[5:])) if path.name == file else about
+
+    monkeypatch.setattr(Path, "stat", stat)
+    code, out, _ = run(capsys, "doctor")
+    assert code == 1
+    assert f"{home}/state/{file} belongs to " in out
+    assert f" {home}/state" in out.partition("chown -R ")[2].splitlines()[0]
 
 
 def test_the_doctor_connects_to_upstreams_and_sends_nothing(home, capsys):

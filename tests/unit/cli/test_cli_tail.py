@@ -158,3 +158,9 @@ def test_lanes_are_completed(complete, monkeypatch):
 
 def test_where_nobody_knows_the_lanes_none_is_completed(complete):
     assert complete("tail", "--lane", "ma") == []
+
+
+def test_what_is_accepted_has_no_lane_to_be_filtered_by(run):
+    outcome = run("tail", "--accepted", "--lane", "samsara/samsara")
+    assert outcome.code == 64
+    assert "--dialect" in outcome.err

@@ -174,7 +174,7 @@ def test_all_errors_are_told_at_once_each_in_its_place(site):
         ("state_dir = 'a\tb'", '"a\\tb"', "a path"),
         ("state_dir = ''", '""', "a path"),
         ("device = true", "true", "1 to 64 of"),
-        ("listener = {}", "a table", "an array of tables"),
+        ("listener = {}", "a table", "an array of tables, each begun by [[listener]]"),
         ("drain_timeout = nan", "nan", "a duration"),
         ("drain_timeout = inf", "inf", "a duration"),
         ("drain_timeout = 0x" + "f" * 5000, "a huge number", "a duration"),

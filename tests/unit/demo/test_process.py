@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import trio
+from fakes.processes import alive
 
 from collector.demo.process import PATIENCE, Process, step
 from collector.errors import DemoFailed
@@ -14,14 +15,6 @@ from collector.errors import DemoFailed
 
 def process(tmp_path, program, **environ):
     return Process("child", "-c", program, directory=tmp_path, environ={"PATH": os.defpath} | environ)
-
-
-def alive(pid):
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 async def test_process_is_gone_after_its_block(tmp_path):

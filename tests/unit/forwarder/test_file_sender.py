@@ -172,6 +172,13 @@ async def test_a_full_directory_waits_until_files_are_taken_away(tmp_path):
     assert (await sender.attempt(batch(4), b"x\n")).settled == "3:2"
 
 
+async def test_an_event_that_no_file_can_hold_says_what_to_raise(tmp_path):
+    sender = make(tmp_path, max_file_bytes=4, max_files=2)
+    assert "takes 9: raise max_file_bytes" in (await sender.attempt(batch(1), b"12345678\n")).verdict.reason
+    await sender.attempt(batch(1), b"1234567\n")
+    assert "raise" not in (await sender.attempt(batch(2), b"1\n")).verdict.reason
+
+
 async def test_lanes_share_the_directorys_bound(tmp_path):
     sender = make(tmp_path, max_file_bytes=4, max_files=1)
     await sender.attempt(batch(1), b"123\n")

@@ -153,6 +153,7 @@ async def test_lanes_that_are_found_while_it_stops_do_not_begin(tmp_path, autoju
         here.forwarder.stop(drain_timeout=10)
         await trio.sleep(2)
         assert end.is_set()
+        assert sender.attempts == []
 
 
 async def test_stopped_before_it_runs_it_does_nothing(tmp_path, autojump_clock, nursery):

@@ -135,8 +135,8 @@ async def test_a_key_is_parsed_once_for_as_long_as_its_file_stays_the_same(tmp_p
     ("content", "mode", "told"),
     [
         (b"nothing like a key", 0o600, "not a private key"),
-        (pem(Ed25519PrivateKey.generate()), 0o644, "open to others"),
-        (None, 0, "No such file"),
+        (pem(Ed25519PrivateKey.generate()), 0o644, "key_file: found a file of mode 0644, open to others"),
+        (None, 0, "key_file: found a file that cannot be read (No such file"),
     ],
 )
 async def test_a_key_that_cannot_be_used_blocks_the_lane_and_says_why(fake, tmp_path, content, mode, told):

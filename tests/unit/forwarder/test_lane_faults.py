@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 
 import pytest
 import trio
@@ -38,6 +39,12 @@ class Refusals:
             await trio.lowlevel.checkpoint()
             raise SpoolUnavailable("disk I/O error (SQLITE_IOERR_FSYNC)")
         return await self._write(work)
+
+
+async def expire_all(here):
+    """What retention does to events that are too old, were all of them."""
+    in_flight = here.spool.in_flight
+    await here.spool.write(partial(retention.expire, accepted_before=1 << 62, in_flight=in_flight))
 
 
 @pytest.mark.parametrize(
@@ -175,11 +182,7 @@ async def test_retention_spares_a_batch_whose_attempt_is_under_way(tmp_path, aut
     async with site(tmp_path, {samsara(): sender}) as here:
         await here.accept(3)
         await trio.sleep(1)
-        await here.spool.write(
-            lambda connection: retention.expire(
-                connection, accepted_before=1 << 62, in_flight=here.spool.in_flight
-            )
-        )
+        await expire_all(here)
         await trio.sleep(20)
         assert await here.ledger() == {"accepted": 3, "delivered": 3}
 
@@ -189,11 +192,7 @@ async def test_a_batch_that_retention_ended_while_it_waited_is_not_sent_again(tm
     async with site(tmp_path, {samsara(): sender}) as here:
         await here.accept(3)
         await trio.sleep(1)
-        await here.spool.write(
-            lambda connection: retention.expire(
-                connection, accepted_before=1 << 62, in_flight=here.spool.in_flight
-            )
-        )
+        await expire_all(here)
         await here.accept(2)
         await trio.sleep(200)
         assert sender.ranges == [(0, 2), (3, 4)]

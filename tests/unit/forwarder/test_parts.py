@@ -23,7 +23,8 @@ from collector.forwarder.drawing import draw
 from collector.forwarder.packing import Packed
 from collector.forwarder.prepare import prepare
 from collector.forwarder.tasks import Ready, Request
-from collector.spool import retention, settle
+from collector.spool import retention
+from collector.spool.passage import Passage
 
 NAME = "samsara/samsara"
 
@@ -78,7 +79,7 @@ async def test_a_batch_in_parts_is_byte_for_byte_the_one_that_was_made_at_once(
         assert len(in_parts.body) == len(at_once.body)
         assert in_parts.batch == at_once.batch
         assert (in_parts.run.first, in_parts.run.last) == (at_once.run.first, at_once.run.last)
-        assert settle.Passage.of(in_parts.run) == settle.Passage.of(at_once.run)
+        assert Passage.of(in_parts.run) == Passage.of(at_once.run)
         assert in_parts.run.is_shed
         assert {piece.chunk.body for piece in in_parts.run.pieces} == {b""}
 

@@ -89,6 +89,14 @@ async def test_a_rendered_batch_stays_within_max_batch_bytes(tmp_path, autojump_
         assert len(ranges) <= 8
 
 
+async def test_a_batch_for_files_fits_into_one(tmp_path, autojump_clock):
+    upstream = Upstream(name="file", kind="file", max_file_bytes=65_536)
+    async with resting(tmp_path, upstream) as here:
+        await here.accept(100, pad=2000)
+        task = await look(here, upstream)
+        assert 60_000 < len(task.body) <= 65_536
+
+
 async def test_an_event_larger_than_the_limit_is_sent_alone(tmp_path, autojump_clock):
     upstream = samsara(max_batch_bytes=1024)
     async with resting(tmp_path, upstream) as here:

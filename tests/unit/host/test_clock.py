@@ -83,9 +83,9 @@ def test_clocks_are_of_one_moment_and_go_on_from_what_was_kept():
     now = {"wall": NOW, "ticks": 700}
     clocks = Clocks(wall_ms=lambda: now["wall"], ticks_ms=lambda: now["ticks"], server=Server())
     clocks.take_up(Kept(age=40, boot="b", ticks=600), "b")
-    assert (clocks.age_ms(), clocks.wall_ms(), clocks.wall_good()) == (140, NOW, True)
+    assert (clocks.age_ms(), clocks.wall_ms(), clocks.moment().trust) == (140, NOW, Trust.PLAUSIBLE)
     now.update(wall=0, ticks=800)
-    assert (clocks.age_ms(), clocks.wall_good()) == (240, False)
+    assert (clocks.age_ms(), clocks.moment().trust) == (240, Trust.UNKNOWN)
 
 
 def test_an_upstreams_date_in_seconds_confirms_the_clock():

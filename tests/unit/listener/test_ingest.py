@@ -8,6 +8,8 @@ import json
 
 import pytest
 import trio
+from fakes.events import SAMSARA as EVENT
+from fakes.events import TRAINTRACKS as PLAY
 from fakes.load import seeded
 from fakes.site import HOST
 from trio.testing import wait_all_tasks_blocked
@@ -28,18 +30,7 @@ NOW = 1_433_004_485_870
 KEY = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
 SECRET = b"tt-secret"
 
-EVENT = {"timestamp": 1, "sourceId": "a", "eventName": "b.c"}
 BODY = json.dumps([EVENT]).encode()
-PLAY = {
-    "build": "1",
-    "device": "d",
-    "eventType": "e",
-    "userId": "u",
-    "userName": "n",
-    "sessionId": "s",
-    "clientTimestamp": "2012-03-14T02:33:42.416587+00:00",
-    "data": {},
-}
 PLAYS = json.dumps([PLAY, PLAY]).encode()
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from collector.listener.ingest import OneAtATime
+from collector.listener.one_at_a_time import OneAtATime
 from collector.listener.routes import Peer
 
 

@@ -6,6 +6,8 @@ import gzip
 import json
 
 import pytest
+from fakes.events import SAMSARA as EVENT
+from fakes.events import TRAINTRACKS as PLAY
 
 from collector.config.secret import Secret
 from collector.core.allowance import Allowances
@@ -21,17 +23,6 @@ from collector.listener.routes import Peer, Site
 from collector.listener.token import BearerToken
 
 KEY = "a32e6578-17b7-11e4-930a-bc764e1c05e4"
-EVENT = {"timestamp": 1, "sourceId": "a", "eventName": "b.c"}
-PLAY = {
-    "build": "1",
-    "device": "d",
-    "eventType": "e",
-    "userId": "u",
-    "userName": "n",
-    "sessionId": "s",
-    "clientTimestamp": "2012-03-14T02:33:42.416587+00:00",
-    "data": {},
-}
 GOOD = json.dumps([EVENT]).encode()
 PLAYS = json.dumps([PLAY]).encode()
 JSON = "Content-Type: application/json\r\n"

@@ -8,7 +8,10 @@ import os
 
 import pytest
 
-from collector.spool.directory import sync, sync_directory
+from collector.errors import SpoolUnavailable
+from collector.spool import aside
+from collector.spool.confirm import open_database
+from collector.spool.directory import refused, sync, sync_directory, user_name
 
 FULL_SYNC = 51
 """F_FULLFSYNC, as macOS numbers it."""
@@ -60,3 +63,30 @@ def test_a_disk_that_refuses_is_not_asked_until_it_says_yes(macos, calls):
     with pytest.raises(OSError, match="refused"):
         sync(0)
     assert calls == ["full"]
+
+
+def test_what_belongs_to_another_user_is_said_to(monkeypatch, tmp_path):
+    own = os.geteuid()
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    assert str(refused(tmp_path / "spool.lock", denied)).endswith("spool.lock: Permission denied")
+    monkeypatch.setattr(os, "geteuid", lambda: own + 1)
+    assert str(refused(tmp_path / "spool.lock", denied)).endswith(
+        f"spool.lock: Permission denied ({tmp_path} belongs to user {user_name(own)}, "
+        f"and this runs as {user_name(own + 1)})"
+    )
+
+
+def test_a_user_without_a_name_is_a_number():
+    assert user_name(4_123_456_789) == "4123456789"
+
+
+def test_a_database_that_this_user_may_not_open_is_told_in_words(monkeypatch, tmp_path):
+    path = tmp_path / "spool.db"
+
+    def deny(_places):
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(aside, "read_marker", deny)
+    with pytest.raises(SpoolUnavailable) as caught:
+        open_database(path, durability="full", upstreams=(), now=0)
+    assert caught.value.reason == f"{path}: Permission denied"

@@ -7,6 +7,7 @@ from fakes.spools import accept, bulk, change, chunk, lane_of, ledger, query, sp
 
 from collector.errors import SpoolFull
 from collector.spool import database, settle
+from collector.spool.passage import Passage
 from collector.spool.store import NewChunk
 
 MIB = 1 << 20
@@ -55,7 +56,7 @@ async def test_a_full_spool_rejects_and_keeps_a_reserve_for_settling(tmp_path, t
         lane = await lane_of(spool)
         letter = settle.DeadLetter(0, lane.cursor_seq, 0, None, "", "x", 400, "y" * MIB, b"{}")
         days = await query(spool, "SELECT day FROM ledger")
-        passage = settle.Passage(1, 2, 0, 1, ((days[0][0], 1),), MIB)
+        passage = Passage(1, 2, 0, 1, ((days[0][0], 1),), MIB)
         assert await spool.write(
             partial(
                 settle.buried,

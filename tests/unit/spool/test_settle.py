@@ -39,6 +39,12 @@ def delivered(batch, run):
     return partial(settle.delivered, batch=batch, run=run, settled="3:9", learned_limit=5000, now=11)
 
 
+def buried(batch, run):
+    passage = Passage.of(run)
+    burying = partial(settle.buried, lane=batch.lane, letter=letter_of(run), passage=passage, batch=batch)
+    return partial(burying, epoch=batch.epoch, now=99)
+
+
 async def test_a_sealed_batch_is_read_as_it_was_sealed(spool):
     await accept(spool, chunk(5))
     batch, _ = await seal(spool, max_events=3)
@@ -99,17 +105,7 @@ async def test_what_an_ended_batch_came_to_changes_nothing_more(spool):
     assert not await spool.write(delivered(batch, run))
     assert not await spool.write(partial(settle.suspected, batch=batch, learned_limit=1, reason="x", now=7))
     assert not await spool.write(partial(settle.condemned, batch=batch, named=[Condemned(0, "x", 400)]))
-    assert not await spool.write(
-        partial(
-            settle.buried,
-            lane=batch.lane,
-            letter=letter_of(run),
-            passage=Passage.of(run),
-            epoch=batch.epoch,
-            batch=batch,
-            now=0,
-        )
-    )
+    assert not await spool.write(buried(batch, run))
     assert await query(spool, "SELECT * FROM lane") == before
     assert await ledger(spool) == {"accepted": 3, "pending": 3}
 
@@ -206,17 +202,7 @@ async def test_the_condemned_are_forgotten_once_the_lane_is_past_them_however_it
 async def test_a_dead_letter_keeps_the_event_and_why(spool):
     await accept(spool, chunk(3))
     batch, run = await seal(spool, max_events=1)
-    assert await spool.write(
-        partial(
-            settle.buried,
-            lane=batch.lane,
-            letter=letter_of(run),
-            passage=Passage.of(run),
-            epoch=batch.epoch,
-            batch=batch,
-            now=99,
-        )
-    )
+    assert await spool.write(buried(batch, run))
     assert await ledger(spool) == {"accepted": 3, "pending": 2, "dead": 1}
     assert await query(spool, "SELECT position, died_at, reason, status, answer, event FROM dead_letter") == [
         (0, 99, "bad", 400, "no", run.pieces[0].events[0])

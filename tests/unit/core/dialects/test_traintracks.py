@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from fakes.documents import TRAINTRACKS_BATCH
 
 from collector.core import jsontext
 from collector.core.dialects import Accepted, Refused, traintracks, traintracks_event
@@ -250,30 +251,10 @@ def test_a_large_event_is_judged_like_a_small_one(bad):
 
 
 def test_the_documents_example_is_clean():
-    body = b"""[
-      {
-        "build": "1.1.1",
-        "clientTimestamp": "2012-03-14T02:33:42.416587-07:00",
-        "data": {
-          "winner": {"name": "JaneDoe", "experiencePoints": "500", "weapon": "Ragnarok", "money": 2350},
-          "loser": {"name": "Action888", "experiencePoints": "200", "weapon": "Buster Sword", "money": 1200},
-          "battleTime": 52030
-        },
-        "device": "iPhone 5S",
-        "eventType": "sword_battle",
-        "userId": "3dc6b97d-7388-11e4-bfb3-b8e8563b3f9a",
-        "userName": "JaneDoe",
-        "sessionId": "fff324c6-30a2-11e3-ad80-485d60066bda",
-        "location": {
-          "lat": 37.871984,
-          "lon": -122.259420
-        }
-      }
-    ]"""
-
-    assert traintracks.read(body, content_type="application/json", strict=True) == Accepted(1, None, OK)
-    [raw] = jsontext.split_array(body)
-    assert traintracks.render_event(raw, server_timestamp=None) == raw
+    body = TRAINTRACKS_BATCH.encode()
+    assert traintracks.read(body, content_type="application/json", strict=True) == Accepted(2, None, OK)
+    for raw in jsontext.split_array(body):
+        assert traintracks.render_event(raw, server_timestamp=None) == raw
 
 
 # Rendering. Upstreams have been sent these bytes: a sealed batch must render to the same by every
