@@ -95,10 +95,9 @@ class Ahead:
         return all((at < now) == (at < options.late_before) for at in accepted)
 
     def _pays(self, task: Ready, request: Request) -> bool:
-        lane = task.lane
-        plain = lane.suspect_end is None and not lane.condemned and lane.end_seq is None
         # Lanes that wait for their turn must hold no batch meanwhile. What is prepared while it is not known
         # whether the upstream takes anything would have to say that all of it may be late.
+        plain = task.lane.is_plain
         return plain and request.healthy and task.replaced is None and not self._around.breaker.is_crowded
 
     async def _both(self, task: Ready, request: Request) -> Outcome:

@@ -97,15 +97,19 @@ def prepare_behind(
         Idle where there is none yet, or where something is to be done that is not as simple.
     """
     batch = before.batch
+    # From batch to batch hours may go by. What is not the lane's own since may be deleted already.
+    lane = read.lane(connection, before.lane.id)
+    if lane.cursor_position != batch.first or not lane.is_plain:
+        return Idle(lane)
     lane = dataclasses.replace(
-        before.lane,
+        lane,
         cursor_seq=batch.end_seq,
         cursor_index=batch.end_index,
         cursor_position=batch.last + 1,
         failures=0,
-        judged=before.lane.judged + batch.events,
+        judged=lane.judged + batch.events,
         learned_limit=limit_after_delivery(
-            before.lane.learned_limit, size=len(before.body), most=request.upstream.max_batch_bytes
+            lane.learned_limit, size=len(before.body), most=request.upstream.max_batch_bytes
         ),
     )
     try:

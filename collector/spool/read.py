@@ -69,6 +69,11 @@ class Lane:
     rejected: int
     settled: str | None
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether all that stands behind its cursor is its own, and nothing of it is under suspicion."""
+        return self.suspect_end is None and not self.condemned and self.end_seq is None
+
 
 _LANE = (
     "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"

@@ -145,6 +145,33 @@ async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path
         assert await here.ledger() == {"accepted": 130, "delivered": 130}
 
 
+async def test_what_another_lane_had_of_its_own_meanwhile_is_not_missed(tmp_path, autojump_clock, prepared):
+    """It was replayed for that one, delivered and deleted, all while this one went from batch to batch."""
+    sender = ScriptedSender(otherwise=after(0.1, Delivered()))
+    upstreams = {samsara(name="first"): ScriptedSender(), samsara(name="second", max_events=10): sender}
+    async with site(tmp_path, upstreams, run=False) as here:
+        await here.accept(*[10] * 4)
+        await bury(here.spool, name="first/samsara")
+        deliver = sender.otherwise
+
+        async def meanwhile(batch, body):
+            if batch.first == 10:
+                await replay.replay(here.spool, Choice(all=True))
+                await trio.sleep(1)
+                await here.accept(5)
+            return await deliver(batch, body)
+
+        sender.otherwise = meanwhile
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(here.forwarder.run)
+            await trio.sleep(100)
+            nursery.cancel_scope.cancel()
+        assert here.spool.damage is None
+        assert sender.problems == []
+        assert sender.taken["second/samsara"] == [*range(40), *range(41, 46)]
+        assert await here.ledger() == {"accepted": 90, "delivered": 90}
+
+
 async def test_lanes_that_wait_for_their_turn_hold_no_batch(tmp_path, autojump_clock, prepared):
     sender = ScriptedSender(otherwise=after(0.1, Delivered()))
     async with site(tmp_path, {traintracks(max_events=1): sender}, run=False) as here:
