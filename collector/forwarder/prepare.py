@@ -67,7 +67,12 @@ def prepare_in_place(connection: sqlite3.Connection, *, request: Request, replac
         InconsistentError: nothing can be done.
         SpoolDamaged: a start can make up for it.
     """
-    return _anew(connection, read.lane(connection, request.lane), request, replaced)
+    lane = read.lane(connection, request.lane)
+    sealed = read.outstanding(connection, lane)
+    if sealed is None or sealed.id != replaced.batch.id:
+        # It ended while it was made again part by part, as by retention: so its events were not to be found.
+        return prepare(connection, request)
+    return _anew(connection, lane, request, replaced)
 
 
 def _anew(

@@ -23,7 +23,7 @@ from collector.forwarder.drawing import draw
 from collector.forwarder.packing import Packed
 from collector.forwarder.prepare import prepare
 from collector.forwarder.tasks import Ready, Request
-from collector.spool import retention
+from collector.spool import retention, settle
 from collector.spool.passage import Passage
 
 NAME = "samsara/samsara"
@@ -348,3 +348,44 @@ async def test_watchers_are_told_how_many_events_they_missed(tmp_path, autojump_
         (sighting,) = sightings
         assert (sighting.what, sighting.count) == ("delivered", 200)
         assert sighting.size > 1 << 60
+
+
+class _Meanwhile(PackingSender):
+    """One during whose packing of each first part something else happens."""
+
+    def __init__(self, happens) -> None:
+        super().__init__()
+        self._happens = happens
+
+    def packing(self):
+        packing = super().packing()
+        add, happens = packing.add, self._happens
+
+        async def and_meanwhile(part):
+            await add(part)
+            if part.startswith(b"["):
+                await happens()
+
+        packing.add = and_meanwhile
+        return packing
+
+
+@pytest.mark.parametrize("left", [0, 40])
+async def test_a_sealed_batch_that_ends_while_it_is_made_again_is_no_damage(tmp_path, autojump_clock, left):
+    async def happens():
+        if await here.batches() == [sealed]:
+            evict = partial(retention.evict, wanted_bytes=1, in_flight=frozenset())
+            assert await here.spool.write(evict) == {NAME: 60}
+
+    sealed, sender = "", _Meanwhile(happens)
+    async with site(tmp_path, {samsara(max_events=60): sender}, run=False) as here:
+        await here.accept(*[10] * 6, *[10] * (left // 10))
+        ready = await drawn(here, asked(here, samsara(max_events=60)))
+        assert ready.batch.events == 60
+        assert await here.spool.write(partial(settle.seal, batch=ready.batch, now=0))
+        sealed = ready.batch.id
+        await running(here, 10)
+        assert here.spool.damage is None
+        assert sum(attempt.batch.events for attempt in sender.attempts) == left
+        assert balanced(await here.ledger())
+        assert (await here.ledger())["evicted"] == 60
