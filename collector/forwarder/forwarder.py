@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
@@ -10,6 +11,7 @@ import trio
 
 from collector.core.tap import Tap
 from collector.core.window import Window
+from collector.errors import SpoolUnavailable
 from collector.forwarder import trial
 from collector.forwarder.breaker import Breaker
 from collector.forwarder.lane import LaneTask
@@ -237,6 +239,10 @@ class Forwarder:
     async def _run_lane(self, lane: Lane, task: LaneTask) -> None:
         try:
             await task.run()
+            if task.in_doubt:
+                # The next one would send again what that commit ends, or seal beside what it seals.
+                with suppress(SpoolUnavailable):
+                    await self._spool.write(lambda _: None)
         finally:
             # One that was stopped for a changed upstream makes way for the next.
             del self._tasks[lane.id]

@@ -103,6 +103,11 @@ class LaneTask:
         if not self._at_work:
             self._running.cancel()
 
+    @property
+    def in_doubt(self) -> bool:
+        """Whether it was stopped while it waited for a commit, which may come yet."""
+        return self._standing.in_doubt
+
     async def run(self) -> None:
         """Forward until stopped or cancelled."""
         with self._running:

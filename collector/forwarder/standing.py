@@ -44,6 +44,7 @@ class Standing:
         lane: its id.
         healthy: whether it is known to deliver.
         hurried: whether it was told, since its attempt began, not to wait after it.
+        in_doubt: whether it was cut off while it waited for a commit, which may come yet.
         log: its logger.
     """
 
@@ -51,6 +52,7 @@ class Standing:
         self.lane = lane
         self.healthy = False
         self.hurried = False
+        self.in_doubt = False
         self.log = structlog.get_logger().bind(lane=name)
         self._around = around
         self._told: tuple[str, str] = ("", "")
@@ -118,11 +120,14 @@ class Standing:
         """
         told = False
         while True:
+            self.in_doubt = True
             try:
                 kept = await self._around.spool.write(work) is not False
             except SpoolUnavailable as error:
+                self.in_doubt = False
                 reason = error.reason
             else:
+                self.in_doubt = False
                 if told:
                     self.log.info("settling_goes_on")
                 return kept

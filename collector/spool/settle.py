@@ -74,14 +74,15 @@ def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> boo
     Returns:
         False where the lane's cursor has moved since the batch was chosen, or not all of it is the
         lane's own: what is prepared ahead, or part by part, may be of chunks that came after the lane's
-        row was read.
+        row was read. So too where a reload has made another kind of the upstream meanwhile.
     """
     inserted = connection.execute(
         "INSERT INTO batch (id, device, lane, epoch, first, last, first_seq, first_index, end_seq, end_index,"
         " remote_address, body_sha256, renderer, options, sealed_at, replaces)"
         " SELECT ?, ?, lane.id, number, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ? FROM epoch, lane"
         " WHERE epoch.name = ? AND lane.id = ? AND cursor_position = ?"
-        " AND NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND from_seq < ?)",
+        " AND NOT EXISTS (SELECT 1 FROM absence WHERE absence.lane = lane.id AND from_seq < ?)"
+        " AND EXISTS (SELECT 1 FROM upstream WHERE upstream.id = lane.upstream AND (kind = 'file') = ?)",
         (
             batch.id,
             batch.device,
@@ -101,6 +102,7 @@ def seal(connection: sqlite3.Connection, batch: SealedBatch, *, now: int) -> boo
             batch.lane,
             batch.first,
             batch.end_seq + (batch.end_index > 0),
+            batch.options.form == "lines",
         ),
     )
     return inserted.rowcount == 1
