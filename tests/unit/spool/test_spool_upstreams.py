@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 from fakes.spools import (
     accept,
     batch_of,
@@ -14,6 +16,7 @@ from fakes.spools import (
     wanted,
 )
 
+from collector.core.batch import Options
 from collector.spool import read, settle
 from collector.spool.overview import overview
 
@@ -220,6 +223,8 @@ async def test_an_upstream_of_another_kind_forgets_what_was_sealed_and_learned_f
         lane = await lane_of(spool)
         run = await spool.read(lambda connection: next_run(connection, lane, max_events=2))
         batch = await spool.read(lambda connection: batch_of(connection, lane, run))
+        assert not await spool.write(lambda connection: settle.seal(connection, batch, now=0))
+        batch = dataclasses.replace(batch, options=Options(form="lines"))
         assert await spool.write(lambda connection: settle.seal(connection, batch, now=0))
         await change(spool, "UPDATE lane SET settled = '1:5', learned_limit = 9, suspect_end = 2")
     async with spool_in(tmp_path, wanted("main", kind="samsara")) as spool:
