@@ -1,4 +1,4 @@
-"""Every error of Waystation's own, as one tree.
+"""The errors that end a request, an attempt or the process, as one tree.
 
     WaystationError
     ├── ConfigError          the configuration cannot be used; carries every problem found

@@ -125,10 +125,10 @@ def _close(connection: socket.socket, reader: BufferedReader) -> None:
     connection.close()
 
 
-def _silence(target: Target, error: Exception) -> DaemonUnavailable:
-    return DaemonUnavailable(
-        f"{target.name}: {'no answer in time' if isinstance(error, TimeoutError) else error}"
-    )
+def _silence(target: Target, error: Exception, method: str = "GET") -> DaemonUnavailable:
+    reason = "no answer in time" if isinstance(error, TimeoutError) else error
+    unknown = "" if method == "GET" else "; the request may have been carried out or not"
+    return DaemonUnavailable(f"{target.name}: {reason}{unknown}")
 
 
 def _exchange(method: str, target: Target, body: bytes, headers: Mapping[str, str], timeout: float) -> Reply:
@@ -140,11 +140,11 @@ def _exchange(method: str, target: Target, body: bytes, headers: Mapping[str, st
             # A body that is refused early is answered before it was read; look for that.
             pass
         except OSError as error:
-            raise _lost(target, error) from None
+            raise _silence(target, error, method) from None
         try:
             return _read_reply(reader)
         except (OSError, ValueError) as error:
-            raise _lost(target, error) from None
+            raise _silence(target, error, method) from None
 
 
 def _connect(target: Target, timeout: float) -> socket.socket:
@@ -244,10 +244,3 @@ def _bounded(length: int) -> int:
     if not 0 <= length <= MAX_ANSWER_BYTES:
         raise ValueError("the answer is too long")
     return length
-
-
-def _lost(target: Target, error: Exception) -> DaemonUnavailable:
-    reason = "no answer in time" if isinstance(error, TimeoutError) else str(error)
-    return DaemonUnavailable(
-        f"{target.name}: {reason}; the events of this request may have been taken or not"
-    )
