@@ -127,14 +127,14 @@ def _permissions(directory: Path) -> Check:
         return fail(name, f"{directory}: {error.strerror}", "run the doctor as the daemon's user, or as root")
     if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         return fail(name, f"others may write to {directory}", f"chmod 700 {directory}")
-    if (wrong := _files(name, directory, owner=about.st_uid)) is not None:
-        return wrong
     if not os.access(directory, os.R_OK | os.W_OK | os.X_OK):
         return fail(
             name,
             f"{directory} cannot be written by this user",
             "run the doctor as the daemon's user, or as root",
         )
+    if (wrong := _files(name, directory, owner=about.st_uid)) is not None:
+        return wrong
     return ok(name, f"{directory} and its files belong to their owner alone")
 
 

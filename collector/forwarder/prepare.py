@@ -28,6 +28,7 @@ from collector.spool.passage import Passage
 if TYPE_CHECKING:
     import sqlite3
 
+    from collector.config.model import Upstream
     from collector.core.batch import Run, SealedBatch
     from collector.core.choosing import Bounds
     from collector.forwarder.tasks import Request, Task
@@ -156,9 +157,19 @@ def _again(
     if in_parts:
         splits.keep(lane.id, run)
         return parts.begin(lane, sealed, run, body, everything, fresh=False)
-    if hashlib.sha256(body).digest() != sealed.body_sha256:
-        return Replaced(sealed, parts.OTHER_BYTES)
+    if reason := _unfit(sealed, body, request.upstream):
+        return Replaced(sealed, reason)
     return Ready(lane, sealed, run, body, fresh=False)
+
+
+def _unfit(sealed: SealedBatch, body: bytes, upstream: Upstream) -> str:
+    """Why what a sealed batch renders to now can never be sent as that; empty where it can."""
+    if hashlib.sha256(body).digest() != sealed.body_sha256:
+        return parts.OTHER_BYTES
+    if upstream.kind == "file" and len(body) > upstream.max_files * upstream.max_file_bytes:
+        # Sealed when the files might hold more, it would wait for ever. One event cannot be made smaller.
+        return f"it takes {len(body)} bytes, more than all files may hold" if sealed.events > 1 else ""
+    return ""
 
 
 def _seal(

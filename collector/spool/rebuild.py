@@ -59,6 +59,15 @@ def settle_streams(connection: sqlite3.Connection) -> None:
         " WHERE day = ? AND lane = 0",
         (END_DAY,),
     )
+    # Positions behind the last chunk of all were those of one that is lost, and it had a number: a lane goes
+    # on behind that one, and from there on its upstream may be away.
+    connection.execute(
+        "UPDATE counts SET last_seq = last_seq + 1 WHERE day = ? AND lane = 0"
+        " AND (stream, last_seq) = (SELECT stream, seq FROM chunk ORDER BY seq DESC LIMIT 1)"
+        " AND next_position >"
+        "  (SELECT first_position + chunk.events FROM chunk ORDER BY seq DESC LIMIT 1)",
+        (END_DAY,),
+    )
 
 
 def settle_intake(connection: sqlite3.Connection, *, known: bool) -> None:

@@ -76,6 +76,7 @@ def verify(
         _streams,
         _extents,
         _ledger,
+        _absences,
         _letters,
     ]
     if bodies:
@@ -191,6 +192,24 @@ def _ledger(connection: sqlite3.Connection, proof: Proof) -> None:
             proof.ledger_rows += 1
         for day, events in held.items():
             proof.note(f"{lane.name}: day {day}: {events} events wait that the ledger does not know")
+
+
+def _absences(connection: sqlite3.Connection, proof: Proof) -> None:
+    """What a lane has passed, and its chunks before an absence, are what was accepted until that began."""
+    for lane in read.lanes(connection):
+        seq: int | None = lane.cursor_seq
+        (size,) = connection.execute("SELECT passed_bytes FROM lane WHERE id = ?", (lane.id,)).fetchone()
+        for from_seq, to_seq, from_bytes, to_bytes in connection.execute(
+            "SELECT from_seq, to_seq, from_bytes, to_bytes FROM absence WHERE lane = ? ORDER BY from_seq",
+            (lane.id,),
+        ).fetchall():
+            (held,) = connection.execute(
+                f"SELECT coalesce(sum(length(body)), 0) FROM {chunks_of('?1', first='?2', end='?3')}",  # noqa: S608
+                (lane.stream, seq, from_seq),
+            ).fetchone()
+            if size + held != from_bytes:
+                proof.note(f"{lane.name}: its chunks before chunk {from_seq} do not take what was accepted")
+            seq, size = to_seq, to_bytes
 
 
 def _letters(connection: sqlite3.Connection, proof: Proof) -> None:

@@ -256,8 +256,11 @@ class Daemon:
 
 
 def _state(thread: Path) -> str:
-    """A thread's letter in /proc: T is stopped, D waits for a disk and stops after that."""
-    return (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    """A thread's letter in /proc: T is stopped, D waits for a disk and stops after that; T where it ended."""
+    try:
+        return (thread / "stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return "T"
 
 
 def unbalanced(status: dict[str, Any]) -> list[dict[str, Any]]:

@@ -107,6 +107,7 @@ class SpoolMachine(Forwards, RuleBasedStateMachine):
         )
         self.model.configure(configuration, FROM_OLDEST)
         self.spool = self.run(self.context.__aenter__)
+        assert self.read(partial(verify, bodies=False)).problems == []
         self.boot += 1  # the machine's starts have no name here, so each of the daemon's is one
         self.keep_clocks()
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -195,6 +196,23 @@ def test_the_doctor_fails_where_a_start_as_another_user_left_files(home, capsys,
     assert code == 1
     assert f"{home}/state/{file} belongs to " in out
     assert f" {home}/state" in out.partition("chown -R ")[2].splitlines()[0]
+
+
+def test_the_doctor_says_who_it_is_for_where_this_user_may_not_look(home, capsys, monkeypatch):
+    """Root may look everywhere, so what the system says to others is said here."""
+    real, state = (Path.stat, os.access), home / "state"
+
+    def stat(path, **how):
+        if path.parent == state:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real[0](path, **how)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != state and real[1](path, mode))
+    code, out, err = run(capsys, "doctor")
+    assert (code, err) == (1, "")
+    assert "state cannot be written by this user" in out
+    assert "run the doctor as the daemon's user, or as root" in out
 
 
 def test_the_doctor_connects_to_upstreams_and_sends_nothing(home, capsys):

@@ -97,6 +97,19 @@ async def test_a_batch_for_files_fits_into_one(tmp_path, autojump_clock):
         assert 60_000 < len(task.body) <= 65_536
 
 
+async def test_a_batch_that_all_files_together_may_hold_no_more_is_replaced(tmp_path, autojump_clock):
+    large = Upstream(name="file", kind="file", max_file_bytes=200_000)
+    async with resting(tmp_path, large) as here:
+        await here.accept(100, pad=2000)
+        await seal(here, await look(here, large))
+        several = Upstream(name="file", kind="file", max_file_bytes=65_536, max_files=4)
+        assert not (await look(here, several)).fresh
+        small = Upstream(name="file", kind="file", max_file_bytes=65_536, max_files=3)
+        task = await look(here, small, batch_id="0b" * 16)
+        assert (task.batch.first, task.batch.replaces) == (0, ID)
+        assert 60_000 < len(task.body) <= 65_536
+
+
 async def test_an_event_larger_than_the_limit_is_sent_alone(tmp_path, autojump_clock):
     upstream = samsara(max_batch_bytes=1024)
     async with resting(tmp_path, upstream) as here:

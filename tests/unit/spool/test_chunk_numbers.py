@@ -64,7 +64,7 @@ async def test_an_upstream_that_is_away_while_all_is_delivered_comes_back_behind
         assert (await spool.read(verify)).problems == []
 
 
-def change_count(directory, sql):
+def change_in(directory, sql):
     with closing(sqlite3.connect(directory / DATABASE_FILE, isolation_level=None)) as connection:
         connection.execute(sql)
 
@@ -84,7 +84,7 @@ async def test_no_number_is_given_out_again_after_a_salvage(tmp_path, hurt_by):
             zero_page(root(tmp_path, "counts"))(content)
             database.write_bytes(content)
         case "a flipped bit":
-            change_count(tmp_path, LOWERED)
+            change_in(tmp_path, LOWERED)
         case _:
             aside.mark_damaged(database, "for the test", certain=True)
     async with spool_in(tmp_path) as spool:
@@ -94,13 +94,44 @@ async def test_no_number_is_given_out_again_after_a_salvage(tmp_path, hurt_by):
         assert len(await deliver(spool)) == 2
 
 
+GARBLED = {
+    "a cursor": "UPDATE lane SET cursor_position = cursor_position + 64 WHERE id = 2",
+    "a stream's end": "UPDATE counts SET next_position = next_position + 64 WHERE last_seq",
+}
+
+
+@pytest.mark.parametrize("sql", GARBLED.values(), ids=GARBLED)
+@pytest.mark.parametrize("left_before", [False, True])
+async def test_an_upstream_may_leave_where_a_salvage_finds_positions_behind_the_last_chunk(
+    tmp_path, sql, left_before
+):
+    both, one = (wanted("a"), wanted("b")), wanted("b")
+    async with spool_in(tmp_path, *both) as spool:
+        await accept(spool, chunk(2), chunk(3))
+        await bury(spool, 1, name="a/samsara")
+    if left_before:
+        async with spool_in(tmp_path, one):
+            pass
+    change_in(tmp_path, sql)
+    async with spool_in(tmp_path, *([one] if left_before else both)) as spool:
+        assert spool.salvaged.notes == ()
+    async with spool_in(tmp_path, one) as spool:
+        assert await query(spool, "SELECT count(*) FROM dead_letter") == [(1,)]
+        await accept(spool, chunk(8))
+    async with spool_in(tmp_path, *both) as spool:
+        await accept(spool, chunk(16))
+        assert len(await deliver(spool, name="a/samsara")) == 4 + 16
+        assert len(await deliver(spool, name="b/samsara")) == 5 + 8 + 16
+        assert (await spool.read(verify)).problems == []
+
+
 @pytest.mark.parametrize("drained", [False, True])
 async def test_a_last_number_that_is_too_low_is_damage(tmp_path, drained):
     async with spool_in(tmp_path) as spool:
         await accept(spool, *[chunk(2) for _ in range(5)])
         if drained:
             await deliver(spool)
-    change_count(tmp_path, LOWERED)
+    change_in(tmp_path, LOWERED)
     with closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as connection:
         with pytest.raises(SpoolDamaged):
             examine.examine(connection)

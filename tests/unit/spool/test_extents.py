@@ -241,6 +241,21 @@ async def test_a_lane_leaps_over_no_chunk_that_is_hidden_before_an_absence(tmp_p
         assert await ledger(spool, "side/samsara") == {"accepted": 11, "pending": 11}
 
 
+async def test_what_a_lane_has_passed_is_proved_and_where_it_is_wrong_the_next_start_salvages(tmp_path):
+    await away_for_a_time(tmp_path, chunk(1), other(), chunk(2))
+    async with spool_in(tmp_path, wanted("main"), wanted("side")) as spool:
+        assert (await spool.read(verify)).problems == []
+        await change(spool, "UPDATE lane SET passed_bytes = passed_bytes + 64 WHERE id = 1")
+        assert (await spool.read(verify)).problems == [
+            "main/samsara: its chunks before chunk 4 do not take what was accepted"
+        ]
+        with pytest.raises(SpoolDamaged, match="chunks of lane 1 are missing before chunk 4"):
+            await deliver(spool)
+    async with spool_in(tmp_path, wanted("main"), wanted("side")) as spool:
+        assert spool.salvaged is not None
+        assert len(await deliver(spool)) == 3
+
+
 @pytest.mark.parametrize("there", [("main", "side"), ("side",)])
 async def test_a_hidden_chunk_between_a_lane_and_its_absence_is_damage_at_the_start(tmp_path, there):
     await away_for_a_time(tmp_path, chunk(2), other())
