@@ -13,6 +13,7 @@ from collector.errors import SpoolDamaged
 from collector.spool.extents import END, IN_ORDER, chunks_of
 from collector.spool.settle import CONDEMNED, Condemned
 from collector.spool.store import Placed, checksum, unpack
+from collector.spool.upstreams import WITH_NEXT_ABSENCE
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -76,12 +77,11 @@ class Lane:
 
 
 _LANE = (
-    "SELECT lane.id, upstream.name, stream.dialect, stream.product, lane.stream, cursor_seq, cursor_index,"
-    " cursor_position, from_seq, suspect_end, condemned, state, reason, since, failures,"
-    " next_attempt_at, wait, learned_limit, judged, rejected, settled"
+    "SELECT lane.id, upstream.name, stream.dialect, stream.product,"  # noqa: S608 (made of constants)
+    " lane.stream, cursor_seq, cursor_index, cursor_position, from_seq, suspect_end, condemned, state,"
+    " reason, since, failures, next_attempt_at, wait, learned_limit, judged, rejected, settled"
     " FROM lane JOIN upstream ON upstream.id = lane.upstream JOIN stream ON stream.id = lane.stream"
-    " LEFT JOIN absence ON absence.lane = lane.id"
-    "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
+    + WITH_NEXT_ABSENCE
 )
 _options = msgspec.json.Decoder(Options)
 

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Sequence
 
+WITH_NEXT_ABSENCE = (
+    " LEFT JOIN absence ON absence.lane = lane.id"
+    "  AND from_seq = (SELECT min(from_seq) FROM absence WHERE absence.lane = lane.id)"
+)
+"""Joined to `lane`: where it comes next to chunks that are not its own; nulls where it does not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -34,6 +34,26 @@ def prepared(monkeypatch):
     return found
 
 
+def while_sent(sender, first, meanwhile):
+    """Have something happen while the batch that begins at a position is under way."""
+    deliver = sender.otherwise
+
+    async def otherwise(batch, body):
+        if batch.first == first:
+            await meanwhile()
+        return await deliver(batch, body)
+
+    sender.otherwise = otherwise
+
+
+async def go_out(here):
+    """Run the forwarder until all has gone out."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(here.forwarder.run)
+        await trio.sleep(100)
+        nursery.cancel_scope.cancel()
+
+
 @pytest.mark.parametrize("seconds", [0.1, 20])
 async def test_the_next_batch_is_there_when_one_is_delivered(tmp_path, autojump_clock, prepared, seconds):
     sender = ScriptedSender(otherwise=after(seconds, Delivered()))
@@ -99,17 +119,14 @@ async def test_what_retention_ended_meanwhile_is_not_sent(tmp_path, autojump_clo
     async with site(tmp_path, {samsara(max_events=10): sender}) as here:
         await here.accept(*[10] * 6)
         evict = partial(retention.evict, wanted_bytes=1000, in_flight=frozenset())
-        deliver = sender.otherwise
 
-        async def meanwhile(batch, body):
-            if batch.first == 20:
-                here.spool.in_flight = frozenset()
-                # Past the batch under way, and what was prepared behind it.
-                await here.spool.write(partial(evict))
-                await here.spool.write(partial(evict))
-            return await deliver(batch, body)
+        async def meanwhile():
+            here.spool.in_flight = frozenset()
+            # Past the batch under way, and what was prepared behind it.
+            await here.spool.write(partial(evict))
+            await here.spool.write(partial(evict))
 
-        sender.otherwise = meanwhile
+        while_sent(sender, 20, meanwhile)
         await trio.sleep(100)
         assert sender.problems == []
         ledger = await here.ledger()
@@ -126,20 +143,14 @@ async def test_what_was_replayed_meanwhile_for_another_lane_is_not_sent(tmp_path
     async with site(tmp_path, upstreams, run=False) as here:
         await here.accept(*[10] * 4)
         await bury(here.spool, name="first/samsara")
-        deliver = sender.otherwise
 
-        async def meanwhile(batch, body):
-            if batch.first == 10:
-                await here.accept(5)
-                await replay.replay(here.spool, Choice(all=True))
-                await here.accept(20)
-            return await deliver(batch, body)
+        async def meanwhile():
+            await here.accept(5)
+            await replay.replay(here.spool, Choice(all=True))
+            await here.accept(20)
 
-        sender.otherwise = meanwhile
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(here.forwarder.run)
-            await trio.sleep(100)
-            nursery.cancel_scope.cancel()
+        while_sent(sender, 10, meanwhile)
+        await go_out(here)
         assert sender.problems == []
         assert sender.taken["second/samsara"] == [*range(45), *range(46, 66)]
         assert await here.ledger() == {"accepted": 130, "delivered": 130}
@@ -152,20 +163,14 @@ async def test_what_another_lane_had_of_its_own_meanwhile_is_not_missed(tmp_path
     async with site(tmp_path, upstreams, run=False) as here:
         await here.accept(*[10] * 4)
         await bury(here.spool, name="first/samsara")
-        deliver = sender.otherwise
 
-        async def meanwhile(batch, body):
-            if batch.first == 10:
-                await replay.replay(here.spool, Choice(all=True))
-                await trio.sleep(1)
-                await here.accept(5)
-            return await deliver(batch, body)
+        async def meanwhile():
+            await replay.replay(here.spool, Choice(all=True))
+            await trio.sleep(1)
+            await here.accept(5)
 
-        sender.otherwise = meanwhile
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(here.forwarder.run)
-            await trio.sleep(100)
-            nursery.cancel_scope.cancel()
+        while_sent(sender, 10, meanwhile)
+        await go_out(here)
         assert here.spool.damage is None
         assert sender.problems == []
         assert sender.taken["second/samsara"] == [*range(40), *range(41, 46)]
